@@ -1,0 +1,161 @@
+//! A fixed array that only grows: what was published never moves or changes, so it is read without a lock.
+//!
+//! Owns the storage of names (see `arena` and `directory`). Its writers take turns by a lock of their owner; its
+//! readers wait for nobody.
+//!
+//! Invariant: slots below `len` are initialised and never written again; slots at or above `len` belong to the
+//! one writer. The writer fills slots, then raises `len` (Release); a reader loads `len` (Acquire), then reads
+//! below it.
+
+#![allow(unsafe_code, reason = "shared references into an array that another thread is appending to")]
+
+use core::mem::MaybeUninit;
+use core::ops::Range;
+
+use crate::sync::{AtomicU32, Ordering, const_new, filled};
+
+/// The array, at most `N` long.
+pub(crate) struct Append<T, const N: usize> {
+    len: AtomicU32,
+    slots: [Slot<T>; N],
+}
+
+struct Slot<T> {
+    value: core::cell::UnsafeCell<MaybeUninit<T>>,
+    /// Lets the model checker see who touches the value and when.
+    #[cfg(loom)]
+    tracker: loom::cell::UnsafeCell<()>,
+}
+
+// SAFETY: shared slots are only read, by `View`; the writing half is `push_all`, whose contract is a single
+// writer, and which touches no slot that a reader may read.
+unsafe impl<T: Send + Sync> Sync for Slot<T> {}
+
+impl<T> Slot<T> {
+    const_new! {
+        fn new() -> Self {
+            Self {
+                value: core::cell::UnsafeCell::new(MaybeUninit::uninit()),
+                #[cfg(loom)]
+                tracker: loom::cell::UnsafeCell::new(()),
+            }
+        }
+    }
+}
+
+impl<T: Copy, const N: usize> Append<T, N> {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            const { assert!(size_of::<T>() != 0 && N <= u32::MAX as usize) };
+            Self { len: AtomicU32::new(0), slots: filled![Slot::new(); N] }
+        }
+    }
+
+    /// Appends all of `values`, or nothing when they do not fit, and says where they are.
+    ///
+    /// # Safety
+    /// No other call of this function on the same array may run at the same time.
+    pub(crate) unsafe fn push_all(&self, values: &[T]) -> Option<Range<u32>> {
+        // Relaxed: `len` was last written by a writer before us, whose lock we hold now.
+        let start = self.len.load(Ordering::Relaxed);
+        let end = start.checked_add(u32::try_from(values.len()).ok()?)?;
+        let room = self.slots.get(start as usize..end as usize)?;
+        for (slot, value) in room.iter().zip(values) {
+            #[cfg(loom)]
+            slot.tracker.with_mut(|_| ());
+            // SAFETY: the slot is at or above `len`, so no reader looks at it, and by the contract no other
+            // writer does.
+            unsafe { slot.value.get().write(MaybeUninit::new(*value)) };
+        }
+        // Release pairs with the Acquire in `View::len`.
+        self.len.store(end, Ordering::Release);
+        Some(start..end)
+    }
+
+    /// Returns the next index to be appended. Exact only for the one writer.
+    pub(crate) fn next_idx(&self) -> usize {
+        self.len.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn view(&self) -> View<'_, T> {
+        View { len: &self.len, slots: &self.slots }
+    }
+}
+
+/// The reading half, without the capacity in its type.
+pub(crate) struct View<'r, T> {
+    len: &'r AtomicU32,
+    slots: &'r [Slot<T>],
+}
+
+impl<T> Clone for View<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for View<'_, T> {}
+
+impl<'r, T: Copy> View<'r, T> {
+    /// Returns how many are published by now. What a caller saw published stays.
+    pub(crate) fn len(self) -> usize {
+        // Acquire pairs with the Release in `push_all`: the slots below are initialised for us.
+        self.len.load(Ordering::Acquire) as usize
+    }
+
+    pub(crate) fn get(self, idx: usize) -> Option<&'r T> {
+        self.slice(idx..idx.checked_add(1)?).first()
+    }
+
+    /// Returns the published part of `range`, which is empty unless all of it is.
+    pub(crate) fn slice(self, range: Range<usize>) -> &'r [T] {
+        if range.end > self.len() || range.start >= range.end {
+            return &[];
+        }
+        let slots = &self.slots[range];
+        #[cfg(loom)]
+        for slot in slots {
+            slot.tracker.with(|_| ());
+        }
+        // SAFETY: a slot has the layout of its value, but under the model checker, which reads single slots. All
+        // of them are below `len`, thus initialised, and never written again, so a shared slice of them may live
+        // as long as the array.
+        unsafe { core::slice::from_raw_parts(slots.as_ptr().cast::<T>(), slots.len()) }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn push<const N: usize>(array: &Append<u8, N>, values: &[u8]) -> Option<Range<u32>> {
+        // SAFETY: these tests have one thread.
+        unsafe { array.push_all(values) }
+    }
+
+    #[test]
+    fn what_fits_is_published_whole_and_what_does_not_is_not_begun() {
+        let array = Append::<u8, 4>::new();
+        assert_eq!(push(&array, b"abc"), Some(0..3));
+        assert_eq!(push(&array, b"de"), None);
+        assert_eq!(push(&array, b"d"), Some(3..4));
+        assert_eq!(array.view().slice(0..4), b"abcd");
+    }
+
+    #[test]
+    fn nothing_is_seen_beyond_what_was_published() {
+        let array = Append::<u8, 4>::new();
+        push(&array, b"ab");
+        assert_eq!(array.view().slice(1..3), b"");
+        assert_eq!(array.view().get(2), None);
+        assert_eq!(array.view().get(usize::MAX), None);
+        assert_eq!(array.view().get(1), Some(&b'b'));
+    }
+
+    #[test]
+    fn an_array_without_room_takes_nothing() {
+        let array = Append::<u8, 0>::new();
+        assert_eq!(push(&array, b"a"), None);
+        assert_eq!(array.view().len(), 0);
+    }
+}

@@ -1,0 +1,85 @@
+//! An atomic double that may be absent, and is absent when all its bits are zero.
+//!
+//! Owns the encoding that makes large static arrays of doubles cost nothing until used. Called by `cell` and
+//! `series`.
+
+use crate::sync::{AtomicU64, Ordering, const_new};
+
+/// An `f64` or nothing. Every access is relaxed: it orders no other memory.
+pub(crate) struct AtomicFloat(AtomicU64);
+
+impl AtomicFloat {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self(AtomicU64::new(ABSENT))
+        }
+    }
+
+    #[inline]
+    pub(crate) fn load(&self) -> Option<f64> {
+        decode(self.0.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn store(&self, value: f64) {
+        self.0.store(encode(value), Ordering::Relaxed);
+    }
+
+    /// Adds to the value, or to zero while it is absent.
+    pub(crate) fn add(&self, value: f64) {
+        let mut bits = self.0.load(Ordering::Relaxed);
+        loop {
+            let sum = encode(decode(bits).unwrap_or(0.0) + value);
+            // Fails only where another thread succeeded, so some thread always gets on.
+            match self.0.compare_exchange_weak(bits, sum, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(newer) => {
+                    bits = newer;
+                    core::hint::spin_loop();
+                }
+            }
+        }
+    }
+}
+
+const ABSENT: u64 = 0;
+
+/// The bits of a double plus one, which leaves zero free: all bits set is a NaN that is never stored.
+fn encode(value: f64) -> u64 {
+    let value = if value.is_nan() { f64::NAN } else { value };
+    value.to_bits() + 1
+}
+
+fn decode(bits: u64) -> Option<f64> {
+    bits.checked_sub(1).map(f64::from_bits)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_double_reads_back() {
+        let slot = AtomicFloat::new();
+        assert_eq!(slot.load(), None);
+        for value in [0.0, -0.0, 1.5, f64::MIN, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, 5e-324] {
+            slot.store(value);
+            assert_eq!(slot.load().map(f64::to_bits), Some(value.to_bits()), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_nan_with_all_bits_set_stays_a_nan() {
+        let slot = AtomicFloat::new();
+        slot.store(f64::from_bits(u64::MAX));
+        assert!(slot.load().is_some_and(f64::is_nan));
+    }
+
+    #[test]
+    fn adding_to_nothing_begins_at_zero() {
+        let slot = AtomicFloat::new();
+        slot.add(2.5);
+        slot.add(-1.0);
+        assert_eq!(slot.load(), Some(1.5));
+    }
+}

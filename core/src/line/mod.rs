@@ -1,0 +1,19 @@
+#![doc = include_str!("../../FORMAT.md")]
+//!
+//! # This module
+//! Owns both halves of the format: [`format_line`] writes, [`LineSplitter`] and [`parse_line`] read. Neither
+//! touches a registry, a pipe or a clock. The recorder calls the first, the web service the others.
+
+mod error;
+mod format;
+mod number;
+mod parse;
+mod split;
+#[cfg(test)]
+mod tests;
+
+pub use error::{BufferTooSmall, LineError};
+pub use format::{MAX_OWN_LINE_BYTES, format_line};
+pub use number::Number;
+pub use parse::{Line, parse_line};
+pub use split::{LineSplitter, MAX_LINE_BYTES};

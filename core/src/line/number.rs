@@ -1,0 +1,81 @@
+//! A number as it stands in a line: of any size, borrowed from the line where it has to be.
+//!
+//! Owns what text is a number, and the text of a number.
+
+use crate::value::Value;
+
+/// The longest text of an integer or a float of 64 bits: 24 bytes, as in `-2.2250738585072014e-308`.
+pub(super) const MAX_VALUE_BYTES: usize = 24;
+
+/// The value of a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number<'a> {
+    /// An integer that an `i64` holds.
+    Int(i64),
+    /// An integer that it does not hold: an optional sign and ASCII digits, as they stood in the line.
+    BigInt(&'a [u8]),
+    /// A float.
+    Float(f64),
+}
+
+impl From<Value> for Number<'_> {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Int(int) => Self::Int(int),
+            Value::Float(float) => Self::Float(float),
+        }
+    }
+}
+
+impl<'a> Number<'a> {
+    /// Reads what Python's `int()` and `float()` read, `_` aside; no white space.
+    pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
+        let digits = unsigned(text);
+        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return core::str::from_utf8(text).ok()?.parse().ok().map(Self::Float);
+        }
+        Some(small_int(text, digits).map_or(Self::BigInt(text), Self::Int))
+    }
+
+    /// Calls `write` with the number's text: digits, or the shortest float that reads back equal.
+    pub(super) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            Self::Int(int) => write(itoa::Buffer::new().format(int).as_bytes()),
+            Self::BigInt(text) => write(text),
+            Self::Float(float) if float.is_finite() => with_float_text(float, write),
+            Self::Float(float) if float.is_nan() => write(b"nan"),
+            Self::Float(float) if float > 0.0 => write(b"inf"),
+            Self::Float(_) => write(b"-inf"),
+        }
+    }
+}
+
+/// The shortest text, which has no plus in its exponent.
+fn with_float_text<R>(float: f64, write: impl FnOnce(&[u8]) -> R) -> R {
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(float).as_bytes();
+    let Some(plus_idx) = memchr::memchr(b'+', text) else {
+        return write(text);
+    };
+    let mut shorter = [0; MAX_VALUE_BYTES];
+    let (mantissa, exponent) = (&text[..plus_idx], &text[plus_idx + 1..]);
+    shorter[..plus_idx].copy_from_slice(mantissa);
+    shorter[plus_idx..text.len() - 1].copy_from_slice(exponent);
+    write(&shorter[..text.len() - 1])
+}
+
+fn unsigned(text: &[u8]) -> &[u8] {
+    match text {
+        [b'+' | b'-', digits @ ..] => digits,
+        digits => digits,
+    }
+}
+
+/// The integer, if an `i64` holds it.
+fn small_int(text: &[u8], digits: &[u8]) -> Option<i64> {
+    let negative = text[0] == b'-';
+    digits.iter().try_fold(0i64, |sum, digit| {
+        let digit = i64::from(digit - b'0');
+        sum.checked_mul(10)?.checked_add(if negative { -digit } else { digit })
+    })
+}

@@ -1,0 +1,66 @@
+//! Reads one line: a name, the last colon, a number.
+//!
+//! Owns what a line is. Lines come from any program that can write to a pipe, so nothing is assumed of them.
+
+use super::error::LineError;
+use super::number::Number;
+use super::split::MAX_LINE_BYTES;
+use crate::name::is_space;
+
+/// What a line says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line<'a> {
+    /// The stat's name: trimmed, any bytes but a newline, maybe empty.
+    pub name: &'a [u8],
+    /// Its value.
+    pub value: Number<'a>,
+}
+
+/// Reads one line, with or without its newline.
+///
+/// Splits at the last colon and trims ASCII white space around both halves. Takes integers of any length,
+/// exactly, and what Rust reads as an `f64`. Cost: two passes over the line, no allocation.
+///
+/// # Errors
+/// [`LineError`] says what is wrong and where; an offset lies within the line or at its end.
+///
+/// ```
+/// use statvent_core::line::{parse_line, LineError, Number};
+///
+/// let line = parse_line(b"  a: b :  -3 \r\n")?;
+/// assert_eq!((line.name, line.value), (&b"a: b"[..], Number::Int(-3)));
+/// assert_eq!(parse_line(b"x: 0x10"), Err(LineError::NotANumber { at: 3 }));
+/// # Ok::<(), LineError>(())
+/// ```
+pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    if line.len() > MAX_LINE_BYTES {
+        return Err(LineError::TooLong);
+    }
+    if let Some(at) = memchr::memchr(b'\n', line) {
+        return Err(LineError::Newline { at });
+    }
+    let Some(colon_idx) = memchr::memrchr(b':', line) else {
+        return Err(if line.iter().copied().all(is_space) { LineError::Blank } else { LineError::NoColon });
+    };
+    let (n_spaces, text) = trim(&line[colon_idx + 1..]);
+    let value = Number::parse(text).ok_or(LineError::NotANumber { at: colon_idx + 1 + n_spaces })?;
+    Ok(Line { name: trim(&line[..colon_idx]).1, value })
+}
+
+/// What is left without white space at the ends, and how much was cut off in front.
+fn trim(bytes: &[u8]) -> (usize, &[u8]) {
+    let mut rest = bytes;
+    while let [first, inner @ ..] = rest
+        && is_space(*first)
+    {
+        rest = inner;
+    }
+    let n_cut = bytes.len() - rest.len();
+    while let [inner @ .., last] = rest
+        && is_space(*last)
+    {
+        rest = inner;
+    }
+    (n_cut, rest)
+}

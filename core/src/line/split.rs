@@ -1,0 +1,74 @@
+//! Makes whole lines of the chunks that a pipe happens to give.
+//!
+//! Owns the rest of a chunk until its newline comes, within a bound. It does not look into a line (see `parse`).
+
+use super::error::LineError;
+
+/// The longest line that is read, in bytes, its newline aside.
+pub const MAX_LINE_BYTES: usize = 4096;
+
+/// Cuts a stream of bytes into lines.
+///
+/// The lines are the same however the stream is cut into chunks. A line longer than [`MAX_LINE_BYTES`] is
+/// reported once and skipped to its end. Holds one such line, 4 KiB, in place; allocates nothing. Lines that
+/// are whole within a chunk are not copied.
+///
+/// ```
+/// use statvent_core::line::{LineError, LineSplitter};
+///
+/// let mut splitter = LineSplitter::new();
+/// let mut lines = Vec::new();
+/// for chunk in [&b"a: 1\nb:"[..], b" 2\n", b"c: 3"] {
+///     splitter.feed(chunk, |line| lines.extend(line.map(<[u8]>::to_vec)));
+/// }
+/// assert_eq!(lines, [b"a: 1", b"b: 2"]);
+/// assert_eq!(splitter.finish(), Err(LineError::Torn));
+/// ```
+#[derive(Debug, Default)]
+pub struct LineSplitter {
+    held: heapless::Vec<u8, MAX_LINE_BYTES>,
+    skipping: bool,
+}
+
+impl LineSplitter {
+    /// Returns a splitter that stands at the beginning of a stream.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { held: heapless::Vec::new(), skipping: false }
+    }
+
+    /// Takes the next chunk and calls `on_line` for each line that ends in it, without its newline, or with
+    /// [`LineError::TooLong`] where a line grew beyond the bound.
+    pub fn feed(&mut self, mut chunk: &[u8], mut on_line: impl FnMut(Result<&[u8], LineError>)) {
+        while let Some(newline_idx) = memchr::memchr(b'\n', chunk) {
+            let line_end = &chunk[..newline_idx];
+            chunk = &chunk[newline_idx + 1..];
+            if core::mem::take(&mut self.skipping) {
+                continue;
+            }
+            if self.held.is_empty() && line_end.len() <= MAX_LINE_BYTES {
+                on_line(Ok(line_end));
+            } else if self.held.extend_from_slice(line_end).is_ok() {
+                on_line(Ok(&self.held));
+            } else {
+                on_line(Err(LineError::TooLong));
+            }
+            self.held.clear();
+        }
+        if !self.skipping && self.held.extend_from_slice(chunk).is_err() {
+            self.held.clear();
+            self.skipping = true;
+            on_line(Err(LineError::TooLong));
+        }
+    }
+
+    /// Ends the stream and makes the splitter ready for another.
+    ///
+    /// # Errors
+    /// [`LineError::Torn`] if the stream ended within a line that was not reported yet.
+    pub fn finish(&mut self) -> Result<(), LineError> {
+        let torn = !self.held.is_empty();
+        *self = Self::new();
+        if torn { Err(LineError::Torn) } else { Ok(()) }
+    }
+}

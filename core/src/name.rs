@@ -1,0 +1,305 @@
+//! The name of a stat: its rules, the `{0}` template of a series, and how a name is shown as text.
+//!
+//! Owns what a good name is, at run time and at compile time. It does not store names (see `directory`) and does
+//! not read lines (see `line`), whose names come from others and are taken as they are.
+
+use core::fmt;
+
+/// The longest name, in bytes.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// The beginning of names that this library keeps for its own stats.
+pub const RESERVED_PREFIX: &[u8] = b"statvent.";
+
+/// The stat that counts what could not be recorded; published once it is above zero.
+pub const REJECTED_NAME: &[u8] = b"statvent.rejected";
+
+const PLACEHOLDER: &[u8] = b"{0}";
+
+/// Why a name is refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum NameError {
+    /// No byte at all.
+    Empty,
+    /// More than [`MAX_NAME_BYTES`]; for a series, with its longest label put in.
+    TooLong {
+        /// The length in bytes, as far as it was written.
+        found: usize,
+    },
+    /// A newline, which would end the line that the name stands in.
+    Newline {
+        /// Its byte offset.
+        at: usize,
+    },
+    /// White space at the beginning or the end, which every reader cuts off.
+    OuterSpace {
+        /// Its byte offset.
+        at: usize,
+    },
+    /// The prefix `statvent.`, which is ours.
+    Reserved,
+    /// The name of a series without `{0}`, the place of the label.
+    NoPlaceholder,
+}
+
+impl NameError {
+    /// The message as a constant, for errors at compile time.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Empty => "a stat's name is empty: give it 1 to 255 bytes",
+            Self::TooLong { .. } => "a stat's name is longer than 255 bytes: shorten it",
+            Self::Newline { .. } => "a stat's name contains a newline: a line holds one stat",
+            Self::OuterSpace { .. } => {
+                "a stat's name begins or ends with white space, which readers cut off: trim it"
+            }
+            Self::Reserved => "names that begin with \"statvent.\" are reserved: choose another prefix",
+            Self::NoPlaceholder => "a series' name has no \"{0}\" for the label: add it, as in \"rpc.{0}\"",
+        }
+    }
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())?;
+        match self {
+            Self::TooLong { found } => write!(f, " (found {found} bytes)"),
+            Self::Newline { at } | Self::OuterSpace { at } => write!(f, " (at byte {at})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for NameError {}
+
+/// Says whether `byte` is ASCII white space as Python's `strip` has it: the space and bytes 9 to 13.
+#[must_use]
+pub const fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// Checks the name of a stat: 1 to 255 bytes, no newline, no white space at either end, not ours.
+///
+/// Cost: one pass over the bytes. Usable at compile time.
+///
+/// # Errors
+/// The first rule that is broken.
+///
+/// ```
+/// use statvent_core::name::{check_name, NameError};
+///
+/// assert_eq!(check_name(b"My Nice Stat"), Ok(()));
+/// assert_eq!(check_name(b" x"), Err(NameError::OuterSpace { at: 0 }));
+/// assert_eq!(check_name(b"statvent.mine"), Err(NameError::Reserved));
+/// ```
+pub const fn check_name(name: &[u8]) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(NameError::TooLong { found: name.len() });
+    }
+    let mut at = 0;
+    while at < name.len() {
+        if name[at] == b'\n' {
+            return Err(NameError::Newline { at });
+        }
+        at += 1;
+    }
+    if is_space(name[0]) {
+        return Err(NameError::OuterSpace { at: 0 });
+    }
+    if is_space(name[name.len() - 1]) {
+        return Err(NameError::OuterSpace { at: name.len() - 1 });
+    }
+    if starts_with(name, RESERVED_PREFIX) {
+        return Err(NameError::Reserved);
+    }
+    Ok(())
+}
+
+/// Checks the name of a series before its labels are known: the rules of a stat's name, and a `{0}` in it.
+///
+/// Usable at compile time. A registry checks each name with its label in it as well.
+///
+/// # Errors
+/// The first rule that is broken.
+pub const fn check_template(template: &[u8]) -> Result<(), NameError> {
+    if let Err(err) = check_name(template) {
+        return Err(err);
+    }
+    let mut at = 0;
+    while at + PLACEHOLDER.len() <= template.len() {
+        if template[at] == b'{' && template[at + 1] == b'0' && template[at + 2] == b'}' {
+            return Ok(());
+        }
+        at += 1;
+    }
+    Err(NameError::NoPlaceholder)
+}
+
+/// Writes the name of one quantile of a series: its own name, the label, and where to write.
+///
+/// Given to `record_with`. It must write the same bytes each time it is called with the same arguments.
+pub type FormatName = fn(name: &[u8], label: &str, out: &mut NameBuf);
+
+/// Puts the label in the place of every `{0}`: how names of series become names of stats unless told otherwise.
+pub fn expand_template(template: &[u8], label: &str, out: &mut NameBuf) {
+    let mut rest = template;
+    while let Some(at) = rest.windows(PLACEHOLDER.len()).position(|window| window == PLACEHOLDER) {
+        out.push(&rest[..at]);
+        out.push(label.as_bytes());
+        rest = &rest[at + PLACEHOLDER.len()..];
+    }
+    out.push(rest);
+}
+
+/// Room for one name, into which a [`FormatName`] writes.
+///
+/// What does not fit is left out and makes the name invalid.
+#[derive(Debug, Default)]
+pub struct NameBuf {
+    bytes: heapless::Vec<u8, MAX_NAME_BYTES>,
+    offered: usize,
+}
+
+impl NameBuf {
+    /// Returns an empty buffer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: heapless::Vec::new(), offered: 0 }
+    }
+
+    /// Appends bytes; from the first piece that does not fit the name is too long.
+    pub fn push(&mut self, piece: &[u8]) {
+        self.offered = self.offered.saturating_add(piece.len());
+        if self.offered <= MAX_NAME_BYTES {
+            // Fits, because everything offered so far was taken.
+            let _ = self.bytes.extend_from_slice(piece);
+        }
+    }
+
+    /// Returns the name if it is whole and keeps the rules of [`check_name`].
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn finish(&self) -> Result<&[u8], NameError> {
+        if self.offered > MAX_NAME_BYTES {
+            return Err(NameError::TooLong { found: self.offered });
+        }
+        check_name(&self.bytes)?;
+        Ok(&self.bytes)
+    }
+}
+
+impl fmt::Write for NameBuf {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.push(piece.as_bytes());
+        Ok(())
+    }
+}
+
+/// Shows a name as text: bytes that are not UTF-8 become `\xNN`.
+///
+/// ```
+/// use statvent_core::name::EscapedName;
+///
+/// assert_eq!(EscapedName(b"caf\xc3\xa9 \xff").to_string(), "café \\xff");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct EscapedName<'a>(
+    /// The name's bytes.
+    pub &'a [u8],
+);
+
+impl fmt::Display for EscapedName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            f.write_str(chunk.valid())?;
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
+    if bytes.len() < prefix.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < prefix.len() {
+        if bytes[at] != prefix[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{format, string::ToString, vec};
+
+    #[test]
+    fn the_longest_name_fits_and_one_more_byte_does_not() {
+        assert_eq!(check_name(&[b'n'; 255]), Ok(()));
+        assert_eq!(check_name(&[b'n'; 256]), Err(NameError::TooLong { found: 256 }));
+    }
+
+    #[test]
+    fn every_rule_has_its_error() {
+        let cases: &[(&[u8], NameError)] = &[
+            (b"", NameError::Empty),
+            (b"a\nb", NameError::Newline { at: 1 }),
+            (b"\ta", NameError::OuterSpace { at: 0 }),
+            (b"a\x0b", NameError::OuterSpace { at: 1 }),
+            (b"statvent.x", NameError::Reserved),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(check_name(name), Err(*expected), "{name:?}");
+        }
+        assert_eq!(check_template(b"rpc"), Err(NameError::NoPlaceholder));
+        assert_eq!(check_template(b"{0}"), Ok(()));
+    }
+
+    #[test]
+    fn odd_bytes_inside_are_fine() {
+        for name in [&b"a: b"[..], b"a\tb", b"{\"}\0\xff", b"statvent", b"rpc{method=\"get\"}"] {
+            assert_eq!(check_name(name), Ok(()), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn messages_say_what_was_found() {
+        let long = NameError::TooLong { found: 300 }.to_string();
+        assert_eq!(long, "a stat's name is longer than 255 bytes: shorten it (found 300 bytes)");
+        let newline = NameError::Newline { at: 3 }.to_string();
+        assert_eq!(newline, "a stat's name contains a newline: a line holds one stat (at byte 3)");
+        assert_eq!(NameError::Empty.to_string(), "a stat's name is empty: give it 1 to 255 bytes");
+    }
+
+    #[test]
+    fn every_placeholder_becomes_the_label_and_other_braces_stay() {
+        let mut out = NameBuf::new();
+        expand_template(b"{0}.rpc{q=\"{0}\"}{1}{0", "95th", &mut out);
+        assert_eq!(out.finish(), Ok(&b"95th.rpc{q=\"95th\"}{1}{0"[..]));
+    }
+
+    #[test]
+    fn a_name_that_grows_too_long_is_refused_whole() {
+        let mut template = vec![b'n'; 252];
+        template.extend_from_slice(b"{0}");
+        let mut out = NameBuf::new();
+        expand_template(&template, "median", &mut out);
+        assert_eq!(out.finish(), Err(NameError::TooLong { found: 258 }));
+    }
+
+    #[test]
+    fn escapes_show_every_byte_that_is_not_text() {
+        assert_eq!(format!("{}", EscapedName(b"\xc3(\x00\xf0\x9f")), "\\xc3(\0\\xf0\\x9f");
+    }
+}

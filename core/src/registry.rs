@@ -1,0 +1,390 @@
+//! The registry: where stats are recorded.
+//!
+//! Owns registration, the calls and the count of what was rejected. Reading is `snapshot`'s, handles are
+//! `handle`'s; where names and values are kept is `directory`'s, `cell`'s and `series`'s.
+
+use crate::arena::{Arena, NewName};
+use crate::cell::Cell;
+use crate::directory::{Directory, Found, Full, HashIndex, LinearIndex};
+use crate::error::RecordError;
+use crate::name::{FormatName, NameBuf, check_name, check_template, expand_template};
+use crate::series::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, SampleRing, assert_quantiles};
+use crate::snapshot::{Reader, Snapshot};
+use crate::sync::{AtomicU64, Ordering};
+use crate::value::{IntoValue, Value};
+
+/// A fixed number of stats and series, and room for their names.
+///
+/// `STATS` is a power of two from 2 to 65536, `SERIES` at most 4096, `NAME_BYTES` at most 16 MiB: one arena for
+/// names that are not literals; with 0 bytes only literal names can be new. All sizes are checked when compiling.
+/// A new registry is all zero bits, so a `static` one costs address space until it is used. It is usually a
+/// `static`, shared by all threads.
+///
+/// The calls of this type never panic, never block longer than another thread's first use of a name, allocate
+/// nothing and do no I/O. They take a lock to find the name; the macros of the crate `statvent` and the handles
+/// ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series)) do that once. On a hosted
+/// system they are not for signal handlers.
+///
+/// ```
+/// use statvent_core::{Registry, Value};
+///
+/// static STATS: Registry<16, 2, 256> = Registry::new();
+///
+/// STATS.incr("requests", 1);
+/// STATS.incr("requests", 2);
+/// STATS.set("temperature", 21.5);
+/// STATS.record("latency.{0}", 0.25);
+///
+/// assert_eq!(STATS.get("requests"), Some(Value::Int(3)));
+/// let mut text = [0; 256];
+/// let n_bytes = STATS.snapshot().fill(&mut text)?;
+/// assert!(text[..n_bytes].starts_with(b"requests: 3\ntemperature: 21.5\nlatency.median: 0.25\n"));
+/// # Ok::<(), statvent_core::line::BufferTooSmall>(())
+/// ```
+///
+/// A size that cannot be is refused:
+///
+/// ```compile_fail
+/// static STATS: statvent_core::Registry<100, 2, 0> = statvent_core::Registry::new();
+/// ```
+pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize> {
+    stats: Directory<HashIndex<STATS>, (), STATS>,
+    cells: [Cell; STATS],
+    series: Directory<LinearIndex<SERIES>, FormatName, SERIES>,
+    rings: [SampleRing; SERIES],
+    arena: Arena<NAME_BYTES>,
+    /// `None` is the default table, so that a new registry is all zero bits.
+    quantiles: Option<&'static [Quantile]>,
+    rejected: AtomicU64,
+}
+
+impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize> Registry<STATS, SERIES, NAME_BYTES> {
+    /// Returns an empty registry whose series show `median`, `95th`, `99th`, `100th` and `mean`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            stats: Directory::<HashIndex<STATS>, _, STATS>::new(),
+            cells: [const { Cell::new() }; STATS],
+            series: Directory::<LinearIndex<SERIES>, _, SERIES>::new(),
+            rings: [const { SampleRing::new() }; SERIES],
+            arena: Arena::new(),
+            quantiles: None,
+            rejected: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns an empty registry whose series show these quantiles, in this order, and then `mean`.
+    ///
+    /// A quantile is a percentage from 0 to 100 and a label of 1 to 32 bytes.
+    ///
+    /// # Panics
+    /// At a quantile that is none; for a `static` registry that is an error when compiling.
+    ///
+    /// ```
+    /// use statvent_core::{Registry, Value};
+    ///
+    /// static STATS: Registry<2, 1, 0> = Registry::with_quantiles(&[(99.9, "99.9th")]);
+    ///
+    /// STATS.try_record_literal("io.{0}", 8)?;
+    /// let mut names = Vec::new();
+    /// STATS.for_each(|name, value| names.push((name.to_vec(), value)));
+    /// assert_eq!(names, [(b"io.99.9th".to_vec(), Value::Float(8.0)), (b"io.mean".to_vec(), Value::Float(8.0))]);
+    /// # Ok::<(), statvent_core::RecordError>(())
+    /// ```
+    #[must_use]
+    pub const fn with_quantiles(quantiles: &'static [Quantile]) -> Self {
+        assert_quantiles(quantiles);
+        let mut registry = Self::new();
+        registry.quantiles = Some(quantiles);
+        registry
+    }
+
+    /// Adds `value` to the stat; an unknown stat starts at `value`. An integer's sum wraps on overflow.
+    ///
+    /// What cannot be stored is counted as rejected; see [`try_incr`](Self::try_incr).
+    #[inline]
+    pub fn incr(&self, name: impl AsRef<[u8]>, value: impl IntoValue) {
+        self.count_rejected(self.try_incr(name, value));
+    }
+
+    /// Sets the stat to `value`.
+    ///
+    /// What cannot be stored is counted as rejected; see [`try_set`](Self::try_set).
+    #[inline]
+    pub fn set(&self, name: impl AsRef<[u8]>, value: impl IntoValue) {
+        self.count_rejected(self.try_set(name, value));
+    }
+
+    /// Adds a sample to the series; it keeps the last [`WINDOW_SAMPLES`](crate::WINDOW_SAMPLES).
+    ///
+    /// Every `{0}` of the name becomes the label of a quantile when the series is read. What cannot be stored is
+    /// counted as rejected; see [`try_record`](Self::try_record).
+    #[inline]
+    pub fn record(&self, name: impl AsRef<[u8]>, value: impl IntoValue) {
+        self.count_rejected(self.try_record(name, value));
+    }
+
+    /// Adds a sample to the series, whose quantiles are named by `format`. The first `format` of a name stays.
+    ///
+    /// What cannot be stored is counted as rejected; see [`try_record_with`](Self::try_record_with).
+    ///
+    /// ```
+    /// use statvent_core::{name::NameBuf, Registry};
+    ///
+    /// fn suffix(name: &[u8], label: &str, out: &mut NameBuf) {
+    ///     out.push(name);
+    ///     out.push(b"/");
+    ///     out.push(label.as_bytes());
+    /// }
+    ///
+    /// static STATS: Registry<2, 1, 16> = Registry::new();
+    /// STATS.record_with("rpc", 3, suffix);
+    /// let mut first = None;
+    /// STATS.for_each(|name, _| _ = first.get_or_insert(name.to_vec()));
+    /// assert_eq!(first.as_deref(), Some(&b"rpc/median"[..]));
+    /// ```
+    #[inline]
+    pub fn record_with(&self, name: impl AsRef<[u8]>, value: impl IntoValue, format: FormatName) {
+        self.count_rejected(self.try_record_with(name, value, format));
+    }
+
+    /// Adds `value` to the stat, or says why not.
+    ///
+    /// # Errors
+    /// The name breaks a rule, the value does not fit, or the registry is full. Nothing was stored or counted.
+    ///
+    /// ```
+    /// use statvent_core::{name::NameError, RecordError, Registry};
+    ///
+    /// static STATS: Registry<2, 0, 16> = Registry::new();
+    /// assert_eq!(STATS.try_incr("a", 1), Ok(()));
+    /// assert_eq!(STATS.try_incr("", 1), Err(RecordError::Name(NameError::Empty)));
+    /// assert_eq!(STATS.try_incr("b", 1), Ok(()));
+    /// assert_eq!(STATS.try_incr("c", 1), Err(RecordError::StatsFull { capacity: 2 }));
+    /// ```
+    #[inline]
+    pub fn try_incr(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
+        self.add(NewName::Borrowed(name.as_ref()), value.into_value()?).map(|_| ())
+    }
+
+    /// Sets the stat to `value`, or says why not.
+    ///
+    /// # Errors
+    /// As [`try_incr`](Self::try_incr).
+    #[inline]
+    pub fn try_set(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
+        self.assign(NewName::Borrowed(name.as_ref()), value.into_value()?).map(|_| ())
+    }
+
+    /// Adds a sample to the series, or says why not.
+    ///
+    /// # Errors
+    /// As [`try_incr`](Self::try_incr); also if the name has no `{0}`, or breaks a rule with a label in it.
+    #[inline]
+    pub fn try_record(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
+        let sample = value.into_value()?.as_f64();
+        self.sample(NewName::Borrowed(name.as_ref()), sample, expand_template).map(|_| ())
+    }
+
+    /// Adds a sample to the series, whose quantiles are named by `format`, or says why not.
+    ///
+    /// # Errors
+    /// As [`try_incr`](Self::try_incr); also if a name that `format` writes breaks a rule.
+    #[inline]
+    pub fn try_record_with(
+        &self,
+        name: impl AsRef<[u8]>,
+        value: impl IntoValue,
+        format: FormatName,
+    ) -> Result<(), RecordError> {
+        let sample = value.into_value()?.as_f64();
+        self.sample(NewName::Borrowed(name.as_ref()), sample, format).map(|_| ())
+    }
+
+    /// As [`try_incr`](Self::try_incr), and keeps a new name by reference instead of copying it.
+    ///
+    /// # Errors
+    /// As [`try_incr`](Self::try_incr).
+    #[inline]
+    pub fn try_incr_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
+        self.add(NewName::Literal(name), value.into_value()?).map(|_| ())
+    }
+
+    /// As [`try_set`](Self::try_set), and keeps a new name by reference instead of copying it.
+    ///
+    /// # Errors
+    /// As [`try_set`](Self::try_set).
+    #[inline]
+    pub fn try_set_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
+        self.assign(NewName::Literal(name), value.into_value()?).map(|_| ())
+    }
+
+    /// As [`try_record`](Self::try_record), and keeps a new name by reference instead of copying it.
+    ///
+    /// # Errors
+    /// As [`try_record`](Self::try_record).
+    #[inline]
+    pub fn try_record_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
+        self.sample(NewName::Literal(name), value.into_value()?.as_f64(), expand_template).map(|_| ())
+    }
+
+    /// Returns the stat's value; `None` if nothing was recorded under this name. Series have no value of their own.
+    ///
+    /// After a `set` it is exactly what was set, unless another thread wrote the stat meanwhile.
+    #[must_use]
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Value> {
+        self.stats.find(name.as_ref(), &self.arena).map(|idx| self.cells[idx].get())
+    }
+
+    /// Returns how many calls were rejected, as the stat `statvent.rejected` shows it.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Calls `f` with the name and value of every stat, in the order of a [`Snapshot`].
+    pub fn for_each(&self, f: impl FnMut(&[u8], Value)) {
+        self.reader().for_each(f);
+    }
+
+    /// Begins to write all stats as text; see [`Snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        self.reader().snapshot()
+    }
+
+    /// Returns the reading side of this registry, whose type does not depend on the registry's size.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader {
+            stats: self.stats.view(),
+            cells: &self.cells,
+            series: self.series.view(),
+            rings: &self.rings,
+            arena: self.arena.view(),
+            quantiles: self.quantiles(),
+            rejected: &self.rejected,
+        }
+    }
+
+    pub(crate) fn cell(&self, idx: usize) -> Option<&Cell> {
+        self.cells.get(idx)
+    }
+
+    pub(crate) fn ring(&self, idx: usize) -> Option<&SampleRing> {
+        self.rings.get(idx)
+    }
+
+    pub(crate) fn rejected_counter(&self) -> &AtomicU64 {
+        &self.rejected
+    }
+
+    pub(crate) fn count_rejected<E>(&self, result: Result<(), E>) {
+        if result.is_err() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn add(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
+        self.stat(name, |cell| cell.add(value))
+    }
+
+    pub(crate) fn assign(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
+        self.stat(name, |cell| cell.set(value))
+    }
+
+    /// Finds or registers the stat and writes it once: a new one before anybody can see it.
+    pub(crate) fn stat(&self, name: NewName<'_>, write: impl Fn(&Cell)) -> Result<usize, RecordError> {
+        let bytes = name.bytes();
+        if let Some(idx) = self.stats.find(bytes, &self.arena) {
+            write(&self.cells[idx]);
+            return Ok(idx);
+        }
+        check_name(bytes)?;
+        match self.stats.find_or_insert(name, (), &self.arena, |idx| write(&self.cells[idx])) {
+            Ok(Found::New(idx)) => Ok(idx),
+            Ok(Found::Known(idx)) => {
+                write(&self.cells[idx]);
+                Ok(idx)
+            }
+            Err(Full::Slots) => Err(RecordError::StatsFull { capacity: STATS }),
+            Err(Full::NameBytes) => Err(name_bytes_full(NAME_BYTES, bytes)),
+        }
+    }
+
+    pub(crate) fn sample(
+        &self,
+        name: NewName<'_>,
+        sample: f64,
+        format: FormatName,
+    ) -> Result<usize, RecordError> {
+        self.any_series(name, format, |ring| ring.record(sample))
+    }
+
+    /// Finds or registers the series and writes it once: a new one before anybody can see it.
+    pub(crate) fn any_series(
+        &self,
+        name: NewName<'_>,
+        format: FormatName,
+        write: impl Fn(&SampleRing),
+    ) -> Result<usize, RecordError> {
+        let bytes = name.bytes();
+        if let Some(idx) = self.series.find(bytes, &self.arena) {
+            write(&self.rings[idx]);
+            return Ok(idx);
+        }
+        if core::ptr::fn_addr_eq(format, expand_template as FormatName) {
+            check_template(bytes)?;
+        } else {
+            check_name(bytes)?;
+        }
+        self.check_expansions(bytes, format)?;
+        match self.series.find_or_insert(name, format, &self.arena, |idx| write(&self.rings[idx])) {
+            Ok(Found::New(idx)) => Ok(idx),
+            Ok(Found::Known(idx)) => {
+                write(&self.rings[idx]);
+                Ok(idx)
+            }
+            Err(Full::Slots) => Err(RecordError::SeriesFull { capacity: SERIES }),
+            Err(Full::NameBytes) => Err(name_bytes_full(NAME_BYTES, bytes)),
+        }
+    }
+
+    fn check_expansions(&self, name: &[u8], format: FormatName) -> Result<(), RecordError> {
+        for label in self.quantiles().iter().map(|(_, label)| *label).chain([MEAN_LABEL]) {
+            let mut expanded = NameBuf::new();
+            format(name, label, &mut expanded);
+            expanded.finish()?;
+        }
+        Ok(())
+    }
+
+    fn quantiles(&self) -> &'static [Quantile] {
+        self.quantiles.unwrap_or(DEFAULT_QUANTILES)
+    }
+}
+
+impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize> Default
+    for Registry<STATS, SERIES, NAME_BYTES>
+{
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize> core::fmt::Debug
+    for Registry<STATS, SERIES, NAME_BYTES>
+{
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Registry")
+            .field("n_stats", &self.stats.view().len())
+            .field("n_series", &self.series.view().len())
+            .field("rejected", &self.rejected())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cold]
+fn name_bytes_full(capacity: usize, name: &[u8]) -> RecordError {
+    RecordError::NameBytesFull { capacity, needed: name.len() }
+}

@@ -1,0 +1,155 @@
+//! A series: its last samples, and the quantiles that are made of them when somebody reads.
+//!
+//! Owns the ring that threads record into, the window a reader takes of it, and the table of quantiles. It knows
+//! neither names nor text.
+
+use crate::float::AtomicFloat;
+use crate::sync::{AtomicU64, Ordering, const_new, filled};
+
+/// How many samples a series keeps.
+pub const WINDOW_SAMPLES: usize = 100;
+
+/// A percentage from 0 to 100 and the label of the stat that shows it.
+pub type Quantile = (f64, &'static str);
+
+/// The quantiles of a series unless a registry is given others.
+pub const DEFAULT_QUANTILES: &[Quantile] =
+    &[(50.0, "median"), (95.0, "95th"), (99.0, "99th"), (100.0, "100th")];
+
+/// The label of the mean, which follows the quantiles.
+pub const MEAN_LABEL: &str = "mean";
+
+/// The last samples of one series, written by all threads.
+///
+/// Invariant: `n_claimed` counts the slots that were ever claimed; a slot is absent until its first sample. A
+/// reader may see a claimed slot's older sample, or miss a sample that is being stored.
+pub(crate) struct SampleRing {
+    n_claimed: AtomicU64,
+    slots: [AtomicFloat; WINDOW_SAMPLES],
+}
+
+impl SampleRing {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self { n_claimed: AtomicU64::new(0), slots: filled![AtomicFloat::new(); WINDOW_SAMPLES] }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, sample: f64) {
+        // Relaxed: the claim orders nothing, each slot is whole by itself. 64 bits do not wrap around.
+        let claimed = self.n_claimed.fetch_add(1, Ordering::Relaxed);
+        self.slots[(claimed % WINDOW_SAMPLES as u64) as usize].store(sample);
+    }
+
+    pub(crate) fn window(&self) -> Window {
+        let mut window = Window::new();
+        window.samples.extend(self.slots.iter().filter_map(AtomicFloat::load));
+        window.samples.sort_unstable_by(f64::total_cmp);
+        window
+    }
+}
+
+/// Samples of one moment, sorted: numbers in their order, positive NaNs after them.
+#[derive(Debug)]
+pub(crate) struct Window {
+    samples: heapless::Vec<f64, WINDOW_SAMPLES>,
+}
+
+impl Window {
+    pub(crate) const fn new() -> Self {
+        Self { samples: heapless::Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.samples.is_empty()
+    }
+
+    /// Returns the sample at index `floor(n * percent / 100) - 1`, at least 0; NaN of an empty window.
+    pub(crate) fn quantile(&self, percent: f64) -> f64 {
+        let rank = libm::floor(self.samples.len() as f64 * percent / 100.0) as usize;
+        let idx = rank.saturating_sub(1);
+        self.samples.get(idx).or(self.samples.last()).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Returns the mean; NaN of an empty window.
+    pub(crate) fn mean(&self) -> f64 {
+        self.samples.iter().sum::<f64>() / self.samples.len() as f64
+    }
+}
+
+/// Refuses a table whose percentages or labels make no stat, at compile time where it is a constant.
+pub(crate) const fn assert_quantiles(table: &[Quantile]) {
+    let mut idx = 0;
+    while idx < table.len() {
+        let (percent, label) = table[idx];
+        assert!(percent >= 0.0 && percent <= 100.0, "a quantile is given in percent, from 0 to 100");
+        assert!(!label.is_empty(), "the label of a quantile is empty");
+        assert!(label.len() <= MAX_LABEL_BYTES, "the label of a quantile is longer than 32 bytes");
+        idx += 1;
+    }
+}
+
+const MAX_LABEL_BYTES: usize = 32;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    //! Properties: the window is the last hundred samples; a quantile is one of them, at the index of the
+    //! contract; a naive twin agrees.
+
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn window_of(samples: impl IntoIterator<Item = f64>) -> Window {
+        let ring = SampleRing::new();
+        samples.into_iter().for_each(|sample| ring.record(sample));
+        ring.window()
+    }
+
+    fn five(window: &Window) -> [f64; 5] {
+        let at = |percent| window.quantile(percent);
+        [at(50.0), at(95.0), at(99.0), at(100.0), window.mean()]
+    }
+
+    #[test]
+    fn quantiles_of_windows_of_several_sizes() {
+        assert_eq!(five(&window_of([7.0])), [7.0; 5]);
+        assert_eq!(five(&window_of([10.0, 20.0, 30.0])), [10.0, 20.0, 20.0, 30.0, 20.0]);
+        assert_eq!(five(&window_of((1..=100).map(f64::from))), [50.0, 95.0, 99.0, 100.0, 50.5]);
+        // Of 250 the last hundred count: 151 to 250.
+        assert_eq!(five(&window_of((1..=250).map(f64::from))), [200.0, 245.0, 249.0, 250.0, 200.5]);
+    }
+
+    #[test]
+    fn a_fine_percentage_takes_the_sample_below() {
+        let window = window_of((1..=100).map(f64::from));
+        assert_eq!(window.quantile(99.9), 99.0);
+        assert_eq!(window.quantile(0.0), 1.0);
+    }
+
+    #[test]
+    fn infinities_and_nan_have_their_places() {
+        let window = window_of([f64::NAN, 1.0, f64::INFINITY, f64::NEG_INFINITY]);
+        assert_eq!(window.quantile(0.0), f64::NEG_INFINITY);
+        assert_eq!(window.quantile(75.0), f64::INFINITY);
+        assert!(window.quantile(100.0).is_nan());
+        assert!(window.mean().is_nan());
+    }
+
+    #[test]
+    fn an_empty_window_has_no_numbers() {
+        assert!(Window::new().is_empty());
+        assert!(Window::new().quantile(50.0).is_nan() && Window::new().mean().is_nan());
+    }
+
+    proptest! {
+        #[test]
+        fn a_naive_twin_agrees(samples in prop::collection::vec(-1e6..1e6f64, 1..300), percent in 0u32..=100) {
+            let mut last: Vec<f64> = samples.iter().rev().take(WINDOW_SAMPLES).copied().collect();
+            last.sort_by(f64::total_cmp);
+            let idx = (last.len() * percent as usize / 100).saturating_sub(1);
+            prop_assert_eq!(window_of(samples).quantile(f64::from(percent)), last[idx]);
+        }
+    }
+}

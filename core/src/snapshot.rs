@@ -1,0 +1,219 @@
+//! The reading side: one walk over all stats of a registry, as calls or as text.
+//!
+//! Owns the order of stats and the pauses of a snapshot. It writes nothing into the registry and takes no lock.
+//! The recorder, JSON and `for_each` all read through here.
+
+use crate::append::View;
+use crate::cell::Cell;
+use crate::directory::Entry;
+use crate::line::{BufferTooSmall, format_line};
+use crate::name::{FormatName, NameBuf, REJECTED_NAME};
+use crate::series::{MEAN_LABEL, Quantile, SampleRing, Window};
+use crate::sync::{AtomicU64, Ordering};
+use crate::value::Value;
+
+/// The reading side of a registry of any size: a few references, cheap to copy.
+///
+/// Readers take no lock and never make a recording thread wait; any number may read at once. The order is: all
+/// stats in the order of their registration, then the quantiles of all series, then `statvent.rejected` if
+/// anything was.
+#[derive(Clone, Copy)]
+pub struct Reader<'r> {
+    pub(crate) stats: View<'r, Entry<()>>,
+    pub(crate) cells: &'r [Cell],
+    pub(crate) series: View<'r, Entry<FormatName>>,
+    pub(crate) rings: &'r [SampleRing],
+    pub(crate) arena: View<'r, u8>,
+    pub(crate) quantiles: &'static [Quantile],
+    pub(crate) rejected: &'r AtomicU64,
+}
+
+impl<'r> Reader<'r> {
+    /// Calls `f` with the name and value of every stat.
+    pub fn for_each(self, mut f: impl FnMut(&[u8], Value)) {
+        let mut walk = Walk::new(self);
+        while let Some((name, value)) = walk.stat() {
+            f(name, value);
+            walk.advance();
+        }
+    }
+
+    /// Begins to write all stats as text.
+    #[must_use]
+    pub fn snapshot(self) -> Snapshot<'r> {
+        Snapshot { walk: Walk::new(self) }
+    }
+}
+
+impl core::fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Reader")
+            .field("n_stats", &self.stats.len())
+            .field("n_series", &self.series.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'r, const STATS: usize, const SERIES: usize, const NAME_BYTES: usize>
+    From<&'r crate::Registry<STATS, SERIES, NAME_BYTES>> for Reader<'r>
+{
+    fn from(registry: &'r crate::Registry<STATS, SERIES, NAME_BYTES>) -> Self {
+        registry.reader()
+    }
+}
+
+/// All stats as text, in as many pieces as the caller's buffer makes necessary.
+///
+/// Each value is read when its line is written; the lines of one series come from one moment, also when they end
+/// up in different pieces. Stats that are registered meanwhile are included if their turn is still to come.
+/// Allocates nothing; holds one series' samples, about 1 KiB, in place.
+///
+/// ```
+/// use statvent_core::Registry;
+///
+/// static STATS: Registry<8, 1, 64> = Registry::new();
+/// STATS.incr("a", 1);
+/// STATS.incr("b", 2);
+///
+/// let mut snapshot = STATS.snapshot();
+/// let mut uart = Vec::new();
+/// let mut line = [0; 6];
+/// loop {
+///     let n_bytes = snapshot.fill(&mut line)?;
+///     if n_bytes == 0 {
+///         break;
+///     }
+///     uart.extend_from_slice(&line[..n_bytes]);
+/// }
+/// assert_eq!(uart, b"a: 1\nb: 2\n");
+/// # Ok::<(), statvent_core::line::BufferTooSmall>(())
+/// ```
+#[derive(Debug)]
+pub struct Snapshot<'r> {
+    walk: Walk<'r>,
+}
+
+impl Snapshot<'_> {
+    /// Writes as many whole lines as fit to the beginning of `out` and returns their length in bytes; 0 when
+    /// there are no more.
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`] if not even the next line fits. It is not lost: call again with a larger buffer.
+    /// [`MAX_OWN_LINE_BYTES`](crate::line::MAX_OWN_LINE_BYTES) hold any line.
+    pub fn fill(&mut self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        let mut n_bytes = 0;
+        while let Some((name, value)) = self.walk.stat() {
+            match format_line(name, value, &mut out[n_bytes..]) {
+                Ok(n) => n_bytes += n,
+                Err(_) if n_bytes > 0 => break,
+                Err(err) => return Err(err),
+            }
+            self.walk.advance();
+        }
+        Ok(n_bytes)
+    }
+}
+
+/// Where a reader stands among the stats.
+#[derive(Debug)]
+pub(crate) struct Walk<'r> {
+    reader: Reader<'r>,
+    position: Position,
+    /// The samples of the series at `position`, sorted.
+    window: Window,
+    /// The name of the quantile at `position`.
+    name: NameBuf,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Position {
+    Stat(usize),
+    /// A series and, of its table, a quantile; one past the last is the mean.
+    Quantile(usize, usize),
+    Rejected,
+    End,
+}
+
+impl<'r> Walk<'r> {
+    pub(crate) fn new(reader: Reader<'r>) -> Self {
+        let mut walk =
+            Self { reader, position: Position::Stat(0), window: Window::new(), name: NameBuf::new() };
+        walk.settle();
+        walk
+    }
+
+    /// The stat at which the walk stands; `None` at the end.
+    pub(crate) fn stat(&self) -> Option<(&[u8], Value)> {
+        let reader = &self.reader;
+        match self.position {
+            Position::Stat(idx) => {
+                let name = reader.stats.get(idx)?.name.bytes(reader.arena);
+                Some((name, reader.cells.get(idx)?.get()))
+            }
+            Position::Quantile(_, row) => {
+                let value = match reader.quantiles.get(row) {
+                    Some((percent, _)) => self.window.quantile(*percent),
+                    None => self.window.mean(),
+                };
+                Some((self.name.finish().ok()?, Value::Float(value)))
+            }
+            Position::Rejected => {
+                let n_rejected = reader.rejected.load(Ordering::Relaxed);
+                Some((REJECTED_NAME, Value::Int(i64::try_from(n_rejected).unwrap_or(i64::MAX))))
+            }
+            Position::End => None,
+        }
+    }
+
+    /// Goes on to the next stat.
+    pub(crate) fn advance(&mut self) {
+        self.position = match self.position {
+            Position::Stat(idx) => Position::Stat(idx + 1),
+            Position::Quantile(series, row) if row < self.reader.quantiles.len() => {
+                Position::Quantile(series, row + 1)
+            }
+            Position::Quantile(series, _) => Position::Quantile(series + 1, 0),
+            Position::Rejected | Position::End => Position::End,
+        };
+        self.settle();
+    }
+
+    /// Moves on until the position is one that has a stat, and loads what that stat needs.
+    fn settle(&mut self) {
+        loop {
+            self.position = match self.position {
+                Position::Stat(idx) if idx < self.reader.stats.len() => return,
+                Position::Stat(_) => Position::Quantile(0, 0),
+                Position::Quantile(series, row) => {
+                    let (Some(entry), Some(ring)) =
+                        (self.reader.series.get(series), self.reader.rings.get(series))
+                    else {
+                        self.position = Position::Rejected;
+                        continue;
+                    };
+                    if row == 0 {
+                        self.window = ring.window();
+                    }
+                    if !self.window.is_empty() && self.load_name(entry, row) {
+                        return;
+                    }
+                    Position::Quantile(series + 1, 0)
+                }
+                Position::Rejected if self.reader.rejected.load(Ordering::Relaxed) > 0 => return,
+                Position::Rejected | Position::End => {
+                    self.position = Position::End;
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Writes the name of a quantile. False if it is no name, which registration has ruled out for every
+    /// `FormatName` that keeps to writing the same bytes each time.
+    fn load_name(&mut self, entry: &Entry<FormatName>, row: usize) -> bool {
+        let label = self.reader.quantiles.get(row).map_or(MEAN_LABEL, |(_, label)| label);
+        self.name = NameBuf::new();
+        (entry.meta)(entry.name.bytes(self.reader.arena), label, &mut self.name);
+        self.name.finish().is_ok()
+    }
+}

@@ -1,0 +1,161 @@
+//! A stat's value: an integer or a float, and what callers may pass for one.
+//!
+//! Owns the two kinds and the conversions into them. It knows neither text (see `line`) nor where a value is
+//! kept (see `cell`).
+
+use core::fmt;
+
+/// The value of a stat.
+///
+/// A stat begins as an integer and becomes a float for good once it was given one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value {
+    /// A 64-bit signed integer; sums wrap on overflow.
+    Int(i64),
+    /// A double; may be infinite or not a number.
+    Float(f64),
+}
+
+impl Value {
+    /// Returns the value as a double, rounded to the nearest one where an integer has more than 53 bits.
+    #[must_use]
+    pub const fn as_f64(self) -> f64 {
+        match self {
+            Self::Int(int) => int as f64,
+            Self::Float(float) => float,
+        }
+    }
+}
+
+impl From<i64> for Value {
+    fn from(int: i64) -> Self {
+        Self::Int(int)
+    }
+}
+
+impl From<f64> for Value {
+    fn from(float: f64) -> Self {
+        Self::Float(float)
+    }
+}
+
+/// What can be recorded: every integer type up to 64 bits, `f32`, `f64` and [`Value`].
+///
+/// Implemented for those types and closed to others.
+///
+/// ```
+/// use statvent_core::{IntoValue, Value, ValueError};
+///
+/// assert_eq!(7u8.into_value(), Ok(Value::Int(7)));
+/// assert_eq!(0.5f32.into_value(), Ok(Value::Float(0.5)));
+/// assert_eq!(u64::MAX.into_value(), Err(ValueError::AboveI64Max { found: u64::MAX }));
+/// ```
+pub trait IntoValue: sealed::Sealed {
+    /// Converts without loss.
+    ///
+    /// # Errors
+    /// [`ValueError::AboveI64Max`] for an unsigned integer that an `i64` cannot hold.
+    fn into_value(self) -> Result<Value, ValueError>;
+}
+
+/// Why a value cannot be recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// An unsigned integer that an `i64` cannot hold.
+    AboveI64Max {
+        /// The value that was given.
+        found: u64,
+    },
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AboveI64Max { found } => {
+                write!(f, "value {found} is above {}: record it as a float", i64::MAX)
+            }
+        }
+    }
+}
+
+impl core::error::Error for ValueError {}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! always_fits {
+    ($kind:ident: $($from:ty),*) => {$(
+        impl sealed::Sealed for $from {}
+        impl IntoValue for $from {
+            #[inline]
+            fn into_value(self) -> Result<Value, ValueError> {
+                Ok(Value::$kind(self.into()))
+            }
+        }
+    )*};
+}
+always_fits!(Int: i8, i16, i32, i64, u8, u16, u32);
+always_fits!(Float: f32, f64);
+
+impl sealed::Sealed for Value {}
+impl IntoValue for Value {
+    #[inline]
+    fn into_value(self) -> Result<Value, ValueError> {
+        Ok(self)
+    }
+}
+
+impl sealed::Sealed for isize {}
+impl IntoValue for isize {
+    #[inline]
+    fn into_value(self) -> Result<Value, ValueError> {
+        // Lossless: no supported target has pointers wider than 64 bits.
+        Ok(Value::Int(self as i64))
+    }
+}
+
+impl sealed::Sealed for u64 {}
+impl IntoValue for u64 {
+    #[inline]
+    fn into_value(self) -> Result<Value, ValueError> {
+        i64::try_from(self).map(Value::Int).map_err(|_| ValueError::AboveI64Max { found: self })
+    }
+}
+
+impl sealed::Sealed for usize {}
+impl IntoValue for usize {
+    #[inline]
+    fn into_value(self) -> Result<Value, ValueError> {
+        (self as u64).into_value()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_of_every_width_keep_their_extremes() {
+        assert_eq!(i8::MIN.into_value(), Ok(Value::Int(-128)));
+        assert_eq!(u32::MAX.into_value(), Ok(Value::Int(4_294_967_295)));
+        assert_eq!(i64::MIN.into_value(), Ok(Value::Int(i64::MIN)));
+        assert_eq!(isize::MIN.into_value(), Ok(Value::Int(isize::MIN as i64)));
+        assert_eq!((i64::MAX as u64).into_value(), Ok(Value::Int(i64::MAX)));
+    }
+
+    #[test]
+    fn one_above_the_largest_is_refused_and_says_what_to_do() {
+        let err = (i64::MAX as u64 + 1).into_value().unwrap_err();
+        assert_eq!(
+            std::format!("{err}"),
+            "value 9223372036854775808 is above 9223372036854775807: record it as a float"
+        );
+    }
+
+    #[test]
+    fn a_single_float_widens_exactly() {
+        assert_eq!(0.1f32.into_value(), Ok(Value::Float(0.100_000_001_490_116_12)));
+    }
+}
