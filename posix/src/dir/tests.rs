@@ -1,0 +1,134 @@
+//! Tests of the pipe directory: how it is made, listed, and refused with which words.
+//!
+//! Run as root some directories are given to another user.
+
+use super::*;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn with_mode(mode: u32) -> tempfile::TempDir {
+    let temp = tempfile::tempdir().unwrap();
+    fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
+    temp
+}
+
+#[test]
+fn a_missing_directory_is_made_with_its_parents() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("a/b");
+    assert!(matches!(PipeDir::open(&path), Err(DirError::Open { .. })));
+    let dir = PipeDir::create(&path).unwrap();
+    assert_eq!(dir.path(), path);
+    assert_eq!((mode(&temp.path().join("a")), mode(&path)), (0o755, 0o755));
+    assert_eq!(PipeDir::create(&path).unwrap().id(), dir.id());
+}
+
+#[test]
+fn a_directory_that_was_replaced_is_noticed() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("a");
+    let dir = PipeDir::create(&path).unwrap();
+    assert!(dir.leads_here().unwrap());
+    fs::rename(&path, temp.path().join("b")).unwrap();
+    assert!(!dir.leads_here().unwrap());
+    PipeDir::create(&path).unwrap();
+    assert!(!dir.leads_here().unwrap());
+}
+
+#[test]
+fn names_are_all_but_the_dots() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join(".hidden"), "").unwrap();
+    fs::write(temp.path().join(OsStr::from_bytes(b"\xff.stats")), "").unwrap();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    for _ in 0..2 {
+        let mut names = dir.names().unwrap();
+        names.sort();
+        assert_eq!(names, [OsStr::new(".hidden"), OsStr::from_bytes(b"\xff.stats")]);
+    }
+}
+
+#[test]
+fn a_directory_for_several_users_is_sticky() {
+    let temp = with_mode(0o1777);
+    PipeDir::create(temp.path()).unwrap();
+    PipeDir::open(temp.path()).unwrap();
+}
+
+#[test]
+fn a_directory_that_others_may_change_is_refused() {
+    for refused in [0o777, 0o775, 0o757] {
+        let temp = with_mode(refused);
+        let path = temp.path().display();
+        let message = format!(
+            "pipe directory {path} has mode 0{refused:o}, in which others may replace pipes: `chmod 755 {path}` if \
+             its owner alone publishes there, `chmod 1777 {path}` if several users do"
+        );
+        assert_eq!(PipeDir::create(temp.path()).unwrap_err().to_string(), message);
+        assert_eq!(PipeDir::open(temp.path()).unwrap_err().to_string(), message);
+    }
+}
+
+#[test]
+fn a_directory_of_another_user_is_read_but_not_published_in() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().display();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    let owner = dir.look().unwrap().owner;
+    // As root, a directory can be given away; else, one of ours is looked at with the eyes of another user.
+    let (owner, us) = if owner == 0 { (1234, Uid::effective()) } else { (owner, Uid::from_raw(owner + 1)) };
+    if Uid::effective().is_root() {
+        chown(temp.path(), Some(owner), None).unwrap();
+    }
+    assert_eq!(
+        dir.refuse_foreign_owner(us).unwrap_err().to_string(),
+        format!(
+            "pipe directory {path} belongs to user {owner}, expected {us} (us) or 0 (root): for several users let \
+             root own it (`chown root {path} && chmod 1777 {path}`), or set STATVENT_PIPE_DIR to another one"
+        )
+    );
+    PipeDir::open(temp.path()).unwrap();
+    if Uid::effective().is_root() {
+        assert!(matches!(PipeDir::create(temp.path()), Err(DirError::ForeignOwner { .. })));
+    }
+}
+
+#[test]
+fn links_and_files_are_not_followed() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir(temp.path().join("real")).unwrap();
+    symlink("real", temp.path().join("link")).unwrap();
+    fs::write(temp.path().join("file"), "").unwrap();
+    for name in ["link", "file"] {
+        let path = temp.path().join(name);
+        assert_eq!(
+            PipeDir::create(&path).unwrap_err().to_string(),
+            format!(
+                "{} is not a directory but a file or a link: remove it, or set STATVENT_PIPE_DIR to a directory",
+                path.display()
+            )
+        );
+    }
+}
+
+#[test]
+fn what_the_system_refuses_is_told_with_its_cause() {
+    use std::error::Error;
+    let path = Path::new("/proc/self/stats-pipe");
+    let err = PipeDir::create(path).unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "pipe directory /proc/self/stats-pipe cannot be made: make it, or set STATVENT_PIPE_DIR to a place we may \
+         write"
+    );
+    assert!(err.source().is_some());
+    assert_eq!(
+        PipeDir::open(path).unwrap_err().to_string(),
+        "pipe directory /proc/self/stats-pipe cannot be opened: make it readable, or set STATVENT_PIPE_DIR to \
+         another one"
+    );
+}

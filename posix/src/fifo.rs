@@ -1,0 +1,289 @@
+//! One named pipe of ours: made, waited on, succeeded by a fresh one, removed.
+//!
+//! Owns `mkfifo`, both ways of opening our end, and the rename of a fresh pipe over the name. Every file is
+//! compared with the inode that was made before anything is done to it. It knows no stats, and does not choose
+//! names (see `site`). Called by `site` and `publication`; the recorder's thread waits here.
+
+use crate::dir::PipeDir;
+use crate::node::{FileId, Node};
+use crate::sweep::remove_dead;
+use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
+use nix::unistd::{Uid, UnlinkatFlags, mkfifoat, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+const MODE: Mode = Mode::from_bits_truncate(0o644);
+
+/// How many aside names are tried; another one is taken only by a file that is not ours to remove.
+const MAX_ASIDE_NAMES: usize = 16;
+
+/// A named pipe that we made, under its name or retired.
+#[derive(Debug)]
+pub(crate) struct Fifo {
+    dir: Arc<PipeDir>,
+    name: OsString,
+    made: Made,
+    /// A read end of our own that makes every wait for a reader return.
+    released: OnceLock<File>,
+}
+
+/// A pipe that was made: a descriptor of `O_PATH`, which keeps the inode and opens no end.
+#[derive(Debug)]
+struct Made {
+    handle: OwnedFd,
+    id: FileId,
+}
+
+impl Fifo {
+    /// Makes a pipe of mode 0644 whatever the umask. `AlreadyExists` if anything has that name.
+    pub(crate) fn create(dir: &Arc<PipeDir>, name: &OsStr) -> io::Result<Self> {
+        let made = make(dir, name)?;
+        Ok(Self { dir: Arc::clone(dir), name: name.to_owned(), made, released: OnceLock::new() })
+    }
+
+    /// Puts a fresh pipe in the place of this one, which is retired by that.
+    ///
+    /// Readers that have this one open keep it; those that come later find the fresh one. `NotFound` if the name does
+    /// not lead here any more.
+    pub(crate) fn succeed(&self) -> io::Result<Self> {
+        let (aside, made) = make_aside(&self.dir, &self.name)?;
+        let renamed = match self.is_named() {
+            Ok(true) => {
+                renameat(&self.dir, aside.as_str(), &self.dir, self.name.as_os_str()).map_err(Into::into)
+            }
+            Ok(false) => Err(io::ErrorKind::NotFound.into()),
+            Err(err) => Err(err),
+        };
+        if let Err(err) = renamed {
+            let _ = unlinkat(&self.dir, aside.as_str(), UnlinkatFlags::NoRemoveDir);
+            return Err(err);
+        }
+        Ok(Self { dir: Arc::clone(&self.dir), name: self.name.clone(), made, released: OnceLock::new() })
+    }
+
+    /// Says whether its name in its directory still leads to it.
+    pub(crate) fn is_named(&self) -> io::Result<bool> {
+        Ok(self.dir.node(&self.name)?.is_some_and(|node| node.id == self.made.id))
+    }
+
+    /// Removes it from the directory if its name still leads to it.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        remove_dead(&self.dir, &self.name, &self.made.handle).map(drop)
+    }
+
+    /// Blocks until a reader opens it, or until [`release`](Self::release); returns the write end.
+    ///
+    /// Sleeps in `open(2)` without waking up meanwhile. Without `/proc` it returns at once, with `None` if there is no
+    /// reader yet.
+    pub(crate) fn wait_for_reader(&self) -> io::Result<Option<File>> {
+        match self.open_inode(OFlag::O_WRONLY) {
+            Ok(end) => Ok(Some(end)),
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => self.look_for_reader(),
+            Err(err) => Err(err.into()),
+        }
+    }
+
+    /// Ends the present wait for a reader and all later ones.
+    pub(crate) fn release(&self) -> io::Result<()> {
+        if self.released.get().is_none() {
+            let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
+            let end = match self.open_inode(flags) {
+                // Somebody may sleep all the same, since before the program changed its root.
+                Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => self.open_name(flags)?,
+                opened => opened?,
+            };
+            // Of two ends that are opened at the same time one is enough.
+            let _ = self.released.set(end);
+        }
+        Ok(())
+    }
+
+    /// Gives an end of file to a reader that waits on this pipe after it was retired.
+    ///
+    /// Such a one had looked up the name before the fresh pipe took it and opened afterwards. Nothing is written: a
+    /// slow reader of the snapshot cannot be told from it.
+    pub(crate) fn free_stranded(&self) {
+        // Refused when nobody has it open, which is the rule.
+        let _ = self.open_inode(OFlag::O_WRONLY | OFlag::O_NONBLOCK);
+    }
+
+    /// Returns the write end if a reader has opened the pipe; asks by its name.
+    fn look_for_reader(&self) -> io::Result<Option<File>> {
+        match self.open_name(OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
+            Err(err) if err.raw_os_error() == Some(libc::ENXIO) => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Opens an end of this very inode, wherever it is named.
+    fn open_inode(&self, flags: OFlag) -> nix::Result<File> {
+        let path = format!("/proc/self/fd/{}", self.made.handle.as_raw_fd());
+        loop {
+            match open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()) {
+                Err(nix::Error::EINTR) => {}
+                opened => return opened.map(File::from),
+            }
+        }
+    }
+
+    /// Opens an end through the name; `NotFound` if that does not lead here. Must not be made to wait.
+    fn open_name(&self, flags: OFlag) -> io::Result<File> {
+        if self.is_named()? {
+            let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+            let end = openat(&self.dir, self.name.as_os_str(), flags, Mode::empty())?;
+            if Node::of(&end)?.id == self.made.id {
+                return Ok(end.into());
+            }
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Makes a pipe and gets hold of it.
+fn make(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
+    mkfifoat(dir, name, MODE)?;
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let handle = openat(dir, name, flags, Mode::empty())?;
+    let node = Node::of(&handle)?;
+    if !is_ours(node) {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    if node.mode != MODE.bits() {
+        // By name, because a descriptor of O_PATH cannot be used. In a directory that passed the checks nobody but
+        // us and root can have put something else there.
+        fchmodat(dir, name, MODE, FchmodatFlags::FollowSymlink)?;
+    }
+    Ok(Made { handle, id: node.id })
+}
+
+/// Makes a pipe under a name that no reader takes for one.
+fn make_aside(dir: &PipeDir, name: &OsStr) -> io::Result<(String, Made)> {
+    for attempt in 0..MAX_ASIDE_NAMES {
+        let aside = format!(".{}.new{attempt}", name.to_string_lossy());
+        match make(dir, aside.as_ref()) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return Ok((aside, made?)),
+        }
+        // Nobody else uses this name while we hold the byte of ours: a pipe of ours was left by a process of equal pid
+        // that was killed at this very step.
+        if dir.node(aside.as_ref())?.is_some_and(is_ours) {
+            let _ = unlinkat(dir, aside.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn is_ours(node: Node) -> bool {
+    node.is_fifo && node.owner == Uid::effective().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::{Read, Write};
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    fn first() -> (tempfile::TempDir, Arc<PipeDir>, Fifo) {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Arc::new(PipeDir::open(temp.path()).unwrap());
+        let fifo = Fifo::create(&dir, "1.stats".as_ref()).unwrap();
+        (temp, dir, fifo)
+    }
+
+    #[test]
+    fn a_successor_takes_the_name_and_nothing_else_is_left() {
+        let (_temp, dir, fifo) = first();
+        let fresh = fifo.succeed().unwrap();
+        assert!(fresh.is_named().unwrap());
+        assert!(!fifo.is_named().unwrap());
+        assert_eq!(dir.names().unwrap(), ["1.stats"]);
+        let node = dir.node("1.stats".as_ref()).unwrap().unwrap();
+        assert_eq!((node.is_fifo, node.mode), (true, 0o644));
+        assert_eq!(Node::of(&fifo.made.handle).unwrap().n_links, 0);
+    }
+
+    #[test]
+    fn nothing_that_has_the_name_is_replaced() {
+        let (temp, dir, fifo) = first();
+        assert_eq!(Fifo::create(&dir, "1.stats".as_ref()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        fs::remove_file(temp.path().join("1.stats")).unwrap();
+        fs::write(temp.path().join("1.stats"), "precious").unwrap();
+        assert_eq!(fifo.succeed().unwrap_err().kind(), io::ErrorKind::NotFound);
+        fifo.remove().unwrap();
+        assert_eq!(fs::read(temp.path().join("1.stats")).unwrap(), b"precious");
+        assert_eq!(dir.names().unwrap(), ["1.stats"]);
+    }
+
+    #[test]
+    fn what_a_killed_predecessor_left_aside_is_no_obstacle() {
+        let (temp, dir, fifo) = first();
+        make(&dir, ".1.stats.new0".as_ref()).unwrap();
+        fs::write(temp.path().join(".1.stats.new1"), "not ours").unwrap();
+        let fresh = fifo.succeed().unwrap();
+        assert!(fresh.is_named().unwrap());
+        let mut names = dir.names().unwrap();
+        names.sort();
+        assert_eq!(names, [".1.stats.new1", "1.stats"]);
+    }
+
+    #[test]
+    fn a_reader_and_the_write_end_find_each_other() {
+        let (temp, _dir, fifo) = first();
+        let path = temp.path().join("1.stats");
+        let reading = thread::spawn(move || fs::read(path).unwrap());
+        fifo.wait_for_reader().unwrap().unwrap().write_all(b"a: 1\n").unwrap();
+        assert_eq!(reading.join().unwrap(), b"a: 1\n");
+    }
+
+    #[test]
+    fn a_reader_is_found_by_the_name_without_waiting() {
+        let (temp, _dir, fifo) = first();
+        assert!(fifo.look_for_reader().unwrap().is_none());
+        let mut reader = fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap();
+        fifo.look_for_reader().unwrap().unwrap().write_all(b"a: 1\n").unwrap();
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "a: 1\n");
+        fs::remove_file(temp.path().join("1.stats")).unwrap();
+        assert_eq!(fifo.look_for_reader().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn release_ends_the_present_wait_and_later_ones() {
+        let (_temp, _dir, fifo) = first();
+        let fifo = Arc::new(fifo);
+        let (done, ended) = channel();
+        let waiter = Arc::clone(&fifo);
+        thread::spawn(move || {
+            for _ in 0..2 {
+                done.send(waiter.wait_for_reader().unwrap().is_some()).unwrap();
+            }
+        });
+        fifo.release().unwrap();
+        assert_eq!((ended.recv_timeout(SOON), ended.recv_timeout(SOON)), (Ok(true), Ok(true)));
+    }
+
+    #[test]
+    fn a_reader_stranded_on_a_retired_pipe_gets_its_end_of_file() {
+        let (_temp, _dir, fifo) = first();
+        fifo.succeed().unwrap();
+        let path = format!("/proc/self/fd/{}", fifo.made.handle.as_raw_fd());
+        let (done, ended) = channel();
+        thread::spawn(move || done.send(fs::read(path).unwrap()).unwrap());
+        // The thread may not be there yet, so it is freed until it was.
+        let freed = (0..10_000).find_map(|_| {
+            fifo.free_stranded();
+            ended.recv_timeout(Duration::from_millis(1)).ok()
+        });
+        assert_eq!(freed, Some(Vec::new()));
+    }
+}

@@ -1,0 +1,93 @@
+//! A running recorder: where it publishes, what it did, and its end.
+//!
+//! Owns the threads and the order of stopping them. It serves nobody itself (see `recorder`). Held by users, and by
+//! `start_once`.
+
+use crate::builder::RecorderBuilder;
+use crate::publication::Publication;
+use crate::recorder::Counts;
+use crate::stop::{BackOff, Stop};
+use statvent_core::Reader;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+/// How often waking the thread is tried, for about a second altogether.
+const MAX_WAKE_ATTEMPTS: usize = 7;
+
+/// Publishes a registry until it is dropped.
+///
+/// Dropping it removes the pipe, stops the threads and joins them, at once, also in the middle of a write to a reader
+/// that hangs. A process that ends without dropping it, by `exit` or by returning from `main`, removes the pipe
+/// as well. In a forked child it is without effect.
+#[derive(Debug)]
+#[must_use = "dropping it ends publishing at once"]
+pub struct Recorder {
+    publication: Arc<Publication>,
+    stop: Arc<Stop>,
+    counts: Arc<Counts>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Recorder {
+    /// Begins to set up a recorder for a registry that lives as long as the program.
+    pub fn builder(registry: impl Into<Reader<'static>>) -> RecorderBuilder {
+        RecorderBuilder::new(registry.into())
+    }
+
+    pub(crate) fn new(publication: Arc<Publication>, stop: Arc<Stop>, counts: Arc<Counts>) -> Self {
+        Self { publication, stop, counts, threads: Vec::new() }
+    }
+
+    pub(crate) fn shared(&self) -> (Arc<Publication>, Arc<Stop>) {
+        (Arc::clone(&self.publication), Arc::clone(&self.stop))
+    }
+
+    pub(crate) fn add_thread(&mut self, thread: JoinHandle<()>) {
+        self.threads.push(thread);
+    }
+
+    /// Returns the path of the pipe: where it is now, or was last while upkeep has not mended it yet.
+    ///
+    /// It can change when somebody takes the name or the directory away.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.publication.path()
+    }
+
+    /// Returns how many readers were given a whole snapshot.
+    #[must_use]
+    pub fn n_served(&self) -> u64 {
+        self.counts.served()
+    }
+
+    /// Returns how many readers came and were not: they left, were too slow, or no fresh pipe could be made.
+    #[must_use]
+    pub fn n_abandoned(&self) -> u64 {
+        self.counts.abandoned()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let threads = std::mem::take(&mut self.threads);
+        if !self.publication.is_ours() {
+            // The parent's threads do not exist here, and its event must not be set.
+            std::mem::forget(threads);
+            return;
+        }
+        self.stop.set();
+        let mut back_off = BackOff::new();
+        for _ in 0..MAX_WAKE_ATTEMPTS {
+            if self.publication.withdraw().is_ok() || threads.iter().all(JoinHandle::is_finished) {
+                for thread in threads {
+                    // A thread that panicked has told so itself.
+                    let _ = thread.join();
+                }
+                return;
+            }
+            thread::park_timeout(back_off.rest());
+        }
+        // Not joined, because it sleeps and cannot be woken: it does no harm.
+    }
+}

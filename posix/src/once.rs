@@ -1,0 +1,29 @@
+//! The recorder that a process starts once and keeps.
+//!
+//! Owns that one recorder; it ends with the process (see `exit`). Called by the facade's `start_recorder`.
+
+use crate::dir::PipeDir;
+use crate::error::Error;
+use crate::handle::Recorder;
+use statvent_core::Reader;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+static STARTED: Mutex<Option<Recorder>> = Mutex::new(None);
+
+/// Publishes a registry until the process ends, in `directory` or else in
+/// [`PipeDir::default_path`].
+///
+/// The first call that succeeds decides; later ones change nothing, whatever they are given. A call that fails may be
+/// repeated.
+///
+/// # Errors
+/// See [`Error`].
+pub fn start_once(registry: impl Into<Reader<'static>>, directory: Option<&Path>) -> Result<(), Error> {
+    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if started.is_none() {
+        let directory = directory.map_or_else(PipeDir::default_path, Path::to_owned);
+        *started = Some(Recorder::builder(registry).directory(directory).start()?);
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Where a recorder publishes: a directory, a name in it, the byte that proves life, and the pipe there now.
+//!
+//! Owns the choice of the name and the order *lock first, pipe second*. It does not decide when to move (see
+//! `publication`). Called by `publication` alone.
+
+use crate::dir::PipeDir;
+use crate::error::Error;
+use crate::fifo::Fifo;
+use crate::liveness::Claim;
+use crate::sweep::remove_dead;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use statvent_core::pipe_name::{Label, PipeName};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::{io, process};
+
+/// What a user chose of a site.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The directory's path; the directory is made when it is missing.
+    pub(crate) directory: PathBuf,
+    /// What stands before the pid in the name.
+    pub(crate) label: Option<String>,
+}
+
+/// A pipe under its name, held by its byte.
+#[derive(Debug)]
+pub(crate) struct Site {
+    dir: Arc<PipeDir>,
+    /// Held for as long as the name is used.
+    _claim: Claim,
+    name: String,
+    fifo: Arc<Fifo>,
+}
+
+impl Site {
+    /// Takes the first free name and makes a pipe there.
+    ///
+    /// Free is a name whose byte nobody holds and which nothing has, but a dead pipe that we may remove.
+    pub(crate) fn establish(place: &Place) -> Result<Self, Error> {
+        let label = match place.label.as_deref() {
+            Some(label) => Some(Label::new(label).ok_or_else(|| Error::Label { found: label.to_owned() })?),
+            None => None,
+        };
+        let dir = Arc::new(PipeDir::create(&place.directory)?);
+        let failed = |source| Error::Pipe { path: dir.path().to_owned(), source };
+        let pid = process::id();
+        for n in 0..=u16::MAX {
+            let Some(claim) = Claim::take(&dir, pid, n).map_err(failed)? else { continue };
+            let name = PipeName { label, pid, n }.to_string();
+            if let Some(fifo) = first_fifo(&dir, name.as_ref(), &claim).map_err(failed)? {
+                return Ok(Self { dir, _claim: claim, name, fifo: Arc::new(fifo) });
+            }
+        }
+        Err(Error::NamesTaken { path: dir.path().to_owned(), pid })
+    }
+
+    /// Returns the path of the pipe.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.path().join(&self.name)
+    }
+
+    /// Returns the pipe that has the name.
+    pub(crate) fn fifo(&self) -> &Arc<Fifo> {
+        &self.fifo
+    }
+
+    /// Puts a fresh pipe under the name and returns the retired one.
+    pub(crate) fn renew(&mut self) -> io::Result<Arc<Fifo>> {
+        let fresh = Arc::new(self.fifo.succeed()?);
+        Ok(std::mem::replace(&mut self.fifo, fresh))
+    }
+
+    /// Says whether a reader that comes by the path finds our pipe. What cannot be told counts as intact.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.dir.leads_here().unwrap_or(true) && self.fifo.is_named().unwrap_or(true)
+    }
+}
+
+/// Makes the first pipe under a name whose byte we hold; `None` if the name is not for us.
+fn first_fifo(dir: &Arc<PipeDir>, name: &OsStr, claim: &Claim) -> io::Result<Option<Fifo>> {
+    // The second round comes after the removal of a dead pipe.
+    for _ in 0..2 {
+        match Fifo::create(dir, name) {
+            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            created => return created.map(Some),
+        }
+        // A process of equal pid in another namespace may have come between our look and our lock: it was faster.
+        if claim.is_contested()? || !remove_stale(dir, name)? {
+            return Ok(None);
+        }
+    }
+    Ok(None)
+}
+
+/// Removes a pipe that a dead process of our pid left; `false` if what is there is none or is not ours to remove.
+fn remove_stale(dir: &PipeDir, name: &OsStr) -> io::Result<bool> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let stale = match openat(dir, name, flags, Mode::empty()) {
+        Ok(stale) => stale,
+        Err(nix::Error::ENOENT) => return Ok(true),
+        Err(err) => return Err(err.into()),
+    };
+    if !crate::node::Node::of(&stale)?.is_fifo {
+        return Ok(false);
+    }
+    match remove_dead(dir, name, &stale) {
+        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        removed => removed,
+    }
+}

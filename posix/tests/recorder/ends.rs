@@ -1,0 +1,115 @@
+//! The end of a process: what becomes of its pipe and of its proof of life.
+//!
+//! Each test is run twice: by the tests, and in the process whose end it watches, where it is given a directory.
+
+use crate::support::{Killed, Stats, cat, errand, eventually, names, start_alone, within};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+use statvent_posix::{PipeDir, Recorder, liveness, start_once};
+use std::io::Read;
+use std::path::Path;
+use std::process;
+
+static STATS: Stats = Stats::new();
+
+/// Publishes in the process that is to end, and returns once the tests close its standard input.
+fn publish_until_told(dir: &Path) {
+    STATS.incr("a", 1);
+    start_once(&STATS, Some(dir)).unwrap();
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Starts a test in a process that publishes in `dir`, and reads its pipe.
+fn start(name: &str, dir: &Path) -> Killed {
+    let child = start_alone(name, dir);
+    let path = dir.join(format!("{}.stats", child.0.id()));
+    eventually("the pipe", || path.exists().then_some(()));
+    assert_eq!(cat(&path), "a: 1\n");
+    child
+}
+
+/// Tells a process to end by itself and waits for it.
+fn end(mut child: Killed) {
+    drop(child.0.stdin.take());
+    let status = within("the process to end", move || child.0.wait().unwrap());
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_pipe_goes_when_main_returns() {
+    if let Some(dir) = errand() {
+        return publish_until_told(&dir);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    end(start("ends::the_pipe_goes_when_main_returns", temp.path()));
+    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn the_pipe_goes_when_exit_is_called() {
+    if let Some(dir) = errand() {
+        publish_until_told(&dir);
+        process::exit(0);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    end(start("ends::the_pipe_goes_when_exit_is_called", temp.path()));
+    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn exit_removes_nothing_but_its_own_pipe() {
+    if let Some(dir) = errand() {
+        publish_until_told(&dir);
+        process::exit(0);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let child = start("ends::exit_removes_nothing_but_its_own_pipe", temp.path());
+    let path = temp.path().join(format!("{}.stats", child.0.id()));
+    std::fs::write(temp.path().join("file"), "precious").unwrap();
+    std::fs::rename(temp.path().join("file"), &path).unwrap();
+    end(child);
+    assert_eq!(std::fs::read(path).unwrap(), b"precious");
+}
+
+#[test]
+fn a_killed_process_frees_its_byte_and_leaves_its_pipe() {
+    if let Some(dir) = errand() {
+        return publish_until_told(&dir);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    let mut child = start("ends::a_killed_process_frees_its_byte_and_leaves_its_pipe", temp.path());
+    let pid = child.0.id();
+    assert!(liveness::is_alive(&dir, pid, 0).unwrap());
+    child.0.kill().unwrap();
+    child.0.wait().unwrap();
+    assert!(!liveness::is_alive(&dir, pid, 0).unwrap());
+    assert_eq!(names(temp.path()), [format!("{pid}.stats")]);
+}
+
+#[test]
+fn a_forked_child_that_exits_leaves_the_parents_pipe_alone() {
+    let Some(dir) = errand() else {
+        let temp = tempfile::tempdir().unwrap();
+        end(start("ends::a_forked_child_that_exits_leaves_the_parents_pipe_alone", temp.path()));
+        return assert!(names(temp.path()).is_empty());
+    };
+    publish_until_told(&dir);
+    let second = Recorder::builder(&STATS).directory(&dir).start().unwrap();
+    let published = names(&dir);
+    // SAFETY: the child calls only what is under test, which takes no lock that another thread holds, and exits.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => {
+            drop(second);
+            process::exit(0);
+        }
+        ForkResult::Parent { child } => {
+            let ended = within("the child to exit", move || waitpid(child, None));
+            assert_eq!(ended, Ok(WaitStatus::Exited(child, 0)));
+        }
+    }
+    assert_eq!((published.len(), names(&dir)), (2, published.clone()));
+    for name in published.iter().chain(&published) {
+        assert_eq!(cat(&dir.join(name)), "a: 1\n");
+    }
+}

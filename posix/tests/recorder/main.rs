@@ -1,0 +1,16 @@
+//! Tests of a whole recorder, read as any program would read it.
+//!
+//! Each module is a topic. What a process has once (user, umask, threads, exit) is tested in a process of its own, see
+//! `support::alone`.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod support;
+
+mod ends;
+mod idle;
+mod mending;
+mod names;
+mod no_proc;
+mod once;
+mod reads;
+mod stopping;

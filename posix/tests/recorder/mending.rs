@@ -1,0 +1,89 @@
+//! What upkeep mends: a pipe or a directory that somebody took away.
+
+use crate::support::{DEADLINE, Stats, cat, eventually, names, within};
+use statvent_posix::{PipeDir, Recorder, liveness};
+use std::fs::{self, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::process;
+use std::time::Duration;
+
+const OFTEN: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_pipe_that_was_deleted_comes_back() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
+    for _ in 0..20 {
+        fs::remove_file(recorder.path()).unwrap();
+        eventually("the pipe", || recorder.path().exists().then_some(()));
+        assert_eq!(cat(&recorder.path()), "a: 1\n");
+    }
+    drop(recorder);
+    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn a_directory_that_was_deleted_or_moved_comes_back_with_its_proof_of_life() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("pipes");
+    STATS.incr("a", 1);
+    let recorder = Recorder::builder(&STATS).directory(&path).upkeep_interval(OFTEN).start().unwrap();
+    fs::remove_dir_all(&path).unwrap();
+    eventually("the pipe", || recorder.path().exists().then_some(()));
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    let away = temp.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    eventually("the pipe", || recorder.path().exists().then_some(()));
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    let dir = PipeDir::open(&path).unwrap();
+    assert!(liveness::is_alive(&dir, process::id(), 0).unwrap());
+    assert!(names(&away).is_empty());
+    drop(recorder);
+    assert!(names(&path).is_empty());
+}
+
+#[test]
+fn a_file_in_place_of_the_pipe_is_left_alone_and_another_name_taken() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
+    let taken = recorder.path();
+    fs::write(temp.path().join("file"), "precious").unwrap();
+    fs::rename(temp.path().join("file"), &taken).unwrap();
+    let another = eventually("another name", || Some(recorder.path()).filter(|path| *path != taken));
+    assert_eq!(cat(&another), "a: 1\n");
+    drop(recorder);
+    assert_eq!(names(temp.path()), [format!("{}.stats", process::id())]);
+    assert_eq!(fs::read(&taken).unwrap(), b"precious");
+}
+
+#[test]
+fn a_reader_that_comes_through_a_deleted_pipe_heals_it_without_upkeep() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+    let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(recorder.path()).unwrap();
+    fs::remove_file(recorder.path()).unwrap();
+    assert_eq!(cat(format!("/proc/self/fd/{}", handle.as_raw_fd()).as_ref()), "a: 1\n");
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+}
+
+#[test]
+fn a_reader_stranded_on_a_retired_pipe_is_freed() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(DEADLINE / 30).start().unwrap();
+    // As if the reader had looked up the name now and were to open what it found later.
+    let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(recorder.path()).unwrap();
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    assert_eq!(within("the stranded reader", move || fs::read_to_string(path).unwrap()), "");
+}

@@ -1,0 +1,41 @@
+//! A recorder where `/proc` is missing, as in a chroot: it works, but has to look for its readers.
+
+use crate::support::{Stats, cat, errand, eventually, names, start_alone, within};
+use nix::unistd::{Uid, chdir, chroot};
+use statvent_posix::Recorder;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_recorder_serves_mends_and_stops_without_proc() {
+    if let Some(root) = errand() {
+        return serve_mend_and_stop(&root);
+    }
+    if !Uid::effective().is_root() {
+        return eprintln!("skipped: only root may change the root directory");
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let mut child = start_alone("no_proc::a_recorder_serves_mends_and_stops_without_proc", temp.path());
+    let status = within("the process in the chroot", move || child.0.wait().unwrap());
+    assert!(status.success(), "{status}");
+}
+
+fn serve_mend_and_stop(root: &Path) {
+    static STATS: Stats = Stats::new();
+    chroot(root).unwrap();
+    chdir("/").unwrap();
+    STATS.incr("a", 1);
+    let often = Duration::from_millis(5);
+    let recorder = Recorder::builder(&STATS).directory("/pipes").upkeep_interval(often).start().unwrap();
+    for _ in 0..3 {
+        assert_eq!(cat(&recorder.path()), "a: 1\n");
+        fs::remove_file(recorder.path()).unwrap();
+        eventually("the pipe", || recorder.path().exists().then_some(()));
+        assert_eq!(cat(&recorder.path()), "a: 1\n");
+    }
+    let begin = Instant::now();
+    within("the recorder to stop", move || drop(recorder));
+    assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
+    assert!(names("/pipes".as_ref()).is_empty());
+}

@@ -1,0 +1,38 @@
+//! The recorder that a process starts once, however often it is asked to.
+
+use crate::support::{Stats, alone, cat, names};
+use statvent_posix::start_once;
+use std::{env, fs, process};
+
+#[test]
+fn the_first_call_that_succeeds_decides() {
+    if !alone("once::the_first_call_that_succeeds_decides") {
+        return;
+    }
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    let (file, first, other) = (temp.path().join("file"), temp.path().join("a"), temp.path().join("b"));
+    fs::write(&file, "").unwrap();
+    STATS.incr("a", 1);
+    assert!(start_once(&STATS, Some(&file)).is_err());
+    for dir in [Some(&first), Some(&first), Some(&other), None] {
+        start_once(&STATS, dir.map(|path| path.as_path())).unwrap();
+    }
+    assert_eq!(names(temp.path()), ["a", "file"]);
+    let pipe = format!("{}.stats", process::id());
+    assert_eq!(names(&first), [pipe.as_str()]);
+    assert_eq!(cat(&first.join(pipe)), "a: 1\n");
+}
+
+#[test]
+fn the_environment_names_the_directory() {
+    if !alone("once::the_environment_names_the_directory") {
+        return;
+    }
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    // SAFETY: the only test of this process reads the environment in this thread alone.
+    unsafe { env::set_var("STATVENT_PIPE_DIR", temp.path()) };
+    start_once(&STATS, None).unwrap();
+    assert_eq!(names(temp.path()), [format!("{}.stats", process::id())]);
+}

@@ -1,0 +1,160 @@
+//! What the tests share: reads with a deadline, processes of their own, waiting for events.
+//!
+//! The only place that lets time pass. Nothing here knows what is expected.
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use statvent_core::{Reader, Registry};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use std::{env, thread};
+
+/// Longer than anything here takes; a test that waits so long fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+const ALONE: &str = "STATVENT_TEST_ALONE";
+
+/// A registry of a test's own.
+pub(crate) type Stats = Registry<64, 2, 4096>;
+
+/// Runs `f` and returns its result; fails when that takes longer than [`DEADLINE`].
+pub(crate) fn within<T: Send + 'static>(what: &str, f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, ended) = channel();
+    thread::spawn(move || done.send(f()));
+    ended.recv_timeout(DEADLINE).unwrap_or_else(|err| panic!("{what}: {err}"))
+}
+
+/// Reads a pipe to its end as `cat` does.
+pub(crate) fn cat(path: &Path) -> String {
+    let path = path.to_owned();
+    within("cat", move || fs::read_to_string(path).unwrap())
+}
+
+/// Returns what `f` finds at last; fails when it finds nothing for [`DEADLINE`].
+pub(crate) fn eventually<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = f() {
+            return found;
+        }
+        assert!(begin.elapsed() < DEADLINE, "waited in vain for {what}");
+        observe_for(Duration::from_millis(1));
+    }
+}
+
+/// Lets time pass, to see that nothing happens or to look again.
+pub(crate) fn observe_for(time: Duration) {
+    thread::sleep(time);
+}
+
+/// Opens a pipe for reading without waiting for a writer.
+pub(crate) fn open_nonblocking(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Waits until a pipe has bytes to read.
+pub(crate) fn wait_readable(pipe: &File) {
+    let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    let timeout = PollTimeout::try_from(DEADLINE).unwrap();
+    assert_eq!(poll(&mut fds, timeout), Ok(1), "waited in vain for bytes");
+}
+
+/// Reads a pipe as a careful reader does: locks it first, and looks again when it was retired.
+pub(crate) fn locked_read(path: &Path) -> String {
+    eventually("a whole snapshot", || {
+        let pipe = open_nonblocking(path).ok()?;
+        match pipe.try_lock() {
+            Err(TryLockError::WouldBlock) => return None,
+            locked => locked.unwrap(),
+        }
+        read_locked(pipe)
+    })
+}
+
+/// Reads to the end of the data; `None` if the pipe was retired before.
+fn read_locked(mut pipe: File) -> Option<String> {
+    let mut text = Vec::new();
+    eventually("the end of a snapshot", || match pipe.read_to_end(&mut text) {
+        Ok(_) if !text.is_empty() => Some(()),
+        Ok(_) => (fstat(&pipe).unwrap().st_nlink == 0).then_some(()),
+        Err(err) if err.kind() == ErrorKind::WouldBlock => None,
+        Err(err) => panic!("{err}"),
+    });
+    (!text.is_empty()).then(|| String::from_utf8(text).unwrap())
+}
+
+/// Lists the names in a directory, sorted.
+pub(crate) fn names(dir: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(name).collect();
+    names.sort();
+    names
+}
+
+/// Fills a registry until its text is larger than what a pipe holds at most, and returns that text.
+pub(crate) fn fill_beyond_any_pipe() -> (Reader<'static>, String) {
+    static LARGE: Registry<8192, 2, { 2 << 20 }> = Registry::new();
+    let mut text = String::new();
+    for i in 0..8000 {
+        let name = format!("{i:0>200}");
+        LARGE.set(&name, i);
+        text.push_str(&format!("{name}: {i}\n"));
+    }
+    assert!(text.len() > 1 << 20);
+    (Reader::from(&LARGE), text)
+}
+
+/// Becomes an ordinary user for good, if the process is root: to be called in a process of its own.
+pub(crate) fn become_ordinary() {
+    if Uid::effective().is_root() {
+        let nobody = 65_534;
+        let (user, group) = (Uid::from_raw(nobody), Gid::from_raw(nobody));
+        setgroups(&[]).unwrap();
+        setresgid(group, group, group).unwrap();
+        setresuid(user, user, user).unwrap();
+    }
+}
+
+/// Says whether this is the process that runs the test `name` alone; else starts that one and sees it succeed.
+pub(crate) fn alone(name: &str) -> bool {
+    if errand().is_some() {
+        return true;
+    }
+    let mut child = start_alone(name, "none".as_ref());
+    let status = within(name, move || child.0.wait().unwrap());
+    assert!(status.success(), "{name}: {status}");
+    false
+}
+
+/// Returns what [`start_alone`] gave to this process; `None` in the one that runs all tests.
+pub(crate) fn errand() -> Option<PathBuf> {
+    env::var_os(ALONE).map(PathBuf::from)
+}
+
+/// A process that is killed when the test ends.
+pub(crate) struct Killed(pub(crate) Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts the test `name` in a process of its own, with an errand and a pipe for its standard input.
+pub(crate) fn start_alone(name: &str, errand: &Path) -> Killed {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args([name, "--exact", "--nocapture"])
+        .env(ALONE, errand)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null());
+    Killed(command.spawn().unwrap())
+}
