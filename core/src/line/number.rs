@@ -31,10 +31,12 @@ impl<'a> Number<'a> {
     /// Reads what Python's `int()` and `float()` read, `_` aside; no white space.
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let digits = unsigned(text);
-        if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-            return core::str::from_utf8(text).ok()?.parse().ok().map(Self::Float);
+        match magnitude(digits) {
+            Magnitude::Small(magnitude) if text[0] == b'-' => Some(Self::Int(-magnitude)),
+            Magnitude::Small(magnitude) => Some(Self::Int(magnitude)),
+            Magnitude::Large => Some(large_int(text, digits).map_or(Self::BigInt(text), Self::Int)),
+            Magnitude::None => core::str::from_utf8(text).ok()?.parse().ok().map(Self::Float),
         }
-        Some(small_int(text, digits).map_or(Self::BigInt(text), Self::Int))
     }
 
     /// Calls `write` with the number's text: digits, or the shortest float that reads back equal.
@@ -71,8 +73,37 @@ fn unsigned(text: &[u8]) -> &[u8] {
     }
 }
 
+/// What digits say of an integer's size.
+enum Magnitude {
+    Small(i64),
+    /// Too many digits to be sure that it is small.
+    Large,
+    /// Not all of them are digits, or there are none.
+    None,
+}
+
+/// Any number of so many digits fits an `i64`.
+const MOST_SMALL_DIGITS: usize = 18;
+
+fn magnitude(digits: &[u8]) -> Magnitude {
+    if digits.is_empty() {
+        return Magnitude::None;
+    }
+    let mut sum = 0i64;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Magnitude::None;
+        }
+        // Wraps where there are too many digits, and is not used then.
+        sum = sum.wrapping_mul(10).wrapping_add(digit.into());
+    }
+    if digits.len() > MOST_SMALL_DIGITS { Magnitude::Large } else { Magnitude::Small(sum) }
+}
+
 /// The integer, if an `i64` holds it.
-fn small_int(text: &[u8], digits: &[u8]) -> Option<i64> {
+#[cold]
+fn large_int(text: &[u8], digits: &[u8]) -> Option<i64> {
     let negative = text[0] == b'-';
     digits.iter().try_fold(0i64, |sum, digit| {
         let digit = i64::from(digit - b'0');
