@@ -1,0 +1,33 @@
+//! What holds for every input of `parse_line`. Called by the fuzz target and by the test that replays inputs.
+
+use statvent_core::line::{Line, LineError, Number, format_line, parse_line as parse};
+
+pub(crate) fn parse_line(input: &[u8]) {
+    match parse(input) {
+        Ok(line) => {
+            let text = written(line);
+            let back = parse(&text).unwrap_or_else(|err| panic!("{err}: {}", text.escape_ascii()));
+            assert!(same(line, back), "{line:?} became {back:?}");
+            assert_eq!(written(back), text, "what is read of our own text is written the same");
+        }
+        Err(LineError::Newline { at } | LineError::NotANumber { at }) => assert!(at <= input.len()),
+        Err(_) => {}
+    }
+}
+
+fn written(line: Line<'_>) -> Vec<u8> {
+    let mut text = vec![0; line.name.len() + 4200];
+    let n_bytes = format_line(line.name, line.value, &mut text).expect("room for any line");
+    text.truncate(n_bytes);
+    text
+}
+
+fn same(left: Line<'_>, right: Line<'_>) -> bool {
+    let same_value = match (left.value, right.value) {
+        (Number::Float(left), Number::Float(right)) => {
+            left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
+        }
+        (left, right) => left == right,
+    };
+    left.name == right.name && same_value
+}
