@@ -1,0 +1,28 @@
+//! Records stats as a small service would, and publishes them.
+//!
+//! Run it, then read its stats from another terminal as often as you like: it prints the command.
+
+use std::error::Error;
+use std::time::Duration;
+use std::{env, process, thread};
+
+use statvent::{incr, record, set};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    statvent::start_recorder()?;
+    let directory = env::var("STATVENT_PIPE_DIR").unwrap_or_else(|_| "/tmp/stats-pipe".to_owned());
+    println!("cat {directory}/{}.stats", process::id());
+
+    for round in 0u64.. {
+        incr!("requests");
+        incr!("bytes.sent", 200 + round % 50);
+        if round % 20 == 19 {
+            incr!("errors");
+        }
+        set!("queue.depth", round % 7);
+        set!("load", (round % 100) as f64 / 100.0);
+        record!("request.{0}.seconds", 0.01 + (round * 37 % 100) as f64 / 1000.0);
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}

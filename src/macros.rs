@@ -1,0 +1,133 @@
+//! The calls as macros: the name is checked when compiling, kept by reference and found once per call site.
+//!
+//! Owns their grammar. All work is the registry's.
+
+/// Adds to a stat: `incr!("name")` adds 1, `incr!("name", 5)` adds 5.
+///
+/// With a `static` registry first it writes there: `incr!(STATS, "name", 5)`. The name is a literal; a bad one does
+/// not compile. After a call site's first use it takes no lock, allocates nothing and makes no system call; a value
+/// that cannot be stored is counted in the stat `statvent.rejected`.
+///
+/// ```
+/// use statvent::incr;
+///
+/// for n_bytes in [100, 250] {
+///     incr!("requests");
+///     incr!("bytes", n_bytes);
+/// }
+/// assert_eq!(statvent::get("bytes"), Some(350.into()));
+/// ```
+///
+/// ```compile_fail
+/// statvent::incr!("ends with a space ");
+/// ```
+///
+/// A call site belongs to one registry, so that has to be a `static`, not a variable:
+///
+/// ```compile_fail
+/// static STATS: statvent::Registry<2, 0, 0> = statvent::Registry::new();
+/// let stats = &STATS;
+/// statvent::incr!(stats, "requests");
+/// ```
+#[macro_export]
+macro_rules! incr {
+    ($name:literal $(,)?) => {
+        $crate::__at_site!($crate::__global!(), incr_at, literal_name, $name, 1)
+    };
+    ($name:literal, $value:expr $(,)?) => {
+        $crate::__at_site!($crate::__global!(), incr_at, literal_name, $name, $value)
+    };
+    ($registry:path, $name:literal $(,)?) => {
+        $crate::incr!($registry, $name, 1)
+    };
+    ($registry:path, $name:literal, $value:expr $(,)?) => {
+        $crate::__at_site!($crate::__item!($registry), incr_at, literal_name, $name, $value)
+    };
+}
+
+/// Sets a stat: `set!("name", 1.5)`, or `set!(STATS, "name", 1.5)` for a registry of your own.
+///
+/// Names, costs and limits as [`incr!`](crate::incr!).
+///
+/// ```
+/// use statvent::set;
+///
+/// set!("temperature", 21.5);
+/// set!("temperature", 22.0);
+/// assert_eq!(statvent::get("temperature"), Some(22.0.into()));
+/// ```
+#[macro_export]
+macro_rules! set {
+    ($name:literal, $value:expr $(,)?) => {
+        $crate::__at_site!($crate::__global!(), set_at, literal_name, $name, $value)
+    };
+    ($registry:path, $name:literal, $value:expr $(,)?) => {
+        $crate::__at_site!($crate::__item!($registry), set_at, literal_name, $name, $value)
+    };
+}
+
+/// Adds a sample to a series: `record!("rpc.{0}", seconds)`, or `record!(STATS, "rpc.{0}", seconds)`.
+///
+/// Names, costs and limits as [`incr!`](crate::incr!); the name has a `{0}` for the label.
+///
+/// ```
+/// use statvent::record;
+///
+/// record!("rpc.{0}.seconds", 0.012);
+/// ```
+///
+/// ```compile_fail
+/// statvent::record!("rpc.seconds", 0.012);
+/// ```
+#[macro_export]
+macro_rules! record {
+    ($name:literal, $value:expr $(,)?) => {
+        $crate::__at_site!($crate::__global!(), record_at, literal_template, $name, $value)
+    };
+    ($registry:path, $name:literal, $value:expr $(,)?) => {
+        $crate::__at_site!($crate::__item!($registry), record_at, literal_template, $name, $value)
+    };
+}
+
+/// One call site. The caller's expressions stand outside of the block whose items could shadow theirs.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __at_site {
+    ($registry:expr, $method:ident, $check:ident, $name:literal, $value:expr) => {
+        match (&$registry, $value) {
+            (registry, value) => {
+                static SITE: $crate::__private::Site = $crate::__private::Site::new();
+                const NAME: &str = $crate::__private::$check($name);
+                registry.$method(&SITE, NAME, value)
+            }
+        }
+    };
+}
+
+/// A registry that is an item: a function in a constant cannot see a variable.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __item {
+    ($registry:path) => {{
+        const _: fn() = || _ = &$registry;
+        &$registry
+    }};
+}
+
+#[cfg(feature = "posix")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __global {
+    () => {
+        $crate::GLOBAL
+    };
+}
+
+#[cfg(not(feature = "posix"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __global {
+    () => {
+        compile_error!("there is no global registry without the feature `posix`: name one first, as in incr!(STATS, \"name\")")
+    };
+}
