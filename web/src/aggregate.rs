@@ -1,0 +1,256 @@
+//! Sums the stats of many processes, exactly.
+//!
+//! Owns what a sum is. It is pure: it must not touch pipes, clocks or text formats. Called by `serve` with the
+//! readings of one collection; its sums go to `encode`.
+
+use std::collections::HashMap;
+
+use num_bigint::BigInt;
+use statvent_core::line::Number;
+
+use crate::collect::Reading;
+
+/// The sum of one stat over all processes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sum {
+    /// An exact integer that 128 bits hold.
+    Int(i128),
+    /// An exact integer that they do not hold.
+    BigInt(BigInt),
+    /// A float, because at least one process gave one.
+    Float(f64),
+}
+
+/// Sums each stat over all readings and returns the sums in the order of the names' bytes.
+///
+/// Integers are summed exactly, however large. Where one process gives a float the sum is a float: the floats
+/// are added in the order of the readings and the exact sum of the integers last, so that the same readings in
+/// the same order give the same bits. Of a name that comes twice in a reading the last value counts.
+///
+/// Cost: one hash table entry for each name and no allocation for each line; names are borrowed.
+///
+/// ```
+/// use statvent_web::aggregate::{aggregate, Sum};
+/// use statvent_web::collect::Reading;
+///
+/// let one = Reading::parse(b"hits: 9223372036854775807\nload: 1\n")?;
+/// let two = Reading::parse(b"hits: 9223372036854775807\nload: 0.5\n")?;
+/// let sums = aggregate([&one, &two]);
+/// assert_eq!(sums[0], (&b"hits"[..], Sum::Int(18_446_744_073_709_551_614)));
+/// assert_eq!(sums[1], (&b"load"[..], Sum::Float(1.5)));
+/// # Ok::<(), statvent_web::collect::ReadingError>(())
+/// ```
+pub fn aggregate<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> Vec<(&'a [u8], Sum)> {
+    let mut totals = HashMap::<&[u8], Total<'a>>::new();
+    for (reading_idx, reading) in readings.into_iter().enumerate() {
+        for (name, value) in reading.stats() {
+            totals.entry(name).or_default().take(reading_idx, value);
+        }
+    }
+    let mut sums: Vec<_> = totals.into_iter().map(|(name, total)| (name, total.finish())).collect();
+    sums.sort_unstable_by_key(|(name, _)| *name);
+    sums
+}
+
+/// What is known of one stat while readings go by.
+#[derive(Default)]
+struct Total<'a> {
+    ints: Exact,
+    floats: Option<f64>,
+    /// The value of the reading at hand, held back because a later line of it may replace it.
+    newest: Option<(usize, Number<'a>)>,
+}
+
+impl<'a> Total<'a> {
+    fn take(&mut self, reading_idx: usize, value: Number<'a>) {
+        if let Some((newest_idx, newest)) = self.newest.replace((reading_idx, value))
+            && newest_idx != reading_idx
+        {
+            self.add(newest);
+        }
+    }
+
+    fn add(&mut self, value: Number<'_>) {
+        match value {
+            Number::Int(int) => self.ints.add_small(int.into()),
+            Number::BigInt(digits) => self.ints.add_digits(digits),
+            Number::Float(float) => self.floats = Some(self.floats.map_or(float, |sum| sum + float)),
+        }
+    }
+
+    fn finish(mut self) -> Sum {
+        if let Some((_, newest)) = self.newest.take() {
+            self.add(newest);
+        }
+        match self.floats {
+            Some(floats) => Sum::Float(floats + self.ints.as_f64()),
+            None => self.ints.finish(),
+        }
+    }
+}
+
+/// An exact sum of integers; large once it was too large for 128 bits.
+enum Exact {
+    Small(i128),
+    Large(BigInt),
+}
+
+impl Default for Exact {
+    fn default() -> Self {
+        Self::Small(0)
+    }
+}
+
+impl Exact {
+    fn add_small(&mut self, int: i128) {
+        match self {
+            Self::Small(sum) => match sum.checked_add(int) {
+                Some(total) => *sum = total,
+                None => *self = Self::Large(BigInt::from(*sum) + int),
+            },
+            Self::Large(sum) => *sum += int,
+        }
+    }
+
+    fn add_digits(&mut self, digits: &[u8]) {
+        let text = str::from_utf8(digits).unwrap_or_default();
+        if let Ok(int) = text.parse::<i128>() {
+            self.add_small(int);
+        } else if let Ok(int) = text.parse::<BigInt>() {
+            *self = Self::Large(int + self.to_big());
+        }
+    }
+
+    fn to_big(&self) -> BigInt {
+        match self {
+            Self::Small(sum) => BigInt::from(*sum),
+            Self::Large(sum) => sum.clone(),
+        }
+    }
+
+    fn as_f64(&self) -> f64 {
+        match self {
+            Self::Small(sum) => *sum as f64,
+            // Digits read as a float are rounded to the nearest one, or to infinity.
+            Self::Large(sum) => sum.to_string().parse().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// One value has one form, whatever the way to it was.
+    fn finish(self) -> Sum {
+        match self {
+            Self::Small(sum) => Sum::Int(sum),
+            Self::Large(sum) => i128::try_from(&sum).map_or(Sum::BigInt(sum), Sum::Int),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn sums(texts: &[&str]) -> Vec<(String, Sum)> {
+        let readings: Vec<_> = texts.iter().map(|text| Reading::parse(text.as_bytes()).unwrap()).collect();
+        let sums = aggregate(&readings);
+        sums.into_iter().map(|(name, sum)| (String::from_utf8_lossy(name).into_owned(), sum)).collect()
+    }
+
+    fn only_sum(texts: &[&str]) -> Sum {
+        let sums = sums(texts);
+        assert_eq!(sums.len(), 1, "{sums:?}");
+        sums[0].1.clone()
+    }
+
+    #[test]
+    fn nothing_gives_nothing() {
+        assert_eq!(sums(&[]), []);
+        assert_eq!(sums(&["", "nonsense\n"]), []);
+    }
+
+    #[test]
+    fn integers_stay_exact_beyond_64_and_128_bits() {
+        let above_64 = "n: 18446744073709551617\n";
+        assert_eq!(only_sum(&[above_64, "n: 9223372036854775807\n"]), Sum::Int(27_670_116_110_564_327_424));
+        let largest = format!("n: {}\n", i128::MAX);
+        let Sum::BigInt(sum) = only_sum(&[&largest, &largest, "n: 2\n"]) else { panic!("fits") };
+        assert_eq!(sum.to_string(), "340282366920938463463374607431768211456");
+    }
+
+    #[test]
+    fn a_sum_that_fits_again_has_the_small_form() {
+        let huge = "1".repeat(60);
+        assert_eq!(only_sum(&[&format!("n: {huge}\n"), &format!("n: -{huge}\n"), "n: +7\n"]), Sum::Int(7));
+    }
+
+    #[test]
+    fn one_float_makes_the_sum_a_float() {
+        assert_eq!(only_sum(&["n: 1\n", "n: 0.5\n", "n: 2\n"]), Sum::Float(3.5));
+        assert_eq!(only_sum(&["n: 1\n", "n: 2.0\n"]), Sum::Float(3.0));
+        assert_eq!(only_sum(&[&format!("n: {}\n", "9".repeat(400)), "n: 1.0\n"]), Sum::Float(f64::INFINITY));
+        let Sum::Float(sum) = only_sum(&["n: inf\n", "n: -inf\n"]) else { panic!("no float") };
+        assert!(sum.is_nan());
+    }
+
+    #[test]
+    fn the_last_of_a_name_s_values_counts_within_a_process() {
+        assert_eq!(only_sum(&["n: 1\nn: 2\n", "n: 10.5\nn: 20\n"]), Sum::Int(22));
+    }
+
+    #[test]
+    fn names_are_sorted_by_their_bytes() {
+        let names: Vec<_> =
+            sums(&["b: 1\na: b: 1\n", "B: 1\n: 1\n\u{e9}: 1\n"]).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["", "B", "a: b", "b", "\u{e9}"]);
+    }
+
+    /// The twin: one value for each process and name, then everything with large integers, in the order of processes.
+    fn naive(processes: &[Vec<(u8, String)>]) -> BTreeMap<u8, Sum> {
+        let mut values = BTreeMap::<u8, Vec<String>>::new();
+        for lines in processes {
+            let last: BTreeMap<u8, String> = lines.iter().cloned().collect();
+            last.into_iter().for_each(|(name, value)| values.entry(name).or_default().push(value));
+        }
+        values.into_iter().map(|(name, values)| (name, naive_sum(&values))).collect()
+    }
+
+    fn naive_sum(values: &[String]) -> Sum {
+        let ints: BigInt = values.iter().filter_map(|value| value.parse::<BigInt>().ok()).sum();
+        let floats: Vec<f64> = values
+            .iter()
+            .filter(|value| value.parse::<BigInt>().is_err())
+            .map(|value| value.parse().unwrap())
+            .collect();
+        match floats.split_first() {
+            Some((first, rest)) => Sum::Float(
+                rest.iter().fold(*first, |sum, float| sum + float) + ints.to_string().parse::<f64>().unwrap(),
+            ),
+            None => i128::try_from(&ints).map_or(Sum::BigInt(ints), Sum::Int),
+        }
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            any::<i64>().prop_map(|int| int.to_string()),
+            any::<i128>().prop_map(|int| int.to_string()),
+            "[-+]?[0-9]{38,45}",
+            (-1e9..1e9).prop_map(|float: f64| format!("{float:?}")),
+        ]
+    }
+
+    proptest! {
+        /// Sums agree with the naive twin's, to the last bit, whatever the processes say.
+        #[test]
+        fn sums_match_naive(
+            processes in prop::collection::vec(prop::collection::vec((b'a'..=b'c', value()), 0..8), 0..6)
+        ) {
+            let line = |(name, value): &(u8, String)| format!("{}: {value}\n", char::from(*name));
+            let texts: Vec<String> = processes.iter().map(|lines| lines.iter().map(line).collect()).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let sums: BTreeMap<u8, Sum> =
+                sums(&texts).into_iter().map(|(name, sum)| (name.as_bytes()[0], sum)).collect();
+            prop_assert_eq!(sums, naive(&processes));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Who is alive, who is dead, and what cannot be told.
+//!
+//! Owns the judgement over a process from its pipe's name: its byte lock first, its pid where it has none, and the
+//! evidence that a pipe without a lock is abandoned. It removes nothing and reads no pipe. Called by the collector.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use statvent_core::pipe_name::PipeName;
+use statvent_posix::dir::PipeDir;
+use statvent_posix::liveness::is_alive;
+use statvent_posix::node::FileId;
+
+/// The rounds in which a pipe without a lock must have neither process nor writer before it counts as abandoned.
+const ROUNDS_IN_DOUBT: u32 = 3;
+/// The time from the first to the last of them, at least.
+const TIME_IN_DOUBT: Duration = Duration::from_secs(10);
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Life {
+    /// Its byte is held.
+    Alive,
+    /// Its byte was held once and is free now.
+    Dead,
+    /// It never held a byte, and no process here has its pid: dead, or in another pid namespace.
+    Doubtful,
+    /// It never held a byte, and the pid says nothing against it.
+    Unknown,
+}
+
+/// Judges the process whose pipe has that name; remembers in `seen_held` that its byte was held once.
+pub(super) fn look(dir: &PipeDir, name: &OsStr, seen_held: &mut bool) -> Life {
+    let Some(PipeName { pid, n, .. }) = PipeName::parse(name.as_bytes()) else { return Life::Unknown };
+    match is_alive(dir, pid, n) {
+        Ok(true) => {
+            *seen_held = true;
+            Life::Alive
+        }
+        Ok(false) if *seen_held => Life::Dead,
+        Ok(false) if is_pid_free(pid) => Life::Doubtful,
+        Ok(false) | Err(_) => Life::Unknown,
+    }
+}
+
+/// The rounds in which a pipe was found with neither process nor writer, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubt {
+    id: FileId,
+    since: Instant,
+    n_rounds: u32,
+}
+
+impl Doubt {
+    /// Adds a round; evidence against another pipe of that name does not count.
+    pub(super) fn grow(before: Option<Self>, id: FileId, now: Instant) -> Self {
+        match before {
+            Some(doubt) if doubt.id == id => Self { n_rounds: doubt.n_rounds.saturating_add(1), ..doubt },
+            _ => Self { id, since: now, n_rounds: 1 },
+        }
+    }
+
+    /// Says whether the pipe is abandoned.
+    pub(super) fn is_certain(&self, now: Instant) -> bool {
+        self.n_rounds >= ROUNDS_IN_DOUBT && now.duration_since(self.since) >= TIME_IN_DOUBT
+    }
+}
+
+/// Asks whether no process has that pid. Numbers that mean several processes, or none, say nothing.
+fn is_pid_free(pid: u32) -> bool {
+    match i32::try_from(pid) {
+        Ok(pid @ 1..) => kill(Pid::from_raw(pid), None) == Err(nix::Error::ESRCH),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: FileId = FileId { dev: 1, ino: 1 };
+    const OTHER: FileId = FileId { dev: 1, ino: 2 };
+
+    #[test]
+    fn doubt_needs_rounds_and_time() {
+        let start = Instant::now();
+        let late = start + TIME_IN_DOUBT;
+        let first = Doubt::grow(None, ONE, start);
+        let second = Doubt::grow(Some(first), ONE, start);
+        let third = Doubt::grow(Some(second), ONE, start);
+        assert!(!second.is_certain(late), "two rounds are too few");
+        assert!(!third.is_certain(late - Duration::from_millis(1)), "too early");
+        assert!(third.is_certain(late));
+    }
+
+    #[test]
+    fn a_fresh_pipe_of_the_same_name_begins_anew() {
+        let start = Instant::now();
+        let mut doubt = Doubt::grow(None, ONE, start);
+        for _ in 0..5 {
+            doubt = Doubt::grow(Some(doubt), ONE, start);
+        }
+        assert!(!Doubt::grow(Some(doubt), OTHER, start).is_certain(start + TIME_IN_DOUBT));
+    }
+
+    #[test]
+    fn pids_that_are_none_are_not_taken_for_free() {
+        assert!(!is_pid_free(0));
+        assert!(!is_pid_free(u32::MAX));
+        assert!(!is_pid_free(std::process::id()));
+        assert!(is_pid_free(i32::MAX as u32));
+    }
+}

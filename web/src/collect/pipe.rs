@@ -1,0 +1,266 @@
+//! One pipe, from opened to read: a small state machine that never waits.
+//!
+//! Owns the order lock, read, believe. It says what it waits for and leaves the waiting to others; it must not judge
+//! who is dead (see `life`). Called by `scrape`, which waits for many, and by the collector for pipes that stay open.
+
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read as _};
+use std::mem::take;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use nix::fcntl::{OFlag, openat};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use statvent_posix::dir::PipeDir;
+use statvent_posix::node::{FileId, Node};
+
+use super::reading::{Reading, ReadingBuilder, ReadingError};
+
+/// The bytes read at a time, and the memory for them: a pipe's usual capacity.
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
+
+/// A pipe that has more gives the others their turn after so many chunks.
+const CHUNKS_A_TURN: usize = 16;
+
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+/// While another reader has the pipe, which takes it a moment.
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(2);
+/// While nobody writes; a writer that comes ends the pause, the removal of the pipe does not.
+const LONGEST_QUIET_PAUSE: Duration = Duration::from_millis(16);
+
+/// Why a pipe could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipeError {
+    /// The system refuses to open, lock or read it.
+    System(io::Error),
+    /// Its process says more than one may.
+    TooMuch(ReadingError),
+    /// All processes together say more than fits.
+    TooMuchInAll {
+        /// The limit that was passed.
+        limit_bytes: usize,
+    },
+}
+
+impl fmt::Display for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(_) => {
+                f.write_str("the pipe cannot be read: expected one that its owner lets us read")
+            }
+            Self::TooMuch(_) => f.write_str("the pipe was left unread: its process says too much"),
+            Self::TooMuchInAll { limit_bytes } => write!(
+                f,
+                "all pipes together hold more than {limit_bytes} bytes of stats: publish fewer in one directory"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for PipeError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::System(err) => Some(err),
+            Self::TooMuch(err) => Some(err),
+            Self::TooMuchInAll { .. } => None,
+        }
+    }
+}
+
+/// What came of opening a name.
+pub(super) enum Opening {
+    /// A pipe.
+    Pipe(Box<Pipe>),
+    /// Nothing has the name.
+    Missing,
+    /// Something else than a pipe has it.
+    Foreign,
+    /// A pipe has it that is not for us.
+    Refused(PipeError),
+}
+
+/// What came of a turn.
+pub(super) enum Step {
+    /// Not finished: come again when the descriptor is readable, if it is worth polling, or at its time to retry.
+    Wait,
+    /// The process said everything.
+    Finished(Reading),
+    /// The pipe was replaced or removed before it said anything: open the name again.
+    Retired {
+        /// We had it to ourselves before that, so that nobody else can have got what it said.
+        was_ours: bool,
+    },
+    /// It cannot be read.
+    Failed(PipeError),
+}
+
+/// An open pipe.
+pub(super) struct Pipe {
+    file: File,
+    id: FileId,
+    lock: Lock,
+    heard: ReadingBuilder,
+    has_writer: bool,
+    /// The last writer left; polling would report that over and over.
+    hung_up: bool,
+    pause: Duration,
+    retry_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Lock {
+    None,
+    /// Taken while the pipe still had its name.
+    InTime,
+    /// Taken when the pipe was retired already.
+    TooLate,
+}
+
+impl Pipe {
+    /// Opens the pipe of that name, and nothing that is not a pipe: neither link, file, socket nor device.
+    pub(super) fn open(dir: &PipeDir, name: &OsStr) -> Opening {
+        match dir.node(name) {
+            Ok(Some(node)) if node.is_fifo => {}
+            Ok(Some(_)) => return Opening::Foreign,
+            Ok(None) => return Opening::Missing,
+            Err(err) => return Opening::Refused(PipeError::System(err)),
+        }
+        // Without `O_CREAT`, which `fs.protected_fifos` would refuse.
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = match openat(dir, name, flags, Mode::empty()) {
+            Ok(descriptor) => File::from(descriptor),
+            Err(nix::Error::ENOENT) => return Opening::Missing,
+            // A link or a socket that took the name since.
+            Err(nix::Error::ELOOP | nix::Error::ENXIO) => return Opening::Foreign,
+            Err(err) => return Opening::Refused(PipeError::System(err.into())),
+        };
+        match Node::of(&file) {
+            Ok(node) if node.is_fifo => Opening::Pipe(Box::new(Self::new(file, node.id))),
+            Ok(_) => Opening::Foreign,
+            Err(err) => Opening::Refused(PipeError::System(err)),
+        }
+    }
+
+    fn new(file: File, id: FileId) -> Self {
+        Self {
+            file,
+            id,
+            lock: Lock::None,
+            heard: ReadingBuilder::new(),
+            has_writer: false,
+            hung_up: false,
+            pause: FIRST_PAUSE,
+            retry_at: None,
+        }
+    }
+
+    /// Goes as far as it can without waiting. `chunk` is memory to read into.
+    pub(super) fn advance(&mut self, now: Instant, chunk: &mut [u8]) -> Step {
+        self.retry_at = None;
+        self.hung_up = false;
+        let step = match self.take_lock() {
+            Ok(true) => self.read(now, chunk),
+            Ok(false) => Ok(self.pause(now, LONGEST_BUSY_PAUSE)),
+            Err(err) => Err(err),
+        };
+        step.unwrap_or_else(|err| Step::Failed(PipeError::System(err)))
+    }
+
+    /// Which pipe it is.
+    pub(super) const fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// When to come again though the descriptor is not readable.
+    pub(super) const fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Whether polling the descriptor tells when to come again.
+    pub(super) fn is_worth_polling(&self) -> bool {
+        self.lock != Lock::None && !self.hung_up
+    }
+
+    /// Whether a writer was there at the last turn.
+    pub(super) const fn has_writer(&self) -> bool {
+        self.has_writer
+    }
+
+    /// The memory that what was heard takes, in bytes.
+    pub(super) const fn n_bytes(&self) -> usize {
+        self.heard.n_bytes()
+    }
+
+    /// Locks the pipe against other readers, which would each get a part of what it says; `false` if it is taken.
+    fn take_lock(&mut self) -> io::Result<bool> {
+        if self.lock == Lock::None {
+            match self.file.try_lock() {
+                Ok(()) => self.lock = if self.is_retired()? { Lock::TooLate } else { Lock::InTime },
+                Err(TryLockError::WouldBlock) => return Ok(false),
+                Err(TryLockError::Error(err)) => return Err(err),
+            }
+            self.pause = FIRST_PAUSE;
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, now: Instant, chunk: &mut [u8]) -> io::Result<Step> {
+        for _ in 0..CHUNKS_A_TURN {
+            match self.file.read(chunk) {
+                Ok(0) => return self.stop(now),
+                Ok(n_bytes) => {
+                    self.has_writer = true;
+                    if let Err(err) = self.heard.feed(&chunk[..n_bytes]) {
+                        return Ok(Step::Failed(PipeError::TooMuch(err)));
+                    }
+                }
+                Err(err) if err.kind() == ErrorKind::WouldBlock => {
+                    self.has_writer = true;
+                    return Ok(Step::Wait);
+                }
+                Err(err) if err.kind() == ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(Step::Wait)
+    }
+
+    /// Nobody writes now: an end only if something was said before.
+    fn stop(&mut self, now: Instant) -> io::Result<Step> {
+        self.has_writer = false;
+        if !self.heard.is_empty() {
+            return Ok(Step::Finished(take(&mut self.heard).finish()));
+        }
+        if self.is_retired()? {
+            return Ok(Step::Retired { was_ours: self.lock == Lock::InTime });
+        }
+        self.hung_up = self.has_hung_up()?;
+        Ok(self.pause(now, LONGEST_QUIET_PAUSE))
+    }
+
+    fn has_hung_up(&self) -> nix::Result<bool> {
+        let mut polled = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO)?;
+        Ok(polled[0].revents().is_some_and(|events| events == PollFlags::POLLHUP))
+    }
+
+    fn is_retired(&self) -> io::Result<bool> {
+        Ok(Node::of(&self.file)?.n_links == 0)
+    }
+
+    fn pause(&mut self, now: Instant, longest: Duration) -> Step {
+        self.retry_at = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(longest);
+        Step::Wait
+    }
+}
+
+impl AsFd for Pipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}

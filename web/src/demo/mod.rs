@@ -1,0 +1,138 @@
+//! The demo: small processes with stats, to look at the service before there is anything to serve.
+//!
+//! Owns the processes and their directory, from start to end. It serves nothing (see `main`, which calls it); what a
+//! process does is in `worker`. A process ends when its standard input does, and that is when this process ends.
+
+pub(crate) mod worker;
+
+use std::env::current_exe;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use tempfile::TempDir;
+
+use crate::args::DEMO_WORKER;
+
+const START_DEADLINE: Duration = Duration::from_secs(10);
+const END_DEADLINE: Duration = Duration::from_secs(2);
+const END_PAUSE: Duration = Duration::from_millis(5);
+
+/// Why there is no demo.
+#[derive(Debug)]
+#[non_exhaustive]
+pub(crate) enum DemoError {
+    /// The system gives no directory for it.
+    Directory(io::Error),
+    /// The system starts no process.
+    Start(io::Error),
+    /// A process did not publish; its own message stands on standard error.
+    Silent,
+}
+
+impl fmt::Display for DemoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(err) => write!(f, "no directory for the demo: {err}: name one with --pipe-dir"),
+            Self::Start(err) => write!(f, "a process of the demo does not start: {err}"),
+            Self::Silent => write!(
+                f,
+                "a process of the demo did not publish within {} s: see its message, try another --pipe-dir",
+                START_DEADLINE.as_secs()
+            ),
+        }
+    }
+}
+
+impl core::error::Error for DemoError {}
+
+/// A running demo; ends its processes and removes its directory when dropped.
+pub(crate) struct Demo {
+    workers: Vec<Child>,
+    pipe_dir: PathBuf,
+    pipe_path: PathBuf,
+    /// Removed last, when nobody publishes there.
+    _temp: Option<TempDir>,
+}
+
+impl Demo {
+    /// Starts so many processes that publish in a directory, a temporary one unless given, and waits until they do.
+    pub(crate) fn start(n_workers: u16, pipe_dir: Option<PathBuf>) -> Result<Self, DemoError> {
+        let (pipe_dir, temp) = match pipe_dir {
+            Some(pipe_dir) => (pipe_dir, None),
+            None => {
+                let temp = tempfile::Builder::new().prefix("statvent-demo-").tempdir();
+                let temp = temp.map_err(DemoError::Directory)?;
+                (temp.path().to_owned(), Some(temp))
+            }
+        };
+        let mut demo = Self { workers: Vec::new(), pipe_dir, pipe_path: PathBuf::new(), _temp: temp };
+        let (say, said) = channel();
+        for _ in 0..n_workers {
+            let mut worker = spawn(&demo.pipe_dir).map_err(DemoError::Start)?;
+            let stdout = worker.stdout.take();
+            demo.workers.push(worker);
+            let say = say.clone();
+            // Ends with the worker, which says one line at most.
+            thread::spawn(move || {
+                let line = stdout.and_then(|stdout| BufReader::new(stdout).lines().next()?.ok());
+                say.send(line)
+            });
+        }
+        for _ in 0..n_workers {
+            demo.pipe_path = wait_for_path(&said)?;
+        }
+        Ok(demo)
+    }
+
+    /// The directory in which the processes publish.
+    pub(crate) fn pipe_dir(&self) -> &Path {
+        &self.pipe_dir
+    }
+
+    /// The pipe of one of them.
+    pub(crate) fn pipe_path(&self) -> &Path {
+        &self.pipe_path
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        for worker in &mut self.workers {
+            drop(worker.stdin.take());
+        }
+        let until = Instant::now() + END_DEADLINE;
+        for worker in &mut self.workers {
+            while let Ok(None) = worker.try_wait() {
+                if Instant::now() >= until {
+                    // It has ended meanwhile, or cannot be waited for: nothing is left to do in either case.
+                    let _ = worker.kill();
+                    let _ = worker.wait();
+                    break;
+                }
+                thread::sleep(END_PAUSE);
+            }
+        }
+    }
+}
+
+fn spawn(pipe_dir: &Path) -> io::Result<Child> {
+    Command::new(current_exe()?)
+        .arg(format!("--{DEMO_WORKER}"))
+        .arg(pipe_dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+}
+
+/// Waits until a process says the path of its pipe.
+fn wait_for_path(said: &Receiver<Option<String>>) -> Result<PathBuf, DemoError> {
+    match said.recv_timeout(START_DEADLINE) {
+        Ok(Some(path)) => Ok(path.into()),
+        Ok(None) | Err(_) => Err(DemoError::Silent),
+    }
+}

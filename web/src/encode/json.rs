@@ -1,0 +1,194 @@
+//! The sums of a collection as JSON.
+//!
+//! Owns the form of the body `{"stats":{...},"timestamp":...,"processes":{...}}` and how a name of any bytes
+//! becomes a key. It must not collect, sum or read a clock. Called by `serve`.
+
+use std::borrow::Cow;
+
+use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
+use serde_json::value::RawValue;
+use statvent_core::name::EscapedName;
+
+use crate::aggregate::Sum;
+use crate::collect::Counts;
+
+/// Writes sums, the time in seconds since 1970, and how many processes they come from.
+///
+/// Stats stand in the order given. Integers are exact however large; floats that are not finite are `null`. A
+/// name becomes its [`json_key`].
+///
+/// # Errors
+/// None is known: kept, so that the service answers with a failure instead of ending.
+///
+/// ```
+/// use statvent_web::{aggregate::Sum, collect::Counts, encode::json::encode_json};
+///
+/// let counts = Counts { ok: 2, ..Counts::default() };
+/// let body = encode_json(&[(b"hits", Sum::Int(3))], 1.5, &counts)?;
+/// assert_eq!(
+///     String::from_utf8_lossy(&body),
+///     r#"{"stats":{"hits":3},"timestamp":1.5,"processes":{"ok":2,"stale":0,"late":0,"unreadable":0,"ignored":0}}"#
+/// );
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+pub fn encode_json(
+    stats: &[(&[u8], Sum)],
+    timestamp_seconds: f64,
+    counts: &Counts,
+) -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Body { stats, timestamp_seconds, counts })
+}
+
+/// Returns the key under which a name stands in JSON: the name itself, its bytes that are not UTF-8 as `\xNN`.
+///
+/// Two names never have the same key: where a name itself has the text `\xNN`, its backslash becomes `\x5c`. So
+/// every `\xNN` in a key stands for that byte. Cost: nothing is copied unless something is escaped.
+///
+/// ```
+/// use statvent_web::encode::json::json_key;
+///
+/// assert_eq!(json_key(b"caf\xc3\xa9"), "café");
+/// assert_eq!(json_key(b"\xff"), r"\xff");
+/// assert_eq!(json_key(br"\xff"), r"\x5cxff");
+/// ```
+#[must_use]
+pub fn json_key(name: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(name) {
+        Ok(text) if !text.contains(r"\x") => Cow::Borrowed(text),
+        _ => Cow::Owned(EscapedName(&guard_escapes(name)).to_string()),
+    }
+}
+
+/// Replaces the backslash of every `\xNN` that is text, so that it is not taken for an escape.
+fn guard_escapes(name: &[u8]) -> Vec<u8> {
+    let mut guarded = Vec::with_capacity(name.len() + 3);
+    for (at, byte) in name.iter().enumerate() {
+        match &name[at..] {
+            [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                guarded.extend_from_slice(br"\x5c");
+            }
+            _ => guarded.push(*byte),
+        }
+    }
+    guarded
+}
+
+struct Body<'a> {
+    stats: &'a [(&'a [u8], Sum)],
+    timestamp_seconds: f64,
+    counts: &'a Counts,
+}
+
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("stats", &Stats(self.stats))?;
+        map.serialize_entry("timestamp", &self.timestamp_seconds)?;
+        map.serialize_entry("processes", &Processes(self.counts))?;
+        map.end()
+    }
+}
+
+struct Stats<'a>(&'a [(&'a [u8], Sum)]);
+
+impl Serialize for Stats<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, sum)| (json_key(name), Value(sum))))
+    }
+}
+
+struct Value<'a>(&'a Sum);
+
+impl Serialize for Value<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Sum::Int(int) => serializer.serialize_i128(*int),
+            Sum::BigInt(int) => {
+                RawValue::from_string(int.to_string()).map_err(S::Error::custom)?.serialize(serializer)
+            }
+            Sum::Float(float) => serializer.serialize_f64(*float),
+        }
+    }
+}
+
+struct Processes<'a>(&'a Counts);
+
+impl Serialize for Processes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Counts { ok, stale, late, unreadable, ignored } = self.0;
+        serializer.collect_map([
+            ("ok", ok),
+            ("stale", stale),
+            ("late", late),
+            ("unreadable", unreadable),
+            ("ignored", ignored),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stats_json(stats: &[(&[u8], Sum)]) -> String {
+        let body = encode_json(stats, 0.0, &Counts::default()).unwrap();
+        let text = String::from_utf8(body).unwrap();
+        let end = text.find(",\"timestamp\"").unwrap();
+        text[r#"{"stats":"#.len()..end].to_owned()
+    }
+
+    #[test]
+    fn integers_are_exact_and_floats_are_not_integers() {
+        let huge = "123456789012345678901234567890123456789012";
+        let sums: &[(&[u8], Sum)] = &[
+            (b"a", Sum::Int(18_446_744_073_709_551_617)),
+            (b"b", Sum::BigInt(huge.parse().unwrap())),
+            (b"c", Sum::Float(42.0)),
+            (b"d", Sum::Float(1e300)),
+        ];
+        let expected = format!(r#"{{"a":18446744073709551617,"b":{huge},"c":42.0,"d":1e+300}}"#);
+        assert_eq!(stats_json(sums), expected);
+    }
+
+    #[test]
+    fn floats_that_json_has_no_number_for_are_null() {
+        for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(stats_json(&[(b"f", Sum::Float(float))]), r#"{"f":null}"#);
+        }
+    }
+
+    #[test]
+    fn odd_names_are_whole_and_quoted() {
+        let stats: &[(&[u8], Sum)] =
+            &[(b"", Sum::Int(1)), (b"a\"b\t\0", Sum::Int(2)), (b"\xff", Sum::Int(3))];
+        assert_eq!(stats_json(stats), r#"{"":1,"a\"b\t\u0000":2,"\\xff":3}"#);
+    }
+
+    /// The way back: every `\xNN` is a byte, all else is itself.
+    fn unescape(key: &str) -> Vec<u8> {
+        let mut name = Vec::new();
+        let mut rest = key.as_bytes();
+        while let Some((first, tail)) = rest.split_first() {
+            let byte = match rest {
+                [b'\\', b'x', high, low, ..] => {
+                    u8::from_str_radix(str::from_utf8(&[*high, *low]).unwrap_or("?"), 16).ok()
+                }
+                _ => None,
+            };
+            name.push(byte.unwrap_or(*first));
+            rest = if byte.is_some() { &rest[4..] } else { tail };
+        }
+        name
+    }
+
+    proptest! {
+        /// A key leads back to its name, so no two names share one.
+        #[test]
+        fn keys_lead_back_to_their_names(
+            name in prop::collection::vec(prop::sample::select(&b"\\\\\\xxxf05cg\xff\xc3\xa9"[..]), 0..12)
+        ) {
+            prop_assert_eq!(unescape(&json_key(&name)), name);
+        }
+    }
+}

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod collect;
+
+pub mod aggregate;
+pub mod encode;
+
+pub mod serve;

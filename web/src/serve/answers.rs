@@ -1,0 +1,158 @@
+//! One collection for all who wait.
+//!
+//! Owns the collector's thread and the rule that an answer comes from a collection that began after its request
+//! arrived: one is in flight, all who come meanwhile share the next. It knows nothing of HTTP. Called by `routes`.
+
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread;
+use std::time::{Duration, SystemTime};
+use std::{fmt, io};
+
+use bytes::Bytes;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::aggregate::aggregate;
+use crate::collect::{CollectError, Collector};
+use crate::encode::json::encode_json;
+
+/// The most requests that wait at a time; more than there are connections.
+const MAX_WAITING: usize = 1024;
+/// The longest time that a request waits for two collections.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The stats as JSON, or why there are none; shared by all who waited.
+pub(super) type Answer = Result<Bytes, Arc<AnswerError>>;
+
+/// Why a request gets no stats.
+#[derive(Debug)]
+#[non_exhaustive]
+pub(super) enum AnswerError {
+    /// Nothing could be collected.
+    Collect(CollectError),
+    /// The sums could not be written.
+    Encode(serde_json::Error),
+    /// Too many requests wait already.
+    Busy,
+    /// Collections take too long.
+    TooSlow,
+    /// The collector's thread ended.
+    Ended,
+}
+
+impl fmt::Display for AnswerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Collect(err) => write!(f, "nothing was collected: {err}"),
+            Self::Encode(err) => write!(f, "the sums cannot be written as JSON: {err}"),
+            Self::Busy => write!(f, "{MAX_WAITING} requests wait for a collection already: ask again later"),
+            Self::TooSlow => {
+                write!(f, "no collection within {} s: look for what keeps the pipes busy", PATIENCE.as_secs())
+            }
+            Self::Ended => f.write_str("the collector has ended: restart the service"),
+        }
+    }
+}
+
+impl core::error::Error for AnswerError {}
+
+/// The way to the collector's thread, which ends when this is dropped.
+pub(super) struct Answers {
+    requests: Option<SyncSender<oneshot::Sender<Answer>>>,
+    wake: Arc<EventFd>,
+}
+
+impl Answers {
+    /// Starts the collector's thread.
+    pub(super) fn start(collector: Collector) -> io::Result<Self> {
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let (requests, arriving) = sync_channel(MAX_WAITING);
+        let desk = Desk { collector, arriving, wake: Arc::clone(&wake) };
+        thread::Builder::new().name("collector".to_owned()).spawn(|| desk.run())?;
+        Ok(Self { requests: Some(requests), wake })
+    }
+
+    /// Waits for a collection that begins from now on.
+    pub(super) async fn ask(&self) -> Answer {
+        let (to_us, answer) = oneshot::channel();
+        let requests = self.requests.as_ref().ok_or(AnswerError::Ended)?;
+        requests.try_send(to_us).map_err(|err| match err {
+            TrySendError::Full(_) => AnswerError::Busy,
+            TrySendError::Disconnected(_) => AnswerError::Ended,
+        })?;
+        self.wake();
+        match timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(AnswerError::Ended.into()),
+            Err(_) => Err(AnswerError::TooSlow.into()),
+        }
+    }
+
+    fn wake(&self) {
+        // Fails only when as many wake-ups are waiting as fit, which is enough of them.
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.requests = None;
+        self.wake();
+    }
+}
+
+/// The collector's thread.
+struct Desk {
+    collector: Collector,
+    arriving: Receiver<oneshot::Sender<Answer>>,
+    wake: Arc<EventFd>,
+}
+
+impl Desk {
+    fn run(mut self) {
+        while let Some(waiting) = self.next_requests() {
+            // Whoever left needs no collection.
+            let waiting: Vec<_> = waiting.into_iter().filter(|request| !request.is_closed()).collect();
+            if waiting.is_empty() {
+                continue;
+            }
+            let answer = self.answer();
+            for request in waiting {
+                let _ = request.send(answer.clone());
+            }
+        }
+    }
+
+    /// Waits for requests and takes all there are; `None` when no more can come.
+    fn next_requests(&mut self) -> Option<Vec<oneshot::Sender<Answer>>> {
+        let mut waiting = Vec::new();
+        if self.collector.rest(self.wake.as_fd()).is_err() {
+            // Without polling, late processes wait until somebody asks.
+            waiting.push(self.arriving.recv().ok()?);
+        }
+        // Cleared before the requests are taken: one that comes later wakes again.
+        let _ = self.wake.read();
+        loop {
+            match self.arriving.try_recv() {
+                Ok(request) => waiting.push(request),
+                Err(TryRecvError::Empty) => return Some(waiting),
+                Err(TryRecvError::Disconnected) => return (!waiting.is_empty()).then_some(waiting),
+            }
+        }
+    }
+
+    fn answer(&mut self) -> Answer {
+        let collection = self.collector.collect().map_err(AnswerError::Collect)?;
+        let sums = aggregate(collection.readings.iter().copied());
+        let body =
+            encode_json(&sums, seconds_since_1970(), &collection.counts).map_err(AnswerError::Encode)?;
+        Ok(body.into())
+    }
+}
+
+fn seconds_since_1970() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

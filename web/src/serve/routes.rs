@@ -1,0 +1,94 @@
+//! What is asked for, and what is answered.
+//!
+//! Owns the paths, the methods and the headers of every answer: the only file that knows them. It must not collect
+//! or accept. Called by `server` for each request.
+//!
+//! | path | methods | answer |
+//! |---|---|---|
+//! | the stats path, `/stats` | GET, HEAD | 200, the sums as JSON |
+//! | the stats path | others | 405 |
+//! | any other | all | 404 |
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::json;
+
+use super::answers::{AnswerError, Answers};
+use super::host::{HostError, check_host};
+
+const METHODS: &str = "GET, HEAD";
+
+/// All that a request can reach.
+pub(super) struct Routes {
+    pub(super) stats_path: String,
+    /// The address that requests come in at.
+    pub(super) served_on: IpAddr,
+    pub(super) answers: Answers,
+}
+
+impl Routes {
+    /// Answers one request; its body, if it has one, is not read.
+    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        match check_host(self.served_on, request.version(), request.uri(), request.headers()) {
+            Ok(()) => {}
+            Err(err @ HostError::Foreign { .. }) => {
+                return message(StatusCode::FORBIDDEN, &err.to_string(), path);
+            }
+            Err(err) => return message(StatusCode::BAD_REQUEST, &err.to_string(), path),
+        }
+        if path != self.stats_path {
+            let hint = format!("there is nothing at this path: the stats are at {}", self.stats_path);
+            return message(StatusCode::NOT_FOUND, &hint, path);
+        }
+        match *request.method() {
+            // The body of an answer to HEAD is dropped when it is written; its length is told.
+            Method::GET | Method::HEAD => self.stats(path).await,
+            _ => not_allowed(path),
+        }
+    }
+
+    async fn stats(&self, path: &str) -> Response<Full<Bytes>> {
+        match self.answers.ask().await {
+            Ok(body) => json_response(StatusCode::OK, body),
+            Err(err) => message(status_of(&err), &err.to_string(), path),
+        }
+    }
+}
+
+fn status_of(err: &AnswerError) -> StatusCode {
+    match err {
+        AnswerError::Busy | AnswerError::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
+        AnswerError::Collect(_) | AnswerError::Encode(_) | AnswerError::Ended => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    }
+}
+
+fn not_allowed(path: &str) -> Response<Full<Bytes>> {
+    let text = format!("the stats can only be read: ask with one of {METHODS}");
+    let mut response = message(StatusCode::METHOD_NOT_ALLOWED, &text, path);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+    response
+}
+
+fn message(status: StatusCode, text: &str, path: &str) -> Response<Full<Bytes>> {
+    let body = json!({ "message": text, "path": path }).to_string();
+    json_response(status, body.into())
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let headers: [(HeaderName, HeaderValue); 3] = [
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CONTENT_LENGTH, HeaderValue::from(body.len())),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers);
+    response
+}

@@ -1,0 +1,93 @@
+//! A directory full of things that are not pipes: one answer in time, with right sums, and nothing touched.
+//!
+//! The service runs as an ordinary user, to whom the unreadable pipe is unreadable.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::unistd::Uid;
+use statvent_core::Registry;
+use statvent_posix::Recorder;
+
+use crate::support::{Legacy, Program, make_fifo, pipe_dir, set_mode, unlocked_name};
+
+/// The user `nobody`, by number, so that it need not have a name.
+const ORDINARY_USER: u32 = 65_534;
+
+/// All that would change if somebody had opened, read, written or replaced it.
+fn traces(path: &Path) -> [i64; 8] {
+    let node = fs::symlink_metadata(path).unwrap();
+    let ino = node.ino().cast_signed();
+    let times =
+        [node.atime(), node.atime_nsec(), node.mtime(), node.mtime_nsec(), node.ctime(), node.ctime_nsec()];
+    let [atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns] = times;
+    [ino, node.mode().into(), atime, atime_ns, mtime, mtime_ns, ctime, ctime_ns]
+}
+
+#[test]
+fn what_is_not_a_pipe_is_counted_and_not_touched() {
+    static OURS: Registry<64, 8, 4096> = Registry::new();
+    let dir = pipe_dir();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("1.stats"), "hits: 1000\n").unwrap();
+    fs::create_dir(at("2.stats")).unwrap();
+    let _socket = UnixListener::bind(at("3.stats")).unwrap();
+    symlink("/etc/passwd", at("4.stats")).unwrap();
+    symlink("5.stats", at("5.stats")).unwrap();
+    fs::write(at("notes.txt"), "hits: 1000\n").unwrap();
+    make_fifo(&at("6.stats"));
+    set_mode(&at("6.stats"), 0o000);
+    make_fifo(&at("nobody writes.stats"));
+    let foreign = [
+        "1.stats",
+        "2.stats",
+        "3.stats",
+        "4.stats",
+        "5.stats",
+        "6.stats",
+        "notes.txt",
+        "nobody writes.stats",
+    ];
+    let before = foreign.map(|name| traces(&at(name)));
+    // Opening a file leaves no trace on it, so opening is watched.
+    let opened = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+    for name in ["1.stats", "2.stats", "notes.txt"] {
+        opened.add_watch(&at(name), AddWatchFlags::IN_OPEN).unwrap();
+    }
+
+    OURS.incr("hits", 10);
+    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
+
+    // A copy, because an ordinary user may not reach the folder that the binary was built in.
+    let place = pipe_dir();
+    let program = place.path().join("statvent-web");
+    fs::copy(Program::path(), &program).unwrap();
+    set_mode(&program, 0o755);
+    let mut command = Command::new(program);
+    command.args(["--port", "0", "--deadline", "500ms", "--pipe-dir"]).arg(dir.path()).stderr(Stdio::piped());
+    if Uid::effective().is_root() {
+        chown(place.path(), Some(ORDINARY_USER), None).unwrap();
+        command.uid(ORDINARY_USER).gid(ORDINARY_USER).current_dir("/");
+    }
+    let service = Program::spawn(&mut command);
+    let client = service.client();
+
+    for request in 0..3 {
+        let asked_at = Instant::now();
+        let reply = client.get("/stats");
+        assert!(asked_at.elapsed() < Duration::from_secs(2), "request {request}: {:?}", asked_at.elapsed());
+        assert_eq!((reply.status, reply.stats_text()), (200, r#"{"hits":11}"#), "request {request}");
+        assert_eq!(reply.counts(), [2, 0, 1, 1, 6], "request {request}");
+    }
+    for (name, before) in foreign.iter().zip(before) {
+        assert_eq!(traces(&at(name)), before, "{name} was touched");
+    }
+    assert_eq!(opened.read_events().err(), Some(nix::Error::EAGAIN), "a file or a directory was opened");
+}

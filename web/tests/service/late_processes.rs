@@ -1,0 +1,113 @@
+//! Processes that do not answer: stopped ones keep their values, killed ones are gone.
+
+use std::sync::mpsc::channel;
+use std::thread::spawn;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{DEADLINE, Legacy, Program, Server, eventually, make_fifo, pipe_dir, unlocked_name};
+
+const SHORT: Duration = Duration::from_millis(300);
+
+#[test]
+fn a_stopped_process_keeps_its_values_and_comes_back() {
+    let dir = pipe_dir();
+    let (worker, path) = Program::start_worker(dir.path());
+    let server = Server::start_with_deadline(dir.path(), SHORT);
+    worker.stop();
+    let reply = server.stats();
+    assert_eq!((reply.stats_text(), reply.counts()), ("{}", [0, 0, 1, 0, 0]), "never read: late");
+    worker.signal(Signal::SIGCONT);
+    eventually("the process to answer", || server.stats().counts() == [1, 0, 0, 0, 0]);
+
+    worker.stop();
+    // What it was about to say when it was stopped may still come, so the values to keep are those of this answer.
+    eventually("the process to be stale", || server.stats().counts() == [0, 1, 0, 0, 0]);
+    let kept = server.stats();
+    assert!(kept.stat("demo.requests").as_u64() > Some(0), "{}", kept.text);
+    let asked_at = Instant::now();
+    for _ in 0..20 {
+        let reply = server.stats();
+        assert_eq!((reply.stats_text(), reply.counts()), (kept.stats_text(), [0, 1, 0, 0, 0]));
+    }
+    assert!(asked_at.elapsed() < 10 * SHORT, "it is waited for again and again");
+    assert!(path.exists(), "slow is not dead");
+
+    worker.signal(Signal::SIGCONT);
+    eventually("the process to be ok again", || server.stats().counts() == [1, 0, 0, 0, 0]);
+    let grown = server.stats().stat("demo.requests");
+    eventually("its counters to grow", || server.stats().stat("demo.requests") != grown);
+}
+
+#[test]
+fn a_killed_process_is_gone_from_the_next_answer_and_its_pipe_is_removed() {
+    let dir = pipe_dir();
+    let (one, path) = Program::start_worker(dir.path());
+    let (_two, other_path) = Program::start_worker(dir.path());
+    let server = Server::start(dir.path());
+    assert_eq!(server.stats().counts(), [2, 0, 0, 0, 0]);
+    one.signal(Signal::SIGKILL);
+    one.end();
+    let asked_at = Instant::now();
+    assert_eq!(server.stats().counts(), [1, 0, 0, 0, 0]);
+    assert!(asked_at.elapsed() < Duration::from_secs(1), "the dead are not waited for");
+    assert!(!path.exists(), "{}", path.display());
+    assert!(other_path.exists());
+}
+
+#[test]
+fn a_stopped_process_that_is_killed_is_gone_with_its_values() {
+    let dir = pipe_dir();
+    let (worker, path) = Program::start_worker(dir.path());
+    let server = Server::start_with_deadline(dir.path(), SHORT);
+    assert_eq!(server.stats().counts(), [1, 0, 0, 0, 0]);
+    worker.stop();
+    eventually("the process to be stale", || server.stats().counts() == [0, 1, 0, 0, 0]);
+    worker.signal(Signal::SIGKILL);
+    worker.end();
+    eventually("its pipe to be removed", || {
+        let reply = server.stats();
+        assert_eq!((reply.stats_text(), reply.counts()), ("{}", [0; 5]));
+        !path.exists()
+    });
+}
+
+#[test]
+fn silent_processes_cost_their_own_stats_alone() {
+    let dir = pipe_dir();
+    for n in 100..140 {
+        make_fifo(&dir.path().join(unlocked_name(n)));
+    }
+    let _legacy = [1, 2].map(|n| Legacy::start(dir.path(), &unlocked_name(n), "hits: 1\n"));
+    let server = Server::start_with_deadline(dir.path(), SHORT);
+    let asked_at = Instant::now();
+    let reply = server.stats();
+    assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":2}"#, [2, 0, 40, 0, 0]));
+    assert!(asked_at.elapsed() < 4 * SHORT, "they are waited for one after the other");
+    let asked_at = Instant::now();
+    assert_eq!(server.stats().counts(), [2, 0, 40, 0, 0]);
+    assert!(asked_at.elapsed() < SHORT, "they are waited for again");
+}
+
+#[test]
+fn a_silent_process_that_wakes_up_is_heard_without_losing_a_byte() {
+    let dir = pipe_dir();
+    let name = unlocked_name(1);
+    make_fifo(&dir.path().join(&name));
+    let server = Server::start_with_deadline(dir.path(), SHORT);
+    assert_eq!(server.stats().counts(), [0, 0, 1, 0, 0]);
+    // Opens the pipe on which it is still asked, says more than a pipe holds, and then publishes as usual.
+    let lines: String = (0..20_000).map(|n| format!("stat.{n}: {n}\n")).collect();
+    let (said_all, waited) = channel();
+    let (path, text) = (dir.path().join(&name), lines.clone());
+    spawn(move || {
+        std::fs::write(&path, text).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        said_all.send(()).unwrap();
+    });
+    waited.recv_timeout(DEADLINE).expect("waited for the process to be heard between two requests");
+    let _legacy = Legacy::start(dir.path(), &name, lines);
+    eventually("the process to be ok", || server.stats().counts() == [1, 0, 0, 0, 0]);
+    assert_eq!(server.stats().json()["stats"].as_object().unwrap().len(), 20_000);
+}

@@ -1,0 +1,91 @@
+//! What the tests of the service share: a service in this process, an HTTP client, writers, and waiting.
+
+mod client;
+mod legacy;
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::thread::{JoinHandle, park_timeout, spawn};
+use std::time::{Duration, Instant};
+
+use statvent_web::serve::{Config, Service};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+pub(crate) use client::{Client, Reply};
+pub(crate) use legacy::{Legacy, make_fifo};
+pub(crate) use process::Program;
+
+/// The longest time that a test waits for anything.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until something holds, and says what it waited for if it does not come to hold.
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < until, "waited {DEADLINE:?} for: {what}");
+        park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// A directory for pipes that is gone with the test.
+pub(crate) fn pipe_dir() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    set_mode(dir.path(), 0o755);
+    dir
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A name for the pipe of a writer in this process that holds no byte; `n` tells writers apart.
+pub(crate) fn unlocked_name(n: u16) -> String {
+    format!("{}-{}.stats", std::process::id(), 60_000 + n)
+}
+
+/// A service in a thread of this process; ends when dropped.
+pub(crate) struct Server {
+    client: Client,
+    shutdown: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves the directory with a deadline of two seconds.
+    pub(crate) fn start(pipe_dir: &Path) -> Self {
+        Self::start_with_deadline(pipe_dir, Duration::from_secs(2))
+    }
+
+    pub(crate) fn start_with_deadline(pipe_dir: &Path, deadline: Duration) -> Self {
+        let config = Config { pipe_dir: PathBuf::from(pipe_dir), deadline, ..Config::default() };
+        let service = Service::start(config).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::new(listener.local_addr().unwrap());
+        let (shutdown, ended) = oneshot::channel::<()>();
+        let thread = spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let ended = async { ended.await.unwrap_or_default() };
+            runtime.block_on(service.serve(listener, ended)).unwrap();
+        });
+        Self { client, shutdown: Some(shutdown), thread: Some(thread) }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Asks for the stats.
+    pub(crate) fn stats(&self) -> Reply {
+        self.client.get("/stats")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shutdown.take());
+        let ended = self.thread.take().is_none_or(|thread| thread.join().is_ok());
+        assert!(ended || std::thread::panicking(), "the service panicked");
+    }
+}
