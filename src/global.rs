@@ -9,8 +9,11 @@ const STATS: usize = size(option_env!("STATVENT_STATS"), 4096);
 const SERIES: usize = size(option_env!("STATVENT_SERIES"), 256);
 const NAME_BYTES: usize = size(option_env!("STATVENT_NAME_BYTES"), 256 * 1024);
 
+/// So many threads at a time write without sharing a cache line; later ones share one.
+const SHARDS: usize = 32;
+
 /// The type of [`GLOBAL`].
-pub type GlobalRegistry = Registry<STATS, SERIES, NAME_BYTES>;
+pub type GlobalRegistry = Registry<STATS, SERIES, NAME_BYTES, SHARDS>;
 
 /// The registry that the plain calls and the macros without a registry write to, and the recorder publishes.
 ///

@@ -12,7 +12,7 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use crate::sync::{AtomicU32, Ordering, const_new, filled};
+use crate::sync::{AtomicU32, Ordering, OwnWord, const_new, filled};
 
 /// The array, at most `N` long.
 pub(crate) struct Append<T, const N: usize> {
@@ -20,6 +20,8 @@ pub(crate) struct Append<T, const N: usize> {
     slots: [Slot<T>; N],
 }
 
+/// In this order, so that a slot's address is its value's.
+#[repr(C)]
 struct Slot<T> {
     value: core::cell::UnsafeCell<MaybeUninit<T>>,
     /// Lets the model checker see who touches the value and when.
@@ -56,8 +58,8 @@ impl<T: Copy, const N: usize> Append<T, N> {
     /// # Safety
     /// No other call of this function on the same array may run at the same time.
     pub(crate) unsafe fn push_all(&self, values: &[T]) -> Option<Range<u32>> {
-        // Relaxed: `len` was last written by a writer before us, whose lock we hold now.
-        let start = self.len.load(Ordering::Relaxed);
+        // Last written by a writer before us, whose lock we hold now.
+        let start = self.len.load_own();
         let end = start.checked_add(u32::try_from(values.len()).ok()?)?;
         let room = self.slots.get(start as usize..end as usize)?;
         for (slot, value) in room.iter().zip(values) {
@@ -74,7 +76,7 @@ impl<T: Copy, const N: usize> Append<T, N> {
 
     /// Returns the next index to be appended. Exact only for the one writer.
     pub(crate) fn next_idx(&self) -> usize {
-        self.len.load(Ordering::Relaxed) as usize
+        self.len.load_own() as usize
     }
 
     pub(crate) fn view(&self) -> View<'_, T> {

@@ -1,20 +1,24 @@
-//! The state of one stat that all threads share.
+//! The state of one stat that all threads share, and the value that it makes together with their shards.
 //!
 //! Owns how increments and settings of integers and floats meet; what a concurrent reader may see is said at
-//! [`Cell`]. It knows neither names nor text.
+//! [`Cell`]. It knows neither names nor text. Threads without a shard increment here; those with one do so there (see
+//! `shard`).
 
 use crate::float::AtomicFloat;
-use crate::sync::{AtomicI64, AtomicU32, Backoff, Ordering, const_new, fence};
+use crate::shard::Column;
+use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Backoff, Ordering, const_new, fence};
 use crate::value::Value;
 
 /// A stat's value, in words that are never torn.
 ///
-/// Invariant: while `float` is absent the value is `level + sum`, integers that wrap; once it is there, for good,
-/// the value is `float + sum` and `level` means nothing. Increments by integers go to `sum` alone, settings by
-/// integers to `level` alone.
+/// Invariant: while `float` is absent the value is `level` and all sums, integers that wrap; once it is there, for
+/// good, the value is `float` and what was added to the sums since it was set, and `level` means nothing. Sums are
+/// this cell's, of threads without a shard, and those of the stat's [`Column`]. Settings by integers go to `level`
+/// alone. `is_summed` is true before the first increment.
 ///
-/// An increment is one atomic addition. A setting is one store, except where a sum has to vanish into a float: then
-/// `version` is odd for two stores, and readers and others who do the same wait for them.
+/// A setting of a stat that was never incremented is one store. Of one that was, an integer subtracts the sums from
+/// the level; a float marks what they stand at: then `version` is odd meanwhile, and readers and others who do the
+/// same wait.
 ///
 /// What another thread may see: an increment that runs at the same time as a setting is either part of what the
 /// setting replaced or added to it, each one on its own; a setting that runs at the same time as the stat's first
@@ -25,6 +29,7 @@ pub(crate) struct Cell {
     level: AtomicI64,
     float: AtomicFloat,
     version: AtomicU32,
+    is_summed: AtomicBool,
 }
 
 impl Cell {
@@ -35,76 +40,102 @@ impl Cell {
                 level: AtomicI64::new(0),
                 float: AtomicFloat::new(),
                 version: AtomicU32::new(0),
+                is_summed: AtomicBool::new(false),
             }
         }
     }
 
-    /// Adds; wraps on overflow of the integer.
+    /// Adds here, as any thread may; wraps on overflow of the integer.
     #[inline]
     pub(crate) fn add(&self, value: Value) {
+        self.begin_summing();
         match value {
             // Relaxed: a reader learns this number, not what was written before it.
             Value::Int(int) => {
                 self.sum.fetch_add(int, Ordering::Relaxed);
             }
-            Value::Float(float) => self.add_float(float),
+            Value::Float(float) => {
+                self.begin_float();
+                self.float.add(float);
+            }
         }
+    }
+
+    /// Makes the stat one that is incremented. Comes before an increment in a shard.
+    #[inline]
+    pub(crate) fn begin_summing(&self) {
+        if !self.is_summed.load(Ordering::Relaxed) {
+            self.is_summed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes the stat a float, if it is none. Comes before a float's increment in a shard.
+    pub(crate) fn begin_float(&self) {
+        if self.float.load().is_some() {
+            return;
+        }
+        self.replace(|| {
+            if self.float.load().is_none() {
+                // The level moves into the float, which from now on stands for it.
+                self.float.store(self.level.load(Ordering::Relaxed) as f64);
+            }
+        });
     }
 
     #[inline]
-    pub(crate) fn set(&self, value: Value) {
+    pub(crate) fn set(&self, value: Value, column: Column<'_>) {
         match value {
             Value::Int(int) if self.float.load().is_none() => {
-                let level = int.wrapping_sub(self.sum.load(Ordering::Relaxed));
-                // Release pairs with the Acquire in `get`: who sees this level sees at least this sum.
+                let level = if self.is_summed.load(Ordering::Relaxed) {
+                    int.wrapping_sub(self.sum.load(Ordering::Relaxed)).wrapping_sub(column.sum())
+                } else {
+                    int
+                };
+                // Release pairs with the Acquire in `get`: who sees this level sees at least these sums.
                 self.level.store(level, Ordering::Release);
             }
-            _ => self.set_float(value.as_f64()),
+            _ => self.set_float(value.as_f64(), column),
         }
     }
 
-    pub(crate) fn get(&self) -> Value {
+    pub(crate) fn get(&self, column: Column<'_>) -> Value {
         let mut backoff = Backoff::new();
         loop {
             // Acquire pairs with the Release that ends `replace`: what it stored is seen.
             let before = self.version.load(Ordering::Acquire);
-            let float = self.float.load();
-            // Acquire pairs with the Release in `set`.
-            let level = self.level.load(Ordering::Acquire);
-            let sum = self.sum.load(Ordering::Relaxed);
+            let value = match self.float.load() {
+                None => {
+                    // Acquire pairs with the Release in `set`.
+                    let level = self.level.load(Ordering::Acquire);
+                    Value::Int(
+                        level.wrapping_add(self.sum.load(Ordering::Relaxed)).wrapping_add(column.sum()),
+                    )
+                }
+                Some(float) => {
+                    let (since, float_since) = column.since_mark();
+                    let since = since.wrapping_add(self.sum.load(Ordering::Relaxed));
+                    // Nothing is added where nothing is to be: -0.0 + 0.0 is 0.0.
+                    let float = if since == 0 { float } else { float + since as f64 };
+                    Value::Float(if float_since == 0.0 { float } else { float + float_since })
+                }
+            };
             // Pairs with the fence in `replace`: had we seen one of its stores, we would see its odd version.
             fence(Ordering::Acquire);
             if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
-                return match float {
-                    None => Value::Int(level.wrapping_add(sum)),
-                    // Not `float + 0.0`, which turns -0.0 into 0.0.
-                    Some(float) if sum == 0 => Value::Float(float),
-                    Some(float) => Value::Float(float + sum as f64),
-                };
+                return value;
             }
             backoff.wait();
         }
     }
 
-    fn add_float(&self, value: f64) {
-        if self.float.load().is_none() {
-            self.replace(|| {
-                if self.float.load().is_none() {
-                    // The level moves into the float, which from now on stands for it.
-                    self.float.store(self.level.load(Ordering::Relaxed) as f64);
-                }
-            });
-        }
-        self.float.add(value);
-    }
-
-    fn set_float(&self, value: f64) {
-        if self.sum.load(Ordering::Relaxed) == 0 {
+    fn set_float(&self, value: f64, column: Column<'_>) {
+        if !self.is_summed.load(Ordering::Relaxed) {
             // An increment that comes from now on is added to the new value.
             return self.float.store(value);
         }
         self.replace(|| {
             self.sum.swap(0, Ordering::Relaxed);
+            column.mark();
             self.float.store(value);
         });
     }
@@ -133,59 +164,84 @@ impl Cell {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::shard::Shards;
+
+    /// A stat that all threads share.
+    struct Stat {
+        cell: Cell,
+        shards: Shards<1, 0>,
+    }
+
+    impl Stat {
+        fn new() -> Self {
+            Self { cell: Cell::new(), shards: Shards::new() }
+        }
+
+        fn add(&self, value: Value) {
+            self.cell.add(value);
+        }
+
+        fn set(&self, value: Value) {
+            self.cell.set(value, self.shards.view().column(0));
+        }
+
+        fn get(&self) -> Value {
+            self.cell.get(self.shards.view().column(0))
+        }
+    }
 
     #[test]
     fn integers_add_up_and_wrap() {
-        let cell = Cell::new();
-        cell.add(Value::Int(i64::MAX));
-        cell.add(Value::Int(2));
-        assert_eq!(cell.get(), Value::Int(i64::MIN + 1));
+        let stat = Stat::new();
+        stat.add(Value::Int(i64::MAX));
+        stat.add(Value::Int(2));
+        assert_eq!(stat.get(), Value::Int(i64::MIN + 1));
     }
 
     #[test]
     fn a_float_makes_it_a_float_for_good() {
-        let cell = Cell::new();
-        cell.add(Value::Int(2));
-        cell.add(Value::Float(0.5));
-        assert_eq!(cell.get(), Value::Float(2.5));
-        cell.add(Value::Int(1));
-        assert_eq!(cell.get(), Value::Float(3.5));
-        cell.set(Value::Int(7));
-        assert_eq!(cell.get(), Value::Float(7.0));
-        cell.add(Value::Int(1));
-        assert_eq!(cell.get(), Value::Float(8.0));
+        let stat = Stat::new();
+        stat.add(Value::Int(2));
+        stat.add(Value::Float(0.5));
+        assert_eq!(stat.get(), Value::Float(2.5));
+        stat.add(Value::Int(1));
+        assert_eq!(stat.get(), Value::Float(3.5));
+        stat.set(Value::Int(7));
+        assert_eq!(stat.get(), Value::Float(7.0));
+        stat.add(Value::Int(1));
+        assert_eq!(stat.get(), Value::Float(8.0));
     }
 
     #[test]
     fn what_was_set_is_read_back_exactly() {
-        let cell = Cell::new();
-        cell.add(Value::Int(i64::MAX));
+        let stat = Stat::new();
+        stat.add(Value::Int(i64::MAX));
         for value in [Value::Int(-4), Value::Float(0.1), Value::Float(-0.0), Value::Float(f64::INFINITY)] {
-            cell.set(value);
-            assert_eq!(cell.get(), value);
+            stat.set(value);
+            assert_eq!(stat.get(), value);
         }
-        cell.set(Value::Float(f64::NAN));
-        assert!(cell.get().as_f64().is_nan());
+        stat.set(Value::Float(f64::NAN));
+        assert!(stat.get().as_f64().is_nan());
     }
 
     #[test]
     fn integer_settings_replace_what_increments_left() {
-        let cell = Cell::new();
-        cell.add(Value::Int(i64::MIN));
-        cell.set(Value::Int(i64::MAX));
-        assert_eq!(cell.get(), Value::Int(i64::MAX));
-        cell.add(Value::Int(-7));
-        assert_eq!(cell.get(), Value::Int(i64::MAX - 7));
-        cell.add(Value::Float(0.0));
-        assert_eq!(cell.get(), Value::Float((i64::MAX - 7) as f64));
+        let stat = Stat::new();
+        stat.add(Value::Int(i64::MIN));
+        stat.set(Value::Int(i64::MAX));
+        assert_eq!(stat.get(), Value::Int(i64::MAX));
+        stat.add(Value::Int(-7));
+        assert_eq!(stat.get(), Value::Int(i64::MAX - 7));
+        stat.add(Value::Float(0.0));
+        assert_eq!(stat.get(), Value::Float((i64::MAX - 7) as f64));
     }
 
     #[test]
     fn settings_replace_what_increments_left() {
-        let cell = Cell::new();
-        cell.set(Value::Float(0.1));
-        cell.add(Value::Int(i64::MAX));
-        cell.set(Value::Float(0.3));
-        assert_eq!(cell.get(), Value::Float(0.3));
+        let stat = Stat::new();
+        stat.set(Value::Float(0.1));
+        stat.add(Value::Int(i64::MAX));
+        stat.set(Value::Float(0.3));
+        assert_eq!(stat.get(), Value::Float(0.3));
     }
 }

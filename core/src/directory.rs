@@ -42,9 +42,23 @@ pub(crate) enum Found {
     New(usize),
 }
 
+impl Found {
+    pub(crate) fn idx(self) -> usize {
+        match self {
+            Self::Known(idx) | Self::New(idx) => idx,
+        }
+    }
+}
+
 impl<I: Index, M: Copy, const N: usize> Directory<I, M, N> {
     pub(crate) fn find<const B: usize>(&self, name: &[u8], arena: &Arena<B>) -> Option<usize> {
         self.index.with(|index| self.search(index, name, arena).ok())
+    }
+
+    /// Says whether the slot is that of the name. Takes no lock.
+    #[inline]
+    pub(crate) fn is_at<const B: usize>(&self, idx: usize, name: &[u8], arena: &Arena<B>) -> bool {
+        self.entries.view().get(idx).is_some_and(|entry| entry.name.bytes(arena.view()) == name)
     }
 
     /// Finds the name or appends it. Before a new one is published, `prepare` is called with its number, so that

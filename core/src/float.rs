@@ -3,7 +3,7 @@
 //! Owns the encoding that makes large static arrays of doubles cost nothing until used. Called by `cell` and
 //! `series`.
 
-use crate::sync::{AtomicU64, Ordering, const_new};
+use crate::sync::{AtomicU64, Ordering, OwnWord, const_new};
 
 /// An `f64` or nothing. Every access is relaxed: it orders no other memory.
 pub(crate) struct AtomicFloat(AtomicU64);
@@ -18,6 +18,12 @@ impl AtomicFloat {
     #[inline]
     pub(crate) fn load(&self) -> Option<f64> {
         decode(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Loads for the one thread that stores.
+    #[inline]
+    pub(crate) fn load_own(&self) -> Option<f64> {
+        decode(self.0.load_own())
     }
 
     #[inline]
@@ -44,14 +50,15 @@ impl AtomicFloat {
 
 const ABSENT: u64 = 0;
 
-/// The bits of a double plus one, which leaves zero free: all bits set is a NaN that is never stored.
+/// The bits of a double turned over, which leaves zero to the NaN of all bits: that one becomes its neighbour.
+#[inline]
 fn encode(value: f64) -> u64 {
-    let value = if value.is_nan() { f64::NAN } else { value };
-    value.to_bits() + 1
+    (!value.to_bits()).max(ABSENT + 1)
 }
 
+#[inline]
 fn decode(bits: u64) -> Option<f64> {
-    bits.checked_sub(1).map(f64::from_bits)
+    if bits == ABSENT { None } else { Some(f64::from_bits(!bits)) }
 }
 
 #[cfg(all(test, not(loom)))]

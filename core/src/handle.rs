@@ -5,8 +5,10 @@
 use crate::arena::NewName;
 use crate::cell::Cell;
 use crate::name::{check_name, check_template, expand_template};
-use crate::registry::Registry;
+use crate::own_ring::OwnRingsView;
+use crate::registry::{Registry, add_slowly, record_slowly};
 use crate::series::SampleRing;
+use crate::shard::ShardsView;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::value::{IntoValue, Value};
 
@@ -14,25 +16,25 @@ use crate::value::{IntoValue, Value};
 ///
 /// Made by [`Registry::counter`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy)]
-pub struct Counter<'r>(Target<'r, Cell>);
+pub struct Counter<'r>(Target<'r, Stat<'r>>);
 
 /// A stat to set: small, copyable, found once.
 ///
 /// Made by [`Registry::gauge`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy)]
-pub struct Gauge<'r>(Target<'r, Cell>);
+pub struct Gauge<'r>(Target<'r, Stat<'r>>);
 
 /// A series to record samples into: small, copyable, found once.
 ///
 /// Made by [`Registry::series`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy)]
-pub struct Series<'r>(Target<'r, SampleRing>);
+pub struct Series<'r>(Target<'r, Samples<'r>>);
 
 impl Counter<'_> {
     /// Adds `value`. No lock, no allocation; one atomic addition for an integer.
     #[inline]
     pub fn incr(self, value: impl IntoValue) {
-        self.0.write(value, Cell::add);
+        self.0.write(value, Stat::add);
     }
 }
 
@@ -40,7 +42,7 @@ impl Gauge<'_> {
     /// Sets the stat to `value`. No lock, no allocation.
     #[inline]
     pub fn set(self, value: impl IntoValue) {
-        self.0.write(value, Cell::set);
+        self.0.write(value, Stat::set);
     }
 }
 
@@ -48,26 +50,60 @@ impl Series<'_> {
     /// Adds a sample. No lock, no allocation.
     #[inline]
     pub fn record(self, value: impl IntoValue) {
-        self.0.write(value, |ring, value| ring.record(value.as_f64()));
+        self.0.write(value, |samples, value| samples.record(value.as_f64()));
     }
 }
 
+/// A stat's cell and shards.
+#[derive(Clone, Copy)]
+struct Stat<'r> {
+    cell: &'r Cell,
+    shards: ShardsView<'r>,
+    idx: usize,
+}
+
+impl Stat<'_> {
+    #[inline]
+    fn add(self, value: Value) {
+        match (self.shards.own(self.idx), value) {
+            (Some(words), Value::Int(int)) => words.add_int(int),
+            (words, value) => add_slowly(self.cell, words, value, !self.shards.is_empty()),
+        }
+    }
+
+    #[inline]
+    fn set(self, value: Value) {
+        self.cell.set(value, self.shards.column(self.idx));
+    }
+}
+
+/// A series' window and rings.
+#[derive(Clone, Copy)]
+struct Samples<'r> {
+    window: &'r SampleRing,
+    own_rings: OwnRingsView<'r>,
+    idx: usize,
+}
+
+impl Samples<'_> {
+    #[inline]
+    fn record(self, sample: f64) {
+        match self.own_rings.own(self.idx) {
+            Some(ring) => ring.record(sample),
+            None => record_slowly(self.window, sample, !self.own_rings.is_empty()),
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 struct Target<'r, T> {
-    slot: Option<&'r T>,
+    slot: Option<T>,
     rejected: &'r AtomicU64,
 }
 
-impl<T> Clone for Target<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Target<'_, T> {}
-
 impl<T> Target<'_, T> {
     #[inline]
-    fn write(self, value: impl IntoValue, write: impl FnOnce(&T, Value)) {
+    fn write(self, value: impl IntoValue, write: impl FnOnce(T, Value)) {
         match (self.slot, value.into_value()) {
             (Some(slot), Ok(value)) => write(slot, value),
             _ => {
@@ -88,7 +124,9 @@ macro_rules! debug_as_name {
 }
 debug_as_name!(Counter Gauge Series);
 
-impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize> Registry<STATS, SERIES, NAME_BYTES> {
+impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
+    Registry<STATS, SERIES, NAME_BYTES, SHARDS>
+{
     /// Returns a handle that counts. A new stat starts, and is published, at 0.
     ///
     /// ```
@@ -102,7 +140,11 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize> Registry<
     /// ```
     #[must_use]
     pub fn counter(&self, name: impl AsRef<[u8]>) -> Counter<'_> {
-        Counter(self.stat_target(name.as_ref()))
+        let target = self.stat_target(name.as_ref());
+        if let Some(stat) = target.slot {
+            stat.cell.begin_summing();
+        }
+        Counter(target)
     }
 
     /// Returns a handle that sets. A new stat starts, and is published, at 0.
@@ -115,51 +157,67 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize> Registry<
     #[must_use]
     pub fn series(&self, name: impl AsRef<[u8]>) -> Series<'_> {
         let found = self.any_series(NewName::Borrowed(name.as_ref()), expand_template, |_| ());
-        Series(Target { slot: found.ok().and_then(|idx| self.ring(idx)), rejected: self.rejected_counter() })
+        let slot = found.ok().and_then(|found| {
+            let idx = found.idx();
+            Some(Samples { window: self.ring(idx)?, own_rings: self.own_rings().view(), idx })
+        });
+        Series(Target { slot, rejected: self.rejected_counter() })
     }
 
-    fn stat_target(&self, name: &[u8]) -> Target<'_, Cell> {
+    fn stat_target(&self, name: &[u8]) -> Target<'_, Stat<'_>> {
         let found = self.stat(NewName::Borrowed(name), |_| ());
-        Target { slot: found.ok().and_then(|idx| self.cell(idx)), rejected: self.rejected_counter() }
+        let slot = found.ok().and_then(|found| {
+            let idx = found.idx();
+            Some(Stat { cell: self.cell(idx)?, shards: self.shards().view(), idx })
+        });
+        Target { slot, rejected: self.rejected_counter() }
     }
 
     /// Increments by a call site of `incr!`.
     #[doc(hidden)]
     #[inline]
     pub fn incr_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        self.stat_at(site, name, value, Cell::add);
+        match (value.into_value(), site.get()) {
+            (Ok(Value::Int(int)), Some(idx)) if let Some(words) = self.shards().own(idx) => {
+                words.add_int(int)
+            }
+            (Ok(value), Some(idx)) if idx < STATS => self.add_at(idx, value),
+            (Ok(value), _) => self.first_incr(site, name, value),
+            (Err(err), _) => self.count_rejected(Err(err)),
+        }
     }
 
     /// Sets by a call site of `set!`.
     #[doc(hidden)]
     #[inline]
     pub fn set_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        self.stat_at(site, name, value, Cell::set);
+        match (value.into_value(), site.get()) {
+            (Ok(value), Some(idx)) if idx < STATS => self.set_at_idx(idx, value),
+            (Ok(value), _) => self.first_set(site, name, value),
+            (Err(err), _) => self.count_rejected(Err(err)),
+        }
     }
 
     /// Records by a call site of `record!`.
     #[doc(hidden)]
     #[inline]
     pub fn record_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        match (value.into_value(), site.get().and_then(|idx| self.ring(idx))) {
-            (Ok(value), Some(ring)) => ring.record(value.as_f64()),
-            (Ok(value), None) => self.first_record(site, name, value),
-            (Err(err), _) => self.count_rejected(Err(err)),
-        }
-    }
-
-    #[inline]
-    fn stat_at(&self, site: &Site, name: &'static str, value: impl IntoValue, write: fn(&Cell, Value)) {
-        match (value.into_value(), site.get().and_then(|idx| self.cell(idx))) {
-            (Ok(value), Some(cell)) => write(cell, value),
-            (Ok(value), None) => self.first_write(site, name, value, write),
+        match (value.into_value(), site.get()) {
+            (Ok(value), Some(idx)) if idx < SERIES => self.record_at_idx(idx, value.as_f64()),
+            (Ok(value), _) => self.first_record(site, name, value),
             (Err(err), _) => self.count_rejected(Err(err)),
         }
     }
 
     #[cold]
-    fn first_write(&self, site: &Site, name: &'static str, value: Value, write: fn(&Cell, Value)) {
-        let found = self.stat(NewName::Literal(name), |cell| write(cell, value));
+    fn first_incr(&self, site: &Site, name: &'static str, value: Value) {
+        let found = self.add_first(NewName::Literal(name), value);
+        self.count_rejected(found.map(|idx| site.set(idx)));
+    }
+
+    #[cold]
+    fn first_set(&self, site: &Site, name: &'static str, value: Value) {
+        let found = self.assign_first(NewName::Literal(name), value);
         self.count_rejected(found.map(|idx| site.set(idx)));
     }
 
@@ -188,16 +246,16 @@ impl Site {
         Self { number: AtomicU32::new(0) }
     }
 
-    // Relaxed: the number says where to write, not that anything was written there. The slots themselves are
-    // valid from the start.
+    // Acquire pairs with the Release in `set`: whoever increments by this site knows that the stat is one that is
+    // incremented, and so does everybody who knows of that increment.
     #[inline]
     fn get(&self) -> Option<usize> {
-        (self.number.load(Ordering::Relaxed) as usize).checked_sub(1)
+        (self.number.load(Ordering::Acquire) as usize).checked_sub(1)
     }
 
     fn set(&self, idx: usize) {
         // Fits: no container holds more than 65536.
-        self.number.store(idx as u32 + 1, Ordering::Relaxed);
+        self.number.store(idx as u32 + 1, Ordering::Release);
     }
 }
 

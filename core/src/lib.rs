@@ -16,7 +16,10 @@ mod arena;
 mod cell;
 mod directory;
 mod float;
+mod own_ring;
 mod series;
+mod shard;
+mod thread_number;
 
 #[cfg(not(loom))]
 mod error;
@@ -24,6 +27,8 @@ mod error;
 mod handle;
 #[cfg(all(feature = "json", not(loom)))]
 pub mod json;
+#[cfg(not(loom))]
+mod name_cache;
 #[cfg(not(loom))]
 mod registry;
 #[cfg(not(loom))]

@@ -11,9 +11,49 @@ use crate::append::Append;
 use crate::arena::{Arena, NewName};
 use crate::cell::Cell;
 use crate::directory::{Directory, Found, LinearIndex};
+use crate::own_ring::OwnRings;
 use crate::series::SampleRing;
+use crate::shard::{Shards, Words};
 use crate::sync::Lock;
+use crate::thread_number::Pool;
 use crate::value::Value;
+
+/// A stat and the shard of one thread.
+struct Stat {
+    cell: Cell,
+    shards: Shards<1, 1>,
+}
+
+impl Stat {
+    fn new() -> Self {
+        Self { cell: Cell::new(), shards: Shards::new() }
+    }
+
+    fn add(&self, value: Value) {
+        self.cell.add(value);
+    }
+
+    /// Adds as the thread does that owns the shard.
+    fn add_own(&self, value: Value) {
+        let words: &Words = self.shards.of(0, 0).unwrap();
+        self.cell.begin_summing();
+        match value {
+            Value::Int(int) => words.add_int(int),
+            Value::Float(float) => {
+                self.cell.begin_float();
+                words.add_float(float);
+            }
+        }
+    }
+
+    fn set(&self, value: Value) {
+        self.cell.set(value, self.shards.view().column(0));
+    }
+
+    fn get(&self) -> Value {
+        self.cell.get(self.shards.view().column(0))
+    }
+}
 
 /// Runs `model` with at most this many forced switches between threads, which finds nearly all faults and keeps
 /// the larger models short.
@@ -26,7 +66,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 #[test]
 fn increments_of_two_threads_are_both_counted() {
     check(|| {
-        let cell = Arc::new(Cell::new());
+        let cell = Arc::new(Stat::new());
         let other = thread::spawn({
             let cell = Arc::clone(&cell);
             move || {
@@ -44,7 +84,7 @@ fn increments_of_two_threads_are_both_counted() {
 #[test]
 fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
     check(|| {
-        let cell = Arc::new(Cell::new());
+        let cell = Arc::new(Stat::new());
         cell.add(Value::Int(1));
         let writer = thread::spawn({
             let cell = Arc::clone(&cell);
@@ -63,7 +103,7 @@ fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
 #[test]
 fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
     check(|| {
-        let cell = Arc::new(Cell::new());
+        let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
         let setter = thread::spawn({
             let cell = Arc::clone(&cell);
@@ -78,7 +118,7 @@ fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
 #[test]
 fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
     check(|| {
-        let cell = Arc::new(Cell::new());
+        let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
         let setter = thread::spawn({
             let cell = Arc::clone(&cell);
@@ -93,7 +133,7 @@ fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
 #[test]
 fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
     check(|| {
-        let cell = Arc::new(Cell::new());
+        let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
         let setter = thread::spawn({
             let cell = Arc::clone(&cell);
@@ -114,7 +154,7 @@ fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
 #[test]
 fn of_two_settings_of_different_kinds_one_wins() {
     check(|| {
-        let cell = Arc::new(Cell::new());
+        let cell = Arc::new(Stat::new());
         let setter = thread::spawn({
             let cell = Arc::clone(&cell);
             move || cell.set(Value::Float(2.5))
@@ -128,7 +168,7 @@ fn of_two_settings_of_different_kinds_one_wins() {
 #[test]
 fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
     check(|| {
-        let cell = Arc::new(Cell::new());
+        let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
         let setter = thread::spawn({
             let cell = Arc::clone(&cell);
@@ -208,5 +248,119 @@ fn a_window_holds_only_samples_that_were_recorded() {
         assert!([1.0, 2.0].contains(&window.quantile(100.0)));
         writer.join().unwrap();
         assert_eq!(ring.window().mean(), 1.5);
+    });
+}
+
+#[test]
+fn increments_in_a_shard_and_beside_it_are_all_counted() {
+    check(|| {
+        let stat = Arc::new(Stat::new());
+        let owner = thread::spawn({
+            let stat = Arc::clone(&stat);
+            move || {
+                stat.add_own(Value::Int(1));
+                stat.add_own(Value::Float(0.5));
+            }
+        });
+        stat.add(Value::Int(2));
+        let seen = stat.get().as_f64();
+        assert!((2.0..=3.5).contains(&seen), "{seen}");
+        owner.join().unwrap();
+        assert_eq!(stat.get(), Value::Float(3.5));
+    });
+}
+
+#[test]
+fn a_reader_of_a_shard_never_sees_an_increment_only_stat_go_back() {
+    check(|| {
+        let stat = Arc::new(Stat::new());
+        let owner = thread::spawn({
+            let stat = Arc::clone(&stat);
+            move || {
+                stat.add_own(Value::Int(1));
+                stat.add_own(Value::Int(1));
+            }
+        });
+        let (first, second) = (stat.get().as_f64(), stat.get().as_f64());
+        assert!(first <= second && second <= 2.0, "{first} {second}");
+        owner.join().unwrap();
+        assert_eq!(stat.get(), Value::Int(2));
+    });
+}
+
+#[test]
+fn a_setting_beside_an_owners_increment_replaces_it_or_not() {
+    for value in [Value::Int(5), Value::Float(5.0)] {
+        check(move || {
+            let stat = Arc::new(Stat::new());
+            stat.add_own(Value::Int(10));
+            let owner = thread::spawn({
+                let stat = Arc::clone(&stat);
+                move || stat.add_own(Value::Int(1))
+            });
+            stat.set(value);
+            let seen = stat.get().as_f64();
+            assert!([5.0, 6.0].contains(&seen), "{seen}");
+            owner.join().unwrap();
+            let seen = stat.get().as_f64();
+            assert!([5.0, 6.0].contains(&seen), "{seen}");
+        });
+    }
+}
+
+#[test]
+fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
+    for value in [Value::Int(5), Value::Float(5.0)] {
+        check(move || {
+            let stat = Arc::new(Stat::new());
+            stat.add_own(Value::Int(10));
+            let setter = thread::spawn({
+                let stat = Arc::clone(&stat);
+                move || stat.set(value)
+            });
+            let seen = stat.get().as_f64();
+            assert!([10.0, 5.0].contains(&seen), "{seen}");
+            setter.join().unwrap();
+            assert_eq!(stat.get(), value);
+        });
+    }
+}
+
+#[test]
+fn a_number_that_is_handed_on_takes_the_counts_with_it() {
+    check(|| {
+        let shared = Arc::new((Pool::new(), Shards::<1, 2>::new()));
+        let work = |(pool, shards): &(Pool, Shards<1, 2>)| {
+            let number = pool.take().unwrap();
+            shards.of(number, 0).unwrap().add_int(1);
+            pool.give_back(number);
+        };
+        let other = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || work(&shared)
+        });
+        work(&shared);
+        work(&shared);
+        other.join().unwrap();
+        assert_eq!(shared.1.view().column(0).sum(), 3);
+    });
+}
+
+#[test]
+fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end() {
+    check(|| {
+        let shared = Arc::new((OwnRings::<1, 1>::new(), SampleRing::new()));
+        let owner = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                shared.0.of(0, 0).unwrap().record(1.0);
+                shared.0.of(0, 0).unwrap().record(2.0);
+            }
+        });
+        shared.0.view().fetch(0, &shared.1);
+        owner.join().unwrap();
+        shared.0.view().fetch(0, &shared.1);
+        let window = shared.1.window();
+        assert_eq!((window.quantile(0.0), window.quantile(100.0), window.mean()), (1.0, 2.0, 1.5));
     });
 }

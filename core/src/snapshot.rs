@@ -8,7 +8,9 @@ use crate::cell::Cell;
 use crate::directory::Entry;
 use crate::line::{BufferTooSmall, format_line};
 use crate::name::{FormatName, NameBuf, REJECTED_NAME};
+use crate::own_ring::OwnRingsView;
 use crate::series::{MEAN_LABEL, Quantile, SampleRing, Window};
+use crate::shard::ShardsView;
 use crate::sync::{AtomicU64, Ordering};
 use crate::value::Value;
 
@@ -21,8 +23,10 @@ use crate::value::Value;
 pub struct Reader<'r> {
     pub(crate) stats: View<'r, Entry<()>>,
     pub(crate) cells: &'r [Cell],
+    pub(crate) shards: ShardsView<'r>,
     pub(crate) series: View<'r, Entry<FormatName>>,
     pub(crate) rings: &'r [SampleRing],
+    pub(crate) own_rings: OwnRingsView<'r>,
     pub(crate) arena: View<'r, u8>,
     pub(crate) quantiles: &'static [Quantile],
     pub(crate) rejected: &'r AtomicU64,
@@ -54,10 +58,10 @@ impl core::fmt::Debug for Reader<'_> {
     }
 }
 
-impl<'r, const STATS: usize, const SERIES: usize, const NAME_BYTES: usize>
-    From<&'r crate::Registry<STATS, SERIES, NAME_BYTES>> for Reader<'r>
+impl<'r, const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
+    From<&'r crate::Registry<STATS, SERIES, NAME_BYTES, SHARDS>> for Reader<'r>
 {
-    fn from(registry: &'r crate::Registry<STATS, SERIES, NAME_BYTES>) -> Self {
+    fn from(registry: &'r crate::Registry<STATS, SERIES, NAME_BYTES, SHARDS>) -> Self {
         registry.reader()
     }
 }
@@ -148,7 +152,7 @@ impl<'r> Walk<'r> {
         match self.position {
             Position::Stat(idx) => {
                 let name = reader.stats.get(idx)?.name.bytes(reader.arena);
-                Some((name, reader.cells.get(idx)?.get()))
+                Some((name, reader.cells.get(idx)?.get(reader.shards.column(idx))))
             }
             Position::Quantile(_, row) => {
                 let value = match reader.quantiles.get(row) {
@@ -192,6 +196,7 @@ impl<'r> Walk<'r> {
                         continue;
                     };
                     if row == 0 {
+                        self.reader.own_rings.fetch(series, ring);
                         self.window = ring.window();
                     }
                     if !self.window.is_empty() && self.load_name(entry, row) {

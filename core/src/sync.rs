@@ -34,6 +34,38 @@ impl<T> UnsafeCell<T> {
     }
 }
 
+/// A word that one thread at a time writes, read by that thread: it finds what it stored last.
+pub(crate) trait OwnWord {
+    type Value;
+
+    /// Loads what the calling thread, or whoever handed the word on to it, stored last.
+    fn load_own(&self) -> Self::Value;
+}
+
+macro_rules! own_word {
+    ($($atomic:ty: $value:ty),*) => {$(
+        impl OwnWord for $atomic {
+            type Value = $value;
+
+            #[cfg(not(loom))]
+            #[inline]
+            fn load_own(&self) -> $value {
+                // Relaxed: nobody else stores, so there is nothing to order.
+                self.load(Ordering::Relaxed)
+            }
+
+            /// The checker fails here if another thread may store at the same time, and it misses interleavings of
+            /// threads that load before they store, which this load does not count as.
+            #[cfg(loom)]
+            fn load_own(&self) -> $value {
+                // SAFETY: the checker itself tells when this races.
+                unsafe { self.unsync_load() }
+            }
+        }
+    )*};
+}
+own_word!(AtomicI64: i64, AtomicU32: u32, AtomicU64: u64);
+
 /// Declares `new` as a constant function, but for the model checker, whose atomics have no constant form.
 macro_rules! const_new {
     ($(#[$meta:meta])* $vis:vis fn new() -> Self $body:block) => {

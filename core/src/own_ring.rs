@@ -1,0 +1,177 @@
+//! The samples that one thread recorded into one series and that no reader has fetched yet.
+//!
+//! Owns the ring with one writer, and how readers move what is new into the series' shared window. Whose ring is whose
+//! is `thread_number`'s; the window and its quantiles are `series`'s.
+//!
+//! Invariant: `n_recorded` and the slots are written by the owner alone, a slot before the count that covers it;
+//! `n_fetched` by the reader that holds the lock of [`OwnRings`]. A slow reader may find newer samples in slots that
+//! were overwritten meanwhile, and then finds them again: it never finds anything else.
+
+use crate::float::AtomicFloat;
+use crate::series::{SampleRing, WINDOW_SAMPLES};
+use crate::sync::{AtomicU64, Lock, Ordering, OwnWord, const_new, filled};
+use crate::thread_number::{self, MAX_NUMBERS};
+
+/// More than a window, so that the owner has to record many before it overwrites what a reader is fetching.
+const SLOTS: usize = 128;
+const _: () = assert!(SLOTS.is_power_of_two() && SLOTS > WINDOW_SAMPLES);
+
+/// A ring for each thread with a number and each series.
+pub(crate) struct OwnRings<const SERIES: usize, const SHARDS: usize> {
+    fetching: Lock<()>,
+    rings: [[OwnRing; SERIES]; SHARDS],
+}
+
+impl<const SERIES: usize, const SHARDS: usize> OwnRings<SERIES, SHARDS> {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self { fetching: Lock::new(()), rings: filled![filled![OwnRing::new(); SERIES]; SHARDS] }
+        }
+    }
+
+    /// Returns the calling thread's own ring of a series; `None` where it has no shard.
+    #[inline]
+    pub(crate) fn own(&self, idx: usize) -> Option<&OwnRing> {
+        self.of(thread_number::current(), idx)
+    }
+
+    /// Returns the ring of a series that the thread of this number owns.
+    #[inline]
+    pub(crate) fn of(&self, number: usize, idx: usize) -> Option<&OwnRing> {
+        self.rings.get(number)?.get(idx)
+    }
+
+    pub(crate) fn view(&self) -> OwnRingsView<'_> {
+        OwnRingsView { fetching: &self.fetching, rings: self.rings.as_flattened(), n_series: SERIES }
+    }
+}
+
+/// The rings, without the capacities in their type.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnRingsView<'r> {
+    fetching: &'r Lock<()>,
+    rings: &'r [OwnRing],
+    n_series: usize,
+}
+
+impl<'r> OwnRingsView<'r> {
+    pub(crate) fn is_empty(self) -> bool {
+        self.rings.is_empty()
+    }
+
+    /// Returns the calling thread's own ring of a series; `None` where it has no shard.
+    #[inline]
+    pub(crate) fn own(self, idx: usize) -> Option<&'r OwnRing> {
+        let number = thread_number::current();
+        // The product does not overflow where there are rings at all.
+        if number < thread_number::MAX_NUMBERS { self.rings.get(number * self.n_series + idx) } else { None }
+    }
+
+    /// Moves what is new in the rings of a series into its window. Of more than fit, each thread gives the same share
+    /// of its newest.
+    ///
+    /// Readers take turns; threads that record do not wait for them.
+    pub(crate) fn fetch(self, idx: usize, window: &SampleRing) {
+        if self.rings.is_empty() {
+            return;
+        }
+        self.fetching.with(|()| {
+            let mut ends = [0; MAX_NUMBERS];
+            let column =
+                self.rings.iter().skip(idx).step_by(self.n_series.max(1)).take(thread_number::n_used());
+            // What comes from here on is for the next reader.
+            let mut n_new = 0;
+            for (ring, end) in column.clone().zip(&mut ends) {
+                *end = ring.end();
+                n_new += ring.n_new(*end);
+            }
+            for (ring, end) in column.zip(ends) {
+                let n_ours = ring.n_new(end);
+                let n_fetched =
+                    if n_new <= WINDOW_SAMPLES { n_ours } else { (n_ours * WINDOW_SAMPLES).div_ceil(n_new) };
+                ring.fetch(n_fetched, end, |sample| window.record(sample));
+            }
+        });
+    }
+}
+
+/// One thread's samples of one series.
+pub(crate) struct OwnRing {
+    n_recorded: AtomicU64,
+    n_fetched: AtomicU64,
+    slots: [AtomicFloat; SLOTS],
+}
+
+impl OwnRing {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self {
+                n_recorded: AtomicU64::new(0),
+                n_fetched: AtomicU64::new(0),
+                slots: filled![AtomicFloat::new(); SLOTS],
+            }
+        }
+    }
+
+    /// Adds a sample; for the owner alone.
+    #[inline]
+    pub(crate) fn record(&self, sample: f64) {
+        let at = self.n_recorded.load_own();
+        self.slots[at as usize % SLOTS].store(sample);
+        // Release pairs with the Acquire in `end`: who counts this sample finds it.
+        self.n_recorded.store(at.wrapping_add(1), Ordering::Release);
+    }
+
+    /// Returns how many were recorded by now.
+    fn end(&self) -> u64 {
+        // Acquire pairs with the Release in `record`.
+        self.n_recorded.load(Ordering::Acquire)
+    }
+
+    /// Returns how many are new before `end`, at most a window.
+    fn n_new(&self, end: u64) -> usize {
+        end.wrapping_sub(self.n_fetched.load_own()).min(WINDOW_SAMPLES as u64) as usize
+    }
+
+    /// Gives the newest `n` before `end`, oldest first, and takes all before it for fetched.
+    fn fetch(&self, n: usize, end: u64, mut give: impl FnMut(f64)) {
+        for at in (0..n as u64).rev().map(|back| end.wrapping_sub(back + 1)) {
+            if let Some(sample) = self.slots[at as usize % SLOTS].load() {
+                give(sample);
+            }
+        }
+        self.n_fetched.store(end, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn fetched(ring: &OwnRing, n: usize) -> Vec<f64> {
+        let mut samples = Vec::new();
+        ring.fetch(n, ring.end(), |sample| samples.push(sample));
+        samples
+    }
+
+    #[test]
+    fn the_newest_come_oldest_first_and_only_once() {
+        let ring = OwnRing::new();
+        (1..=3).for_each(|sample| ring.record(sample.into()));
+        assert_eq!((ring.n_new(ring.end()), fetched(&ring, 2)), (3, [2.0, 3.0].to_vec()));
+        assert_eq!(ring.n_new(ring.end()), 0);
+        ring.record(4.0);
+        assert_eq!((ring.n_new(ring.end()), fetched(&ring, 1)), (1, [4.0].to_vec()));
+    }
+
+    #[test]
+    fn around_the_end_of_the_ring_and_of_its_count() {
+        let ring = OwnRing::new();
+        ring.n_recorded.store(u64::MAX - 2, Ordering::Relaxed);
+        ring.n_fetched.store(u64::MAX - 2, Ordering::Relaxed);
+        (0..300).for_each(|sample| ring.record(sample.into()));
+        assert_eq!(ring.n_new(ring.end()), WINDOW_SAMPLES);
+        assert_eq!(fetched(&ring, WINDOW_SAMPLES), (200..300).map(f64::from).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,133 @@
+//! A small number for each thread, unique among the live ones: whose shard is whose.
+//!
+//! Owns the pool of numbers, and with feature `std` the thread-local that holds one until the thread ends. It knows
+//! no registry: the thread of number `k` owns shard `k` of every registry. Called by `shard` at each call.
+//!
+//! Invariant: a number is held by at most one live thread. Who takes it sees all that its last holder wrote to
+//! the shards of that number.
+
+use crate::sync::{AtomicU32, Ordering};
+
+/// How many numbers there are; later threads have none while all are held.
+pub(crate) const MAX_NUMBERS: usize = 32;
+
+/// The numbers that are held, as bits, and how many were ever given.
+pub(crate) struct Pool {
+    held: AtomicU32,
+    n_used: AtomicU32,
+}
+
+impl Pool {
+    crate::sync::const_new! {
+        pub(crate) fn new() -> Self {
+            Self { held: AtomicU32::new(0), n_used: AtomicU32::new(0) }
+        }
+    }
+
+    /// Takes the smallest free number.
+    pub(crate) fn take(&self) -> Option<usize> {
+        let mut held = self.held.load(Ordering::Relaxed);
+        loop {
+            let number = held.trailing_ones();
+            if number as usize >= MAX_NUMBERS {
+                return None;
+            }
+            // Acquire pairs with the Release in `give_back`: the last holder's writes to its shards are seen.
+            let taken = held | 1 << number;
+            match self.held.compare_exchange_weak(held, taken, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => {
+                    // Release pairs with the Acquire in `n_used`.
+                    self.n_used.fetch_max(number + 1, Ordering::Release);
+                    return Some(number as usize);
+                }
+                Err(newer) => held = newer,
+            }
+        }
+    }
+
+    pub(crate) fn give_back(&self, number: usize) {
+        // Release pairs with the Acquire in `take`.
+        self.held.fetch_and(!(1 << number), Ordering::Release);
+    }
+
+    /// Returns how many of the numbers were ever held: shards from there on are untouched.
+    pub(crate) fn n_used(&self) -> usize {
+        self.n_used.load(Ordering::Acquire) as usize
+    }
+}
+
+#[cfg(all(feature = "std", not(loom)))]
+pub(crate) use held::{current, take};
+
+#[cfg(all(feature = "std", not(loom)))]
+mod held {
+    use std::cell::Cell;
+
+    use super::Pool;
+
+    /// Not asked for yet.
+    const UNKNOWN: usize = usize::MAX;
+    /// There was none left, or the thread is ending and gave it back.
+    const NONE: usize = usize::MAX - 1;
+
+    static POOL: Pool = Pool::new();
+
+    std::thread_local! {
+        // Without a destructor, so that reading it is one load, also while the thread ends.
+        static NUMBER: Cell<usize> = const { Cell::new(UNKNOWN) };
+        static GIVES_BACK: GivesBack = const { GivesBack };
+    }
+
+    struct GivesBack;
+
+    impl Drop for GivesBack {
+        fn drop(&mut self) {
+            let number = NUMBER.replace(NONE);
+            if number < super::MAX_NUMBERS {
+                POOL.give_back(number);
+            }
+        }
+    }
+
+    /// Returns this thread's number, or one that is no shard's.
+    #[inline]
+    pub(crate) fn current() -> usize {
+        NUMBER.get()
+    }
+
+    /// Takes a number for this thread, once; it is given back when the thread ends.
+    #[cold]
+    pub(crate) fn take() {
+        // Refused when the thread is past the destructors of its own variables.
+        if NUMBER.get() == UNKNOWN {
+            let has_end = GIVES_BACK.try_with(|_| ()).is_ok();
+            NUMBER.set(if has_end { POOL.take().unwrap_or(NONE) } else { NONE });
+        }
+    }
+
+    pub(crate) fn n_used() -> usize {
+        POOL.n_used()
+    }
+}
+
+#[cfg(all(feature = "std", not(loom)))]
+pub(crate) use held::n_used;
+
+/// Without `std` no thread is known: all share.
+#[cfg(any(not(feature = "std"), loom))]
+mod shared {
+    #[inline]
+    pub(crate) const fn current() -> usize {
+        usize::MAX
+    }
+
+    pub(crate) const fn take() {}
+
+    /// The model checker's threads are given their shards by hand.
+    pub(crate) const fn n_used() -> usize {
+        if cfg!(loom) { usize::MAX } else { 0 }
+    }
+}
+
+#[cfg(any(not(feature = "std"), loom))]
+pub(crate) use shared::{current, n_used, take};

@@ -1,0 +1,238 @@
+//! Threads that record side by side, come and go, and end: totals are exact and nothing leaks.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::cell::Cell;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use statvent::{Registry, Value, incr, record, set};
+
+/// With room for the shards of 4 threads; others share.
+type Sharded = Registry<32, 2, 1024, 4>;
+
+fn int<const A: usize, const B: usize, const C: usize, const D: usize>(
+    stats: &Registry<A, B, C, D>,
+    name: &str,
+) -> i64 {
+    match stats.get(name) {
+        Some(Value::Int(int)) => int,
+        other => panic!("{name} is {other:?}"),
+    }
+}
+
+#[test]
+fn eight_threads_with_four_shards_and_a_reader_all_the_while_are_exact() {
+    const N_THREADS: i64 = 8;
+    const N_ROUNDS: i64 = 20_000;
+    static STATS: Sharded = Registry::new();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let (mut last, mut n_snapshots) = (0, 0);
+            while !ended.load(Ordering::Acquire) || n_snapshots == 0 {
+                STATS.for_each(|name, value| {
+                    if name == b"total" {
+                        let Value::Int(total) = value else { panic!("{value:?}") };
+                        assert!(total >= last, "went back from {last} to {total}");
+                        last = total;
+                    }
+                });
+                n_snapshots += 1;
+            }
+            last
+        });
+        // Each round of threads takes over the shards of the one before.
+        for _ in 0..4 {
+            thread::scope(|scope| {
+                for thread_idx in 0..N_THREADS {
+                    scope.spawn(move || {
+                        // Some end mid-way.
+                        let n_rounds = if thread_idx % 2 == 0 { N_ROUNDS } else { N_ROUNDS / 2 };
+                        let handle = STATS.counter("total");
+                        for round in 0..n_rounds {
+                            incr!(STATS, "total");
+                            STATS.incr("total", 1);
+                            handle.incr(1);
+                            STATS.incr(format!("name {}", round % 10), 1);
+                            STATS.incr("float", 0.5);
+                            record!(STATS, "sample.{0}", 1);
+                        }
+                    });
+                }
+            });
+        }
+        ended.store(true, Ordering::Release);
+        assert!(reader.join().unwrap() > 0);
+    });
+    let n_calls = 4 * (N_THREADS / 2) * (N_ROUNDS + N_ROUNDS / 2);
+    assert_eq!(int(&STATS, "total"), 3 * n_calls);
+    for name in 0..10 {
+        assert_eq!(int(&STATS, &format!("name {name}")), n_calls / 10);
+    }
+    assert_eq!(STATS.get("float"), Some(Value::Float(n_calls as f64 / 2.0)));
+}
+
+#[test]
+fn threads_that_come_and_go_hand_their_shards_on() {
+    const N_THREADS: i64 = 5000;
+    static STATS: Sharded = Registry::new();
+    for _ in 0..N_THREADS {
+        thread::spawn(|| {
+            incr!(STATS, "visits");
+            incr!(STATS, "visits");
+        })
+        .join()
+        .unwrap();
+    }
+    assert_eq!(int(&STATS, "visits"), 2 * N_THREADS);
+}
+
+#[test]
+fn a_set_after_increments_of_many_threads_is_read_back_exactly() {
+    static STATS: Sharded = Registry::new();
+    let count = || {
+        for _ in 0..100 {
+            incr!(STATS, "int");
+            STATS.incr("float", 0.1);
+        }
+    };
+    for round in 0..3 {
+        thread::scope(|scope| (0..6).for_each(|_| drop(scope.spawn(count))));
+        set!(STATS, "int", round);
+        assert_eq!(STATS.get("int"), Some(Value::Int(round)));
+        set!(STATS, "float", 0.3);
+        assert_eq!(STATS.get("float"), Some(Value::Float(0.3)));
+        incr!(STATS, "int", 7);
+        assert_eq!(STATS.get("int"), Some(Value::Int(round + 7)));
+    }
+}
+
+#[test]
+fn a_sharded_stat_becomes_a_float_for_good_without_losing_a_count() {
+    static STATS: Sharded = Registry::new();
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    incr!(STATS, "mixed");
+                    incr!(STATS, "mixed", 0.5);
+                }
+            });
+        }
+    });
+    assert_eq!(STATS.get("mixed"), Some(Value::Float(9000.0)));
+    set!(STATS, "mixed", 2);
+    assert_eq!(STATS.get("mixed"), Some(Value::Float(2.0)));
+}
+
+#[test]
+fn a_thread_records_in_the_destructors_of_its_own_variables() {
+    static STATS: Sharded = Registry::new();
+    struct Last;
+    impl Drop for Last {
+        fn drop(&mut self) {
+            incr!(STATS, "ended");
+            incr!(STATS, "ended");
+            record!(STATS, "end.{0}", 1);
+        }
+    }
+    thread_local! {
+        static FIRST: Cell<Option<Last>> = const { Cell::new(None) };
+        static SECOND: Cell<Option<Last>> = const { Cell::new(None) };
+    }
+    for _ in 0..50 {
+        thread::spawn(|| {
+            FIRST.set(Some(Last));
+            incr!(STATS, "begun");
+            incr!(STATS, "begun");
+            SECOND.set(Some(Last));
+        })
+        .join()
+        .unwrap();
+    }
+    assert_eq!((int(&STATS, "begun"), int(&STATS, "ended")), (100, 200));
+}
+
+#[test]
+fn more_threads_than_shards_share_one() {
+    const N_THREADS: i64 = 40;
+    let barrier = Barrier::new(N_THREADS as usize);
+    thread::scope(|scope| {
+        for _ in 0..N_THREADS {
+            scope.spawn(|| {
+                incr!("threads.many");
+                barrier.wait();
+                for _ in 0..1000 {
+                    incr!("threads.many");
+                }
+                barrier.wait();
+            });
+        }
+    });
+    assert_eq!(int(&statvent::GLOBAL, "threads.many"), N_THREADS * 1001);
+}
+
+#[test]
+fn a_registry_that_is_not_static_may_have_shards_too() {
+    for round in 0..100 {
+        let stats: Box<Sharded> = Box::default();
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..10).for_each(|_| stats.incr("here", 1)));
+            }
+        });
+        assert_eq!(int(&stats, "here"), 30, "round {round}");
+    }
+}
+
+/// The mean of a series, as a reader sees it.
+fn mean_of(stats: &Sharded, name: &[u8]) -> f64 {
+    let mut mean = f64::NAN;
+    stats.for_each(|found, value| {
+        if found == name {
+            mean = value.as_f64();
+        }
+    });
+    mean
+}
+
+#[test]
+fn a_window_is_the_last_hundred_of_one_thread() {
+    static STATS: Sharded = Registry::new();
+    for n_samples in [50, 100, 1000] {
+        (1..=n_samples).for_each(|sample| record!(STATS, "s.{0}", sample));
+        let expected = match n_samples {
+            50 => 25.5,
+            100 => 50.5,
+            _ => 950.5,
+        };
+        assert_eq!(mean_of(&STATS, b"s.mean"), expected, "after {n_samples}");
+    }
+}
+
+#[test]
+fn of_two_bursts_each_gives_its_share_and_old_samples_leave() {
+    static STATS: Sharded = Registry::new();
+    let (begun, read) = (&Barrier::new(3), &Barrier::new(3));
+    thread::scope(|scope| {
+        for (value, n_samples) in [(1, 90), (2, 30)] {
+            scope.spawn(move || {
+                // The first one goes to the shared window: the thread has no shard yet.
+                record!(STATS, "burst.{0}", value);
+                (0..n_samples).for_each(|_| record!(STATS, "burst.{0}", value));
+                begun.wait();
+                read.wait();
+                if value == 2 {
+                    (0..100).for_each(|_| record!(STATS, "burst.{0}", 5));
+                }
+            });
+        }
+        begun.wait();
+        let mean = mean_of(&STATS, b"burst.mean");
+        assert!((mean - 1.25).abs() < 0.03, "three parts of ones, one of twos: {mean}");
+        read.wait();
+    });
+    assert_eq!(mean_of(&STATS, b"burst.mean"), 5.0, "only the newest are left");
+}
