@@ -3,15 +3,15 @@
 //! Run it, then read its stats from another terminal as often as you like: it prints the command.
 
 use std::error::Error;
+use std::thread;
 use std::time::Duration;
-use std::{env, process, thread};
 
-use statvent::{incr, record, set};
+use statvent::{GLOBAL, Recorder, incr, record, set};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    statvent::start_recorder()?;
-    let directory = env::var("STATVENT_PIPE_DIR").unwrap_or_else(|_| "/tmp/stats-pipe".to_owned());
-    println!("cat {directory}/{}.stats", process::id());
+    // `statvent::start_recorder()` would do; this one also tells the path.
+    let recorder = Recorder::builder(&GLOBAL).start()?;
+    println!("cat {}", recorder.path().display());
 
     for round in 0u64.. {
         incr!("requests");

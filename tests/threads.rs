@@ -211,28 +211,3 @@ fn a_window_is_the_last_hundred_of_one_thread() {
         assert_eq!(mean_of(&STATS, b"s.mean"), expected, "after {n_samples}");
     }
 }
-
-#[test]
-fn of_two_bursts_each_gives_its_share_and_old_samples_leave() {
-    static STATS: Sharded = Registry::new();
-    let (begun, read) = (&Barrier::new(3), &Barrier::new(3));
-    thread::scope(|scope| {
-        for (value, n_samples) in [(1, 90), (2, 30)] {
-            scope.spawn(move || {
-                // The first one goes to the shared window: the thread has no shard yet.
-                record!(STATS, "burst.{0}", value);
-                (0..n_samples).for_each(|_| record!(STATS, "burst.{0}", value));
-                begun.wait();
-                read.wait();
-                if value == 2 {
-                    (0..100).for_each(|_| record!(STATS, "burst.{0}", 5));
-                }
-            });
-        }
-        begun.wait();
-        let mean = mean_of(&STATS, b"burst.mean");
-        assert!((mean - 1.25).abs() < 0.03, "three parts of ones, one of twos: {mean}");
-        read.wait();
-    });
-    assert_eq!(mean_of(&STATS, b"burst.mean"), 5.0, "only the newest are left");
-}

@@ -4,13 +4,15 @@
 
 use crate::arena::NewName;
 use crate::cell::Cell;
+use crate::error::RecordError;
 use crate::name::{check_name, check_template, expand_template};
 use crate::own_ring::OwnRingsView;
-use crate::registry::{Registry, add_slowly, record_slowly};
+use crate::registry::Registry;
 use crate::series::SampleRing;
 use crate::shard::ShardsView;
+use crate::slot::{add_slowly, record_slowly};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::value::{IntoValue, Value};
+use crate::value::{IntoValue, Value, ValueError};
 
 /// A stat to count with: small, copyable, found once.
 ///
@@ -159,31 +161,30 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         let found = self.any_series(NewName::Borrowed(name.as_ref()), expand_template, |_| ());
         let slot = found.ok().and_then(|found| {
             let idx = found.idx();
-            Some(Samples { window: self.ring(idx)?, own_rings: self.own_rings().view(), idx })
+            Some(Samples { window: self.rings.get(idx)?, own_rings: self.own_rings.view(), idx })
         });
-        Series(Target { slot, rejected: self.rejected_counter() })
+        Series(Target { slot, rejected: &self.rejected })
     }
 
     fn stat_target(&self, name: &[u8]) -> Target<'_, Stat<'_>> {
         let found = self.stat(NewName::Borrowed(name), |_| ());
         let slot = found.ok().and_then(|found| {
             let idx = found.idx();
-            Some(Stat { cell: self.cell(idx)?, shards: self.shards().view(), idx })
+            Some(Stat { cell: self.cells.get(idx)?, shards: self.shards.view(), idx })
         });
-        Target { slot, rejected: self.rejected_counter() }
+        Target { slot, rejected: &self.rejected }
     }
 
     /// Increments by a call site of `incr!`.
     #[doc(hidden)]
     #[inline]
     pub fn incr_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        match (value.into_value(), site.get()) {
-            (Ok(Value::Int(int)), Some(idx)) if let Some(words) = self.shards().own(idx) => {
-                words.add_int(int)
-            }
-            (Ok(value), Some(idx)) if idx < STATS => self.add_at(idx, value),
-            (Ok(value), _) => self.first_incr(site, name, value),
-            (Err(err), _) => self.count_rejected(Err(err)),
+        match value.into_value() {
+            Ok(Value::Int(int)) => match self.shards.own(site.idx()) {
+                Some(words) => words.add_int(int),
+                None => self.incr_int_slowly_at(site, name, int),
+            },
+            value => self.incr_slowly_at(site, name, value),
         }
     }
 
@@ -191,10 +192,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[doc(hidden)]
     #[inline]
     pub fn set_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        match (value.into_value(), site.get()) {
-            (Ok(value), Some(idx)) if idx < STATS => self.set_at_idx(idx, value),
-            (Ok(value), _) => self.first_set(site, name, value),
-            (Err(err), _) => self.count_rejected(Err(err)),
+        let idx = site.idx();
+        match value.into_value() {
+            Ok(value) if idx < STATS => self.set_idx(idx, value),
+            value => self.count_rejected(
+                value.map_err(RecordError::from).and_then(|value| self.first_set(site, name, value)),
+            ),
         }
     }
 
@@ -202,28 +205,45 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[doc(hidden)]
     #[inline]
     pub fn record_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        match (value.into_value(), site.get()) {
-            (Ok(value), Some(idx)) if idx < SERIES => self.record_at_idx(idx, value.as_f64()),
-            (Ok(value), _) => self.first_record(site, name, value),
-            (Err(err), _) => self.count_rejected(Err(err)),
+        match value.into_value() {
+            Ok(value) => match self.own_rings.own(site.idx()) {
+                Some(ring) => ring.record(value.as_f64()),
+                None => self.record_slowly_at(site, name, value.as_f64()),
+            },
+            Err(err) => self.count_rejected(Err(err)),
         }
     }
 
+    /// Takes its value in registers, which keeps the call sites small and quick.
     #[cold]
-    fn first_incr(&self, site: &Site, name: &'static str, value: Value) {
-        let found = self.add_first(NewName::Literal(name), value);
-        self.count_rejected(found.map(|idx| site.set(idx)));
+    fn incr_int_slowly_at(&self, site: &Site, name: &'static str, int: i64) {
+        self.incr_slowly_at(site, name, Ok(Value::Int(int)));
     }
 
     #[cold]
-    fn first_set(&self, site: &Site, name: &'static str, value: Value) {
-        let found = self.assign_first(NewName::Literal(name), value);
-        self.count_rejected(found.map(|idx| site.set(idx)));
+    fn incr_slowly_at(&self, site: &Site, name: &'static str, value: Result<Value, ValueError>) {
+        let idx = site.idx();
+        self.count_rejected(value.map_err(RecordError::from).and_then(|value| {
+            if idx < STATS {
+                self.add_idx(idx, value);
+                return Ok(());
+            }
+            self.add_first(NewName::Literal(name), value).map(|idx| site.set(idx))
+        }));
     }
 
     #[cold]
-    fn first_record(&self, site: &Site, name: &'static str, value: Value) {
-        let found = self.sample(NewName::Literal(name), value.as_f64(), expand_template);
+    fn first_set(&self, site: &Site, name: &'static str, value: Value) -> Result<(), RecordError> {
+        self.assign_first(NewName::Literal(name), value).map(|idx| site.set(idx))
+    }
+
+    #[cold]
+    fn record_slowly_at(&self, site: &Site, name: &'static str, sample: f64) {
+        let idx = site.idx();
+        if idx < SERIES {
+            return self.record_idx(idx, sample);
+        }
+        let found = self.sample(NewName::Literal(name), sample, expand_template);
         self.count_rejected(found.map(|idx| site.set(idx)));
     }
 }
@@ -234,28 +254,31 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Site {
-    /// The stat's number plus one; 0 while unknown.
+    /// The stat's number; while it is unknown, one that no stat has.
     number: AtomicU32,
 }
+
+/// More than any number of a stat in any shard, and far from wrapping around where pointers have 32 bits.
+const UNKNOWN: u32 = 1 << 31;
 
 impl Site {
     /// Returns a site that knows nothing yet.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a site is a static, made by a macro")]
     pub const fn new() -> Self {
-        Self { number: AtomicU32::new(0) }
+        Self { number: AtomicU32::new(UNKNOWN) }
     }
 
     // Acquire pairs with the Release in `set`: whoever increments by this site knows that the stat is one that is
     // incremented, and so does everybody who knows of that increment.
     #[inline]
-    fn get(&self) -> Option<usize> {
-        (self.number.load(Ordering::Acquire) as usize).checked_sub(1)
+    fn idx(&self) -> usize {
+        self.number.load(Ordering::Acquire) as usize
     }
 
     fn set(&self, idx: usize) {
         // Fits: no container holds more than 65536.
-        self.number.store(idx as u32 + 1, Ordering::Release);
+        self.number.store(idx as u32, Ordering::Release);
     }
 }
 

@@ -16,6 +16,7 @@ mod arena;
 mod cell;
 mod directory;
 mod float;
+mod in_register;
 mod own_ring;
 mod series;
 mod shard;
@@ -31,6 +32,8 @@ pub mod json;
 mod name_cache;
 #[cfg(not(loom))]
 mod registry;
+#[cfg(not(loom))]
+mod slot;
 #[cfg(not(loom))]
 mod snapshot;
 

@@ -202,10 +202,14 @@ impl fmt::Write for NameBuf {
 
 /// Shows a name as text: bytes that are not UTF-8 become `\xNN`.
 ///
+/// Two names never look the same: where a name itself has the text `\xNN`, its backslash becomes `\x5c`. So every
+/// `\xNN` that is shown stands for that byte.
+///
 /// ```
 /// use statvent_core::name::EscapedName;
 ///
-/// assert_eq!(EscapedName(b"caf\xc3\xa9 \xff").to_string(), "café \\xff");
+/// assert_eq!(EscapedName(b"caf\xc3\xa9 \xff").to_string(), r"café \xff");
+/// assert_eq!(EscapedName(br"\xff").to_string(), r"\x5cxff");
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct EscapedName<'a>(
@@ -216,13 +220,24 @@ pub struct EscapedName<'a>(
 impl fmt::Display for EscapedName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.0.utf8_chunks() {
-            f.write_str(chunk.valid())?;
+            write_guarded(chunk.valid(), f)?;
             for byte in chunk.invalid() {
                 write!(f, "\\x{byte:02x}")?;
             }
         }
         Ok(())
     }
+}
+
+/// Writes text, with the backslash of what could be taken for an escape escaped.
+fn write_guarded(mut text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    while let Some((before, after)) = text.split_once('\\') {
+        f.write_str(before)?;
+        let is_escape = matches!(after.as_bytes(), [b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        f.write_str(if is_escape { r"\x5c" } else { r"\" })?;
+        text = after;
+    }
+    f.write_str(text)
 }
 
 const fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
@@ -301,5 +316,18 @@ mod tests {
     #[test]
     fn escapes_show_every_byte_that_is_not_text() {
         assert_eq!(format!("{}", EscapedName(b"\xc3(\x00\xf0\x9f")), "\\xc3(\0\\xf0\\x9f");
+    }
+
+    #[test]
+    fn text_that_looks_like_an_escape_is_told_from_one() {
+        for (name, shown) in [
+            (&br"\xff"[..], r"\x5cxff"),
+            (br"\\xff", r"\\x5cxff"),
+            (br"\x", r"\x"),
+            (br"a\b\xg0", r"a\b\xg0"),
+            (b"\\x\xff", r"\x\xff"),
+        ] {
+            assert_eq!(EscapedName(name).to_string(), shown);
+        }
     }
 }

@@ -8,6 +8,7 @@
 //! were overwritten meanwhile, and then finds them again: it never finds anything else.
 
 use crate::float::AtomicFloat;
+use crate::in_register::in_register;
 use crate::series::{SampleRing, WINDOW_SAMPLES};
 use crate::sync::{AtomicU64, Lock, Ordering, OwnWord, const_new, filled};
 use crate::thread_number::{self, MAX_NUMBERS};
@@ -38,7 +39,8 @@ impl<const SERIES: usize, const SHARDS: usize> OwnRings<SERIES, SHARDS> {
     /// Returns the ring of a series that the thread of this number owns.
     #[inline]
     pub(crate) fn of(&self, number: usize, idx: usize) -> Option<&OwnRing> {
-        self.rings.get(number)?.get(idx)
+        // One comparison for both: a number or an index that is none lies beyond all rings, wrapped around or not.
+        self.rings.as_flattened().get(number.wrapping_mul(SERIES).wrapping_add(idx))
     }
 
     pub(crate) fn view(&self) -> OwnRingsView<'_> {
@@ -116,10 +118,11 @@ impl OwnRing {
     /// Adds a sample; for the owner alone.
     #[inline]
     pub(crate) fn record(&self, sample: f64) {
-        let at = self.n_recorded.load_own();
-        self.slots[at as usize % SLOTS].store(sample);
+        let ring = in_register(self);
+        let at = ring.n_recorded.load_own();
+        ring.slots[at as usize % SLOTS].store(sample);
         // Release pairs with the Acquire in `end`: who counts this sample finds it.
-        self.n_recorded.store(at.wrapping_add(1), Ordering::Release);
+        ring.n_recorded.store(at.wrapping_add(1), Ordering::Release);
     }
 
     /// Returns how many were recorded by now.

@@ -1,20 +1,20 @@
 //! The registry: where stats are recorded.
 //!
-//! Owns registration, the calls and the count of what was rejected. Reading is `snapshot`'s, handles are
-//! `handle`'s; where names and values are kept is `directory`'s, `cell`'s and `series`'s.
+//! Owns the type and its public calls. How a call gets to its slot is `slot`'s, reading is `snapshot`'s, handles are
+//! `handle`'s; where names and values are kept is said at the fields.
 
 use crate::arena::{Arena, NewName};
 use crate::cell::Cell;
-use crate::directory::{Directory, Found, Full, HashIndex, LinearIndex};
+use crate::directory::{Directory, HashIndex, LinearIndex};
 use crate::error::RecordError;
-use crate::name::{FormatName, NameBuf, check_name, check_template, expand_template};
-use crate::name_cache::{Key, NameCaches};
+use crate::name::{FormatName, expand_template};
+use crate::name_cache::NameCaches;
 use crate::own_ring::OwnRings;
-use crate::series::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, SampleRing, assert_quantiles};
-use crate::shard::{Shards, Words};
+use crate::series::{DEFAULT_QUANTILES, Quantile, SampleRing, assert_quantiles};
+use crate::shard::Shards;
 use crate::snapshot::{Reader, Snapshot};
 use crate::sync::{AtomicU64, Ordering};
-use crate::thread_number::{self, MAX_NUMBERS};
+use crate::thread_number::MAX_NUMBERS;
 use crate::value::{IntoValue, Value};
 
 /// A fixed number of stats and series, and room for their names.
@@ -29,10 +29,10 @@ use crate::value::{IntoValue, Value};
 /// threads share. A thread takes a shard at its second call and hands it on, values and all, when it ends. A shard
 /// takes 40 bytes a stat and 1040 a series; with 0, the default, nothing is paid for them.
 ///
-/// The calls of this type never panic, never block longer than another thread's first use of a name, allocate
-/// nothing and do no I/O. They take a lock to find the name; the macros of the crate `statvent` and the handles
-/// ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series)) do that once. On a hosted
-/// system they are not for signal handlers.
+/// The calls of this type never panic, allocate nothing and do no I/O. They take a lock, for as long as a look-up or
+/// a registration, when they use a name for the first time, or always where the thread has no shard; the
+/// macros of the crate `statvent` and the handles ([`counter`](Self::counter), [`gauge`](Self::gauge),
+/// [`series`](Self::series)) find the name once. On a hosted system they are not for signal handlers.
 ///
 /// ```
 /// use statvent_core::{Registry, Value};
@@ -58,17 +58,17 @@ use crate::value::{IntoValue, Value};
 /// ```
 pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize = 0>
 {
-    stats: Directory<HashIndex<STATS>, (), STATS>,
-    cells: [Cell; STATS],
-    shards: Shards<STATS, SHARDS>,
-    names: NameCaches<STATS, SHARDS>,
-    series: Directory<LinearIndex<SERIES>, FormatName, SERIES>,
-    rings: [SampleRing; SERIES],
-    own_rings: OwnRings<SERIES, SHARDS>,
-    arena: Arena<NAME_BYTES>,
+    pub(crate) stats: Directory<HashIndex<STATS>, (), STATS>,
+    pub(crate) cells: [Cell; STATS],
+    pub(crate) shards: Shards<STATS, SHARDS>,
+    pub(crate) names: NameCaches<STATS, SHARDS>,
+    pub(crate) series: Directory<LinearIndex<SERIES>, FormatName, SERIES>,
+    pub(crate) rings: [SampleRing; SERIES],
+    pub(crate) own_rings: OwnRings<SERIES, SHARDS>,
+    pub(crate) arena: Arena<NAME_BYTES>,
     /// `None` is the default table, so that a new registry is all zero bits.
     quantiles: Option<&'static [Quantile]>,
-    rejected: AtomicU64,
+    pub(crate) rejected: AtomicU64,
 }
 
 impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
@@ -288,174 +288,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    pub(crate) fn cell(&self, idx: usize) -> Option<&Cell> {
-        self.cells.get(idx)
-    }
-
-    pub(crate) fn ring(&self, idx: usize) -> Option<&SampleRing> {
-        self.rings.get(idx)
-    }
-
-    pub(crate) fn shards(&self) -> &Shards<STATS, SHARDS> {
-        &self.shards
-    }
-
-    pub(crate) fn own_rings(&self) -> &OwnRings<SERIES, SHARDS> {
-        &self.own_rings
-    }
-
-    pub(crate) fn rejected_counter(&self) -> &AtomicU64 {
-        &self.rejected
-    }
-
-    pub(crate) fn count_rejected<E>(&self, result: Result<(), E>) {
-        if result.is_err() {
-            self.rejected.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Adds to a stat that was found: in the thread's shard, or else in the cell.
-    #[inline]
-    pub(crate) fn add_at(&self, idx: usize, value: Value) {
-        let cell = &self.cells[idx];
-        cell.begin_summing();
-        match (self.shards.own(idx), value) {
-            (Some(words), Value::Int(int)) => words.add_int(int),
-            (words, value) => add_slowly(cell, words, value, SHARDS > 0),
-        }
-    }
-
-    #[inline]
-    pub(crate) fn set_at_idx(&self, idx: usize, value: Value) {
-        self.cells[idx].set(value, self.shards.view().column(idx));
-    }
-
-    /// Adds a sample to a series that was found: in the thread's ring, or else in the window.
-    #[inline]
-    pub(crate) fn record_at_idx(&self, idx: usize, sample: f64) {
-        match self.own_rings.own(idx) {
-            Some(ring) => ring.record(sample),
-            None => record_slowly(&self.rings[idx], sample, SHARDS > 0),
-        }
-    }
-
-    #[inline]
-    fn add(&self, name: &[u8], value: Value) -> Result<(), RecordError> {
-        match self.find_stat(name) {
-            Some(idx) => {
-                self.add_at(idx, value);
-                Ok(())
-            }
-            None => self.add_first(NewName::Borrowed(name), value).map(drop),
-        }
-    }
-
-    #[inline]
-    fn assign(&self, name: &[u8], value: Value) -> Result<(), RecordError> {
-        match self.find_stat(name) {
-            Some(idx) => {
-                self.set_at_idx(idx, value);
-                Ok(())
-            }
-            None => self.assign_first(NewName::Borrowed(name), value).map(drop),
-        }
-    }
-
-    #[inline]
-    fn find_stat(&self, name: &[u8]) -> Option<usize> {
-        let key = Key::of(name);
-        if let Some(idx) = self.names.find(key, |idx| self.stats.is_at(idx, name, &self.arena)) {
-            return Some(idx);
-        }
-        let idx = self.stats.find(name, &self.arena)?;
-        self.names.remember(key, idx);
-        Some(idx)
-    }
-
-    /// Finds or registers the stat and adds: to a new one before anybody can see it.
-    #[cold]
-    pub(crate) fn add_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
-        match self.stat(name, |idx| self.cells[idx].add(value))? {
-            Found::Known(idx) => {
-                self.add_at(idx, value);
-                Ok(idx)
-            }
-            Found::New(idx) => Ok(idx),
-        }
-    }
-
-    /// Finds or registers the stat and sets it: a new one before anybody can see it.
-    #[cold]
-    pub(crate) fn assign_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
-        match self.stat(name, |idx| self.set_at_idx(idx, value))? {
-            Found::Known(idx) => {
-                self.set_at_idx(idx, value);
-                Ok(idx)
-            }
-            Found::New(idx) => Ok(idx),
-        }
-    }
-
-    pub(crate) fn stat(&self, name: NewName<'_>, prepare: impl FnOnce(usize)) -> Result<Found, RecordError> {
-        let bytes = name.bytes();
-        if let Some(idx) = self.stats.find(bytes, &self.arena) {
-            return Ok(Found::Known(idx));
-        }
-        check_name(bytes)?;
-        self.stats.find_or_insert(name, (), &self.arena, prepare).map_err(|full| match full {
-            Full::Slots => RecordError::StatsFull { capacity: STATS },
-            Full::NameBytes => name_bytes_full(NAME_BYTES, bytes),
-        })
-    }
-
-    /// Finds or registers the series and records: into a new one before anybody can see it.
-    pub(crate) fn sample(
-        &self,
-        name: NewName<'_>,
-        sample: f64,
-        format: FormatName,
-    ) -> Result<usize, RecordError> {
-        match self.any_series(name, format, |idx| self.rings[idx].record(sample))? {
-            Found::Known(idx) => {
-                self.record_at_idx(idx, sample);
-                Ok(idx)
-            }
-            Found::New(idx) => Ok(idx),
-        }
-    }
-
-    pub(crate) fn any_series(
-        &self,
-        name: NewName<'_>,
-        format: FormatName,
-        prepare: impl FnOnce(usize),
-    ) -> Result<Found, RecordError> {
-        let bytes = name.bytes();
-        if let Some(idx) = self.series.find(bytes, &self.arena) {
-            return Ok(Found::Known(idx));
-        }
-        if core::ptr::fn_addr_eq(format, expand_template as FormatName) {
-            check_template(bytes)?;
-        } else {
-            check_name(bytes)?;
-        }
-        self.check_expansions(bytes, format)?;
-        self.series.find_or_insert(name, format, &self.arena, prepare).map_err(|full| match full {
-            Full::Slots => RecordError::SeriesFull { capacity: SERIES },
-            Full::NameBytes => name_bytes_full(NAME_BYTES, bytes),
-        })
-    }
-
-    fn check_expansions(&self, name: &[u8], format: FormatName) -> Result<(), RecordError> {
-        for label in self.quantiles().iter().map(|(_, label)| *label).chain([MEAN_LABEL]) {
-            let mut expanded = NameBuf::new();
-            format(name, label, &mut expanded);
-            expanded.finish()?;
-        }
-        Ok(())
-    }
-
-    fn quantiles(&self) -> &'static [Quantile] {
+    pub(crate) fn quantiles(&self) -> &'static [Quantile] {
         self.quantiles.unwrap_or(DEFAULT_QUANTILES)
     }
 }
@@ -478,37 +311,4 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             .field("rejected", &self.rejected())
             .finish_non_exhaustive()
     }
-}
-
-/// What an increment takes when there is more to do than to add an integer to a thread's own word.
-#[cold]
-pub(crate) fn add_slowly(cell: &Cell, words: Option<&Words>, value: Value, has_shards: bool) {
-    match (words, value) {
-        (Some(words), Value::Float(float)) => {
-            if !words.has_float() {
-                cell.begin_float();
-            }
-            words.add_float(float);
-        }
-        (_, value) => {
-            // The next increment of this thread finds its shard.
-            if has_shards {
-                thread_number::take();
-            }
-            cell.add(value);
-        }
-    }
-}
-
-#[cold]
-pub(crate) fn record_slowly(window: &SampleRing, sample: f64, has_shards: bool) {
-    if has_shards {
-        thread_number::take();
-    }
-    window.record(sample);
-}
-
-#[cold]
-fn name_bytes_full(capacity: usize, name: &[u8]) -> RecordError {
-    RecordError::NameBytesFull { capacity, needed: name.len() }
 }

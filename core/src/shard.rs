@@ -8,6 +8,7 @@
 //! them back.
 
 use crate::float::AtomicFloat;
+use crate::in_register::{in_register, summed};
 use crate::sync::{AtomicI64, Ordering, OwnWord, const_new, filled};
 use crate::thread_number;
 
@@ -33,7 +34,8 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
     /// Returns the words of a stat that the thread of this number owns.
     #[inline]
     pub(crate) fn of(&self, number: usize, idx: usize) -> Option<&Words> {
-        self.words.get(number)?.get(idx)
+        // One comparison for both: a number or an index that is none lies beyond all words, wrapped around or not.
+        self.words.as_flattened().get(number.wrapping_mul(STATS).wrapping_add(idx))
     }
 
     pub(crate) fn view(&self) -> ShardsView<'_> {
@@ -131,7 +133,8 @@ impl Words {
     #[inline]
     pub(crate) fn add_int(&self, int: i64) {
         // Relaxed: one writer, and a reader learns this number, not what was written before it.
-        self.sum.store(self.sum.load_own().wrapping_add(int), Ordering::Relaxed);
+        let sum = &in_register(self).sum;
+        sum.store(summed(sum.load_own().wrapping_add(int)), Ordering::Relaxed);
     }
 
     /// Adds a float; for the owner alone.

@@ -6,53 +6,60 @@
 //! Invariant: a number is held by at most one live thread. Who takes it sees all that its last holder wrote to
 //! the shards of that number.
 
-use crate::sync::{AtomicU32, Ordering};
+#[cfg(any(feature = "std", loom))]
+pub(crate) use pool::Pool;
 
 /// How many numbers there are; later threads have none while all are held.
 pub(crate) const MAX_NUMBERS: usize = 32;
 
-/// The numbers that are held, as bits, and how many were ever given.
-pub(crate) struct Pool {
-    held: AtomicU32,
-    n_used: AtomicU32,
-}
+#[cfg(any(feature = "std", loom))]
+mod pool {
+    use super::MAX_NUMBERS;
+    use crate::sync::{AtomicU32, Ordering, const_new};
 
-impl Pool {
-    crate::sync::const_new! {
-        pub(crate) fn new() -> Self {
-            Self { held: AtomicU32::new(0), n_used: AtomicU32::new(0) }
-        }
+    /// The numbers that are held, as bits, and how many were ever given.
+    pub(crate) struct Pool {
+        held: AtomicU32,
+        n_used: AtomicU32,
     }
 
-    /// Takes the smallest free number.
-    pub(crate) fn take(&self) -> Option<usize> {
-        let mut held = self.held.load(Ordering::Relaxed);
-        loop {
-            let number = held.trailing_ones();
-            if number as usize >= MAX_NUMBERS {
-                return None;
+    impl Pool {
+        const_new! {
+            pub(crate) fn new() -> Self {
+                Self { held: AtomicU32::new(0), n_used: AtomicU32::new(0) }
             }
-            // Acquire pairs with the Release in `give_back`: the last holder's writes to its shards are seen.
-            let taken = held | 1 << number;
-            match self.held.compare_exchange_weak(held, taken, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) => {
-                    // Release pairs with the Acquire in `n_used`.
-                    self.n_used.fetch_max(number + 1, Ordering::Release);
-                    return Some(number as usize);
+        }
+
+        /// Takes the smallest free number.
+        pub(crate) fn take(&self) -> Option<usize> {
+            let mut held = self.held.load(Ordering::Relaxed);
+            loop {
+                let number = held.trailing_ones();
+                if number as usize >= MAX_NUMBERS {
+                    return None;
                 }
-                Err(newer) => held = newer,
+                // Acquire pairs with the Release in `give_back`: the last holder's writes to its shards are seen.
+                let taken = held | 1 << number;
+                match self.held.compare_exchange_weak(held, taken, Ordering::Acquire, Ordering::Relaxed) {
+                    Ok(_) => {
+                        // Release pairs with the Acquire in `n_used`.
+                        self.n_used.fetch_max(number + 1, Ordering::Release);
+                        return Some(number as usize);
+                    }
+                    Err(newer) => held = newer,
+                }
             }
         }
-    }
 
-    pub(crate) fn give_back(&self, number: usize) {
-        // Release pairs with the Acquire in `take`.
-        self.held.fetch_and(!(1 << number), Ordering::Release);
-    }
+        pub(crate) fn give_back(&self, number: usize) {
+            // Release pairs with the Acquire in `take`.
+            self.held.fetch_and(!(1 << number), Ordering::Release);
+        }
 
-    /// Returns how many of the numbers were ever held: shards from there on are untouched.
-    pub(crate) fn n_used(&self) -> usize {
-        self.n_used.load(Ordering::Acquire) as usize
+        /// Returns how many of the numbers were ever held: shards from there on are untouched.
+        pub(crate) fn n_used(&self) -> usize {
+            self.n_used.load(Ordering::Acquire) as usize
+        }
     }
 }
 

@@ -264,3 +264,14 @@ fn a_new_stat_is_never_seen_without_its_first_value() {
         }
     });
 }
+
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn a_registry_takes_the_memory_that_the_readme_says() {
+    let stat = (size_of::<Registry<1024, 0, 0>>() - size_of::<Registry<512, 0, 0>>()) / 512;
+    let series = (size_of::<Registry<2, 80, 0>>() - size_of::<Registry<2, 16, 0>>()) / 64;
+    let stat_of_shard = (size_of::<Registry<1024, 0, 0, 1>>() - size_of::<Registry<1024, 0, 0>>()) / 1024;
+    let series_of_shard =
+        (size_of::<Registry<2, 256, 0, 1>>() - size_of::<Registry<2, 128, 0, 1>>()) / 128 - series;
+    assert_eq!((stat, series, stat_of_shard, series_of_shard), (60, 836, 40, 1040));
+}

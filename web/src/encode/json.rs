@@ -41,8 +41,7 @@ pub fn encode_json(
 
 /// Returns the key under which a name stands in JSON: the name itself, its bytes that are not UTF-8 as `\xNN`.
 ///
-/// Two names never have the same key: where a name itself has the text `\xNN`, its backslash becomes `\x5c`. So
-/// every `\xNN` in a key stands for that byte. Cost: nothing is copied unless something is escaped.
+/// Two names never have the same key; see [`EscapedName`]. Cost: nothing is copied unless something is escaped.
 ///
 /// ```
 /// use statvent_web::encode::json::json_key;
@@ -55,22 +54,8 @@ pub fn encode_json(
 pub fn json_key(name: &[u8]) -> Cow<'_, str> {
     match str::from_utf8(name) {
         Ok(text) if !text.contains(r"\x") => Cow::Borrowed(text),
-        _ => Cow::Owned(EscapedName(&guard_escapes(name)).to_string()),
+        _ => Cow::Owned(EscapedName(name).to_string()),
     }
-}
-
-/// Replaces the backslash of every `\xNN` that is text, so that it is not taken for an escape.
-fn guard_escapes(name: &[u8]) -> Vec<u8> {
-    let mut guarded = Vec::with_capacity(name.len() + 3);
-    for (at, byte) in name.iter().enumerate() {
-        match &name[at..] {
-            [b'\\', b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
-                guarded.extend_from_slice(br"\x5c");
-            }
-            _ => guarded.push(*byte),
-        }
-    }
-    guarded
 }
 
 struct Body<'a> {

@@ -1,0 +1,201 @@
+//! From a name to its slot, and writing there: in the thread's own shard where it has one.
+//!
+//! Owns the way of every call once its value is known: find, or check and register, then write. The public calls are
+//! `registry`'s and `handle`'s; what a slot holds is `cell`'s, `shard`'s and `own_ring`'s.
+
+use crate::arena::NewName;
+use crate::cell::Cell;
+use crate::directory::{Found, Full};
+use crate::error::RecordError;
+use crate::name::{FormatName, NameBuf, check_name, check_template, expand_template};
+use crate::name_cache::Key;
+use crate::registry::Registry;
+use crate::series::{MEAN_LABEL, SampleRing};
+use crate::shard::Words;
+use crate::sync::Ordering;
+use crate::thread_number;
+use crate::value::Value;
+
+impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
+    Registry<STATS, SERIES, NAME_BYTES, SHARDS>
+{
+    pub(crate) fn count_rejected<E>(&self, result: Result<(), E>) {
+        if result.is_err() {
+            self.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds to a stat that was found: in the thread's shard, or else in the cell.
+    #[inline]
+    pub(crate) fn add_idx(&self, idx: usize, value: Value) {
+        let cell = &self.cells[idx];
+        cell.begin_summing();
+        match (self.shards.own(idx), value) {
+            (Some(words), Value::Int(int)) => words.add_int(int),
+            (words, value) => add_slowly(cell, words, value, SHARDS > 0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_idx(&self, idx: usize, value: Value) {
+        self.cells[idx].set(value, self.shards.view().column(idx));
+    }
+
+    /// Adds a sample to a series that was found: in the thread's ring, or else in the window.
+    #[inline]
+    pub(crate) fn record_idx(&self, idx: usize, sample: f64) {
+        match self.own_rings.own(idx) {
+            Some(ring) => ring.record(sample),
+            None => record_slowly(&self.rings[idx], sample, SHARDS > 0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add(&self, name: &[u8], value: Value) -> Result<(), RecordError> {
+        match self.find_stat(name) {
+            Some(idx) => {
+                self.add_idx(idx, value);
+                Ok(())
+            }
+            None => self.add_first(NewName::Borrowed(name), value).map(drop),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn assign(&self, name: &[u8], value: Value) -> Result<(), RecordError> {
+        match self.find_stat(name) {
+            Some(idx) => {
+                self.set_idx(idx, value);
+                Ok(())
+            }
+            None => self.assign_first(NewName::Borrowed(name), value).map(drop),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn find_stat(&self, name: &[u8]) -> Option<usize> {
+        let key = Key::of(name);
+        if let Some(idx) = self.names.find(key, |idx| self.stats.is_at(idx, name, &self.arena)) {
+            return Some(idx);
+        }
+        let idx = self.stats.find(name, &self.arena)?;
+        self.names.remember(key, idx);
+        Some(idx)
+    }
+
+    /// Finds or registers the stat and adds: to a new one before anybody can see it.
+    #[cold]
+    pub(crate) fn add_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
+        match self.stat(name, |idx| self.cells[idx].add(value))? {
+            Found::Known(idx) => {
+                self.add_idx(idx, value);
+                Ok(idx)
+            }
+            Found::New(idx) => Ok(idx),
+        }
+    }
+
+    /// Finds or registers the stat and sets it: a new one before anybody can see it.
+    #[cold]
+    pub(crate) fn assign_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
+        match self.stat(name, |idx| self.set_idx(idx, value))? {
+            Found::Known(idx) => {
+                self.set_idx(idx, value);
+                Ok(idx)
+            }
+            Found::New(idx) => Ok(idx),
+        }
+    }
+
+    pub(crate) fn stat(&self, name: NewName<'_>, prepare: impl FnOnce(usize)) -> Result<Found, RecordError> {
+        let bytes = name.bytes();
+        if let Some(idx) = self.stats.find(bytes, &self.arena) {
+            return Ok(Found::Known(idx));
+        }
+        check_name(bytes)?;
+        self.stats.find_or_insert(name, (), &self.arena, prepare).map_err(|full| match full {
+            Full::Slots => RecordError::StatsFull { capacity: STATS },
+            Full::NameBytes => name_bytes_full(NAME_BYTES, bytes),
+        })
+    }
+
+    /// Finds or registers the series and records: into a new one before anybody can see it.
+    pub(crate) fn sample(
+        &self,
+        name: NewName<'_>,
+        sample: f64,
+        format: FormatName,
+    ) -> Result<usize, RecordError> {
+        match self.any_series(name, format, |idx| self.rings[idx].record(sample))? {
+            Found::Known(idx) => {
+                self.record_idx(idx, sample);
+                Ok(idx)
+            }
+            Found::New(idx) => Ok(idx),
+        }
+    }
+
+    pub(crate) fn any_series(
+        &self,
+        name: NewName<'_>,
+        format: FormatName,
+        prepare: impl FnOnce(usize),
+    ) -> Result<Found, RecordError> {
+        let bytes = name.bytes();
+        if let Some(idx) = self.series.find(bytes, &self.arena) {
+            return Ok(Found::Known(idx));
+        }
+        if core::ptr::fn_addr_eq(format, expand_template as FormatName) {
+            check_template(bytes)?;
+        } else {
+            check_name(bytes)?;
+        }
+        self.check_expansions(bytes, format)?;
+        self.series.find_or_insert(name, format, &self.arena, prepare).map_err(|full| match full {
+            Full::Slots => RecordError::SeriesFull { capacity: SERIES },
+            Full::NameBytes => name_bytes_full(NAME_BYTES, bytes),
+        })
+    }
+
+    fn check_expansions(&self, name: &[u8], format: FormatName) -> Result<(), RecordError> {
+        for label in self.quantiles().iter().map(|(_, label)| *label).chain([MEAN_LABEL]) {
+            let mut expanded = NameBuf::new();
+            format(name, label, &mut expanded);
+            expanded.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// What an increment takes when there is more to do than to add an integer to a thread's own word.
+#[cold]
+pub(crate) fn add_slowly(cell: &Cell, words: Option<&Words>, value: Value, has_shards: bool) {
+    match (words, value) {
+        (Some(words), Value::Float(float)) => {
+            if !words.has_float() {
+                cell.begin_float();
+            }
+            words.add_float(float);
+        }
+        (_, value) => {
+            // The next increment of this thread finds its shard.
+            if has_shards {
+                thread_number::take();
+            }
+            cell.add(value);
+        }
+    }
+}
+
+#[cold]
+pub(crate) fn record_slowly(window: &SampleRing, sample: f64, has_shards: bool) {
+    if has_shards {
+        thread_number::take();
+    }
+    window.record(sample);
+}
+
+#[cold]
+fn name_bytes_full(capacity: usize, name: &[u8]) -> RecordError {
+    RecordError::NameBytesFull { capacity, needed: name.len() }
+}
