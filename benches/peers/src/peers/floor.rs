@@ -1,0 +1,87 @@
+//! The floors: what the processor asks for the least that the work can be.
+//!
+//! A plain store to a static, a relaxed `fetch_add` on one, and for the text its names and numbers straight from an
+//! array into a buffer. None of them can be told by a program as a stat: there is one static for all names.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::inputs::{N_VALUES, SECONDS, repeat, repeat_values};
+use crate::peers::Offer;
+use crate::text;
+
+/// A cache line of its own each, so that the floors do not slow each other.
+#[repr(align(128))]
+struct Cell(AtomicU64);
+
+static STORED: Cell = Cell(AtomicU64::new(0));
+static ADDED: Cell = Cell(AtomicU64::new(0));
+static LAST: Cell = Cell(AtomicU64::new(0));
+
+pub(crate) fn contenders(measurement: Measurement) -> Offer {
+    Ok(match measurement {
+        Measurement::CounterHandle | Measurement::CounterLiteral | Measurement::CounterRunTime => {
+            vec![fetch_add(Kind::Floor), store(Kind::OtherFloor)]
+        }
+        Measurement::Sample => vec![fetch_add(Kind::Floor), store_bits(Kind::OtherFloor)],
+        Measurement::Set => vec![store_bits(Kind::Floor), fetch_add(Kind::OtherFloor)],
+        Measurement::Text => vec![copy()],
+    })
+}
+
+/// Each addition is there: the total is read back.
+fn fetch_add(kind: Kind) -> Contender {
+    let before = ADDED.0.load(Ordering::Relaxed);
+    let run = |n_calls| repeat(n_calls, || _ = ADDED.0.fetch_add(1, Ordering::Relaxed));
+    let count = move || (ADDED.0.load(Ordering::Relaxed) - before) as f64;
+    Contender::counting(kind, "fetch_add", "AtomicU64::fetch_add(1, Relaxed)", run, count)
+}
+
+/// Stores a number the compiler does not know. All threads' last store is the same.
+fn store(kind: Kind) -> Contender {
+    let run = |n_calls| {
+        LAST.0.store(n_calls, Ordering::Relaxed);
+        repeat(n_calls, || STORED.0.store(n_calls, Ordering::Relaxed));
+    };
+    let answer = |_| Answer {
+        found: STORED.0.load(Ordering::Relaxed) as f64,
+        expected: LAST.0.load(Ordering::Relaxed) as f64,
+    };
+    Contender::new(kind, "store", "AtomicU64::store(x, Relaxed)", run, answer)
+}
+
+fn store_bits(kind: Kind) -> Contender {
+    let run = |n_calls| {
+        repeat_values(n_calls, &SECONDS, |seconds| STORED.0.store(seconds.to_bits(), Ordering::Relaxed));
+    };
+    let found = || f64::from_bits(STORED.0.load(Ordering::Relaxed));
+    let answer = move |_| Answer { found: found(), expected: SECONDS[N_VALUES - 1] };
+    Contender::new(kind, "store", "AtomicU64::store(bits, Relaxed)", run, answer)
+}
+
+/// The lines of statvent's text without a registry, a series or a sum: names and numbers from an array.
+fn copy() -> Contender {
+    let integers: Vec<_> =
+        (0..text::N_COUNTERS).map(|idx| (text::counter_name(idx, '.'), text::counter_value(idx))).collect();
+    let labels = ["median", "95th", "99th", "100th", "mean"];
+    let name = |idx| labels.map(|label| format!("{}.{label}", text::series_name(idx, '.')));
+    let floats: Vec<_> = (0..text::N_SERIES).flat_map(name).zip(text::fresh_samples()).collect();
+    let render = move |mut text: Vec<u8>| {
+        text.clear();
+        for (name, value) in &integers {
+            line(&mut text, name, itoa::Buffer::new().format(*value));
+        }
+        for (name, value) in &floats {
+            line(&mut text, name, zmij::Buffer::new().format(*value));
+        }
+        text
+    };
+    text::contender(Kind::Floor, "copy", "names, itoa and zmij into a Vec", render, || ())
+}
+
+fn line(text: &mut Vec<u8>, name: &str, value: &str) {
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b": ");
+    text.extend_from_slice(value.as_bytes());
+    text.push(b'\n');
+}

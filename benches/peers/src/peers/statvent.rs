@@ -1,0 +1,95 @@
+//! statvent: the macros where the name is a literal, the plain call where it is not.
+//!
+//! A counter's own stat is read back. Of a series only the window is there, so its largest sample is, which every
+//! thread records every 32nd time.
+
+use statvent::{Registry, Value, incr, record, set};
+
+use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
+use crate::peers::Offer;
+use crate::text;
+
+static TEXT: Registry<1024, 32, 65536> = Registry::new();
+
+pub(crate) fn contenders(measurement: Measurement) -> Offer {
+    Ok(vec![match measurement {
+        Measurement::CounterHandle => {
+            let counter = statvent::counter("peers.handle");
+            let run = move |n_calls| repeat(n_calls, || counter.incr(1));
+            Contender::counting(Kind::Ours, "statvent", "Counter::incr(1)", run, || get("peers.handle"))
+        }
+        Measurement::CounterLiteral => {
+            let run = |n_calls| repeat(n_calls, || incr!("peers.literal"));
+            Contender::counting(Kind::Ours, "statvent", "incr!(\"literal\")", run, || get("peers.literal"))
+        }
+        Measurement::CounterRunTime => {
+            let (names, same_names) = (names(), names());
+            let run = move |n_calls| repeat_names(n_calls, &names, |name| statvent::incr(name, 1));
+            let count = move || same_names.iter().map(get).sum();
+            Contender::counting(Kind::Ours, "statvent", "incr(name, 1)", run, count)
+        }
+        Measurement::Sample => {
+            let run = |n_calls| repeat_values(n_calls, &SECONDS, |seconds| record!("peers.{0}", seconds));
+            let answer = |_| Answer { found: series_max(), expected: SECONDS[N_VALUES - 1] };
+            Contender::new(Kind::Ours, "statvent", "record!(\"literal.{0}\", x)", run, answer)
+        }
+        Measurement::Set => {
+            let run = |n_calls| repeat_values(n_calls, &SECONDS, |seconds| set!("peers.set", seconds));
+            let answer = |_| Answer { found: get("peers.set"), expected: SECONDS[N_VALUES - 1] };
+            Contender::new(Kind::Ours, "statvent", "set!(\"literal\", x)", run, answer)
+        }
+        Measurement::Text => {
+            for idx in 0..text::N_COUNTERS {
+                TEXT.incr(text::counter_name(idx, '.'), text::counter_value(idx));
+            }
+            // A buffer too small for it leaves a text without all counters, which is refused.
+            let render = |mut text: Text| {
+                text.buffer.resize(1 << 16, 0);
+                text.n_bytes = TEXT.snapshot().fill(&mut text.buffer).unwrap_or(0);
+                text
+            };
+            text::contender(Kind::Ours, "statvent", "Registry::snapshot().fill(..)", render, record_fresh)
+        }
+    }])
+}
+
+fn get(name: impl AsRef<[u8]>) -> f64 {
+    match statvent::get(name) {
+        Some(Value::Int(int)) => int as f64,
+        Some(Value::Float(float)) => float,
+        None => f64::NAN,
+    }
+}
+
+fn series_max() -> f64 {
+    let mut max = f64::NAN;
+    statvent::GLOBAL.for_each(|name, value| {
+        if name == b"peers.100th"
+            && let Value::Float(float) = value
+        {
+            max = float;
+        }
+    });
+    max
+}
+
+fn record_fresh() {
+    for idx in 0..text::N_SERIES {
+        let series = TEXT.series(text::series_name(idx, '.') + ".{0}");
+        text::fresh_samples().for_each(|sample| series.record(sample));
+    }
+}
+
+/// A buffer that holds any text of these stats, and how much of it the last one took.
+#[derive(Default)]
+struct Text {
+    buffer: Vec<u8>,
+    n_bytes: usize,
+}
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer[..self.n_bytes]
+    }
+}
