@@ -14,10 +14,10 @@ use crate::thread_number;
 /// How many names of equal place are remembered.
 const WAYS: usize = 2;
 
-/// A table for each thread with a number, with twice as many places as there are stats.
-pub(crate) struct NameCaches<const STATS: usize, const SHARDS: usize> {
+/// A table for each thread with a number, with twice as many places as there are slots.
+pub(crate) struct NameCaches<const SLOTS: usize, const SHARDS: usize> {
     /// The upper half of a key and a slot's number plus one; 0 while empty.
-    tables: [[[AtomicU32; WAYS]; STATS]; SHARDS],
+    tables: [[[AtomicU32; WAYS]; SLOTS]; SHARDS],
 }
 
 /// What is kept of a name: its hash.
@@ -41,17 +41,17 @@ impl Key {
 /// A slot's number plus one takes the lower bits: no directory has more than 65536.
 const TAG: u32 = !0x1_ffff;
 
-impl<const STATS: usize, const SHARDS: usize> NameCaches<STATS, SHARDS> {
+impl<const SLOTS: usize, const SHARDS: usize> NameCaches<SLOTS, SHARDS> {
     const_new! {
         pub(crate) fn new() -> Self {
-            Self { tables: filled![filled![filled![AtomicU32::new(0); WAYS]; STATS]; SHARDS] }
+            Self { tables: filled![filled![filled![AtomicU32::new(0); WAYS]; SLOTS]; SHARDS] }
         }
     }
 
     /// Returns the slot that the calling thread remembers for the key, if it `is_right`.
     #[inline]
     pub(crate) fn find(&self, key: Key, is_right: impl Fn(usize) -> bool) -> Option<usize> {
-        let ways = &self.tables.get(thread_number::current())?[key.0 as usize % STATS];
+        let ways = self.ways(key)?;
         ways.iter().find_map(|way| {
             // Relaxed: only this thread writes here.
             let entry = way.load(Ordering::Relaxed);
@@ -62,9 +62,16 @@ impl<const STATS: usize, const SHARDS: usize> NameCaches<STATS, SHARDS> {
 
     /// Remembers a slot; forgets the one that was remembered longest ago of this place.
     pub(crate) fn remember(&self, key: Key, idx: usize) {
-        let Some(table) = self.tables.get(thread_number::current()) else { return };
-        let [newest, older] = &table[key.0 as usize % STATS];
+        let Some([newest, older]) = self.ways(key) else { return };
         older.store(newest.load(Ordering::Relaxed), Ordering::Relaxed);
         newest.store(key.tag() | (idx as u32 + 1), Ordering::Relaxed);
+    }
+
+    /// Returns the key's places in the calling thread's table.
+    #[inline]
+    fn ways(&self, key: Key) -> Option<&[AtomicU32; WAYS]> {
+        // Without slots there is no place, and no remainder.
+        let place = (key.0 as usize).checked_rem(SLOTS)?;
+        self.tables.get(thread_number::current())?.get(place)
     }
 }

@@ -27,7 +27,7 @@ use crate::value::{IntoValue, Value};
 /// `SHARDS`, from 0 to 32, is for programs with threads (and feature `std`): so many threads at a time each write to
 /// words of their own, which costs no locked instruction and no shared cache line; the reader adds them up. Further
 /// threads share. A thread takes a shard at its second call and hands it on, values and all, when it ends. A shard
-/// takes 40 bytes a stat and 1040 a series; with 0, the default, nothing is paid for them.
+/// takes 40 bytes a stat and 1048 a series; with 0, the default, nothing is paid for them.
 ///
 /// The calls of this type never panic, allocate nothing and do no I/O. They take a lock, for as long as a look-up or
 /// a registration, when they use a name for the first time, or always where the thread has no shard; the
@@ -61,10 +61,11 @@ pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: u
     pub(crate) stats: Directory<HashIndex<STATS>, (), STATS>,
     pub(crate) cells: [Cell; STATS],
     pub(crate) shards: Shards<STATS, SHARDS>,
-    pub(crate) names: NameCaches<STATS, SHARDS>,
+    pub(crate) stat_names: NameCaches<STATS, SHARDS>,
     pub(crate) series: Directory<LinearIndex<SERIES>, FormatName, SERIES>,
     pub(crate) rings: [SampleRing; SERIES],
     pub(crate) own_rings: OwnRings<SERIES, SHARDS>,
+    pub(crate) series_names: NameCaches<SERIES, SHARDS>,
     pub(crate) arena: Arena<NAME_BYTES>,
     /// `None` is the default table, so that a new registry is all zero bits.
     quantiles: Option<&'static [Quantile]>,
@@ -82,10 +83,11 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             stats: Directory::<HashIndex<STATS>, _, STATS>::new(),
             cells: [const { Cell::new() }; STATS],
             shards: Shards::new(),
-            names: NameCaches::new(),
+            stat_names: NameCaches::new(),
             series: Directory::<LinearIndex<SERIES>, _, SERIES>::new(),
             rings: [const { SampleRing::new() }; SERIES],
             own_rings: OwnRings::new(),
+            series_names: NameCaches::new(),
             arena: Arena::new(),
             quantiles: None,
             rejected: AtomicU64::new(0),
@@ -202,7 +204,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[inline]
     pub fn try_record(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
         let sample = value.into_value()?.as_f64();
-        self.sample(NewName::Borrowed(name.as_ref()), sample, expand_template).map(drop)
+        self.record_named(name.as_ref(), sample, expand_template)
     }
 
     /// Adds a sample to the series, whose quantiles are named by `format`, or says why not.
@@ -217,7 +219,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         format: FormatName,
     ) -> Result<(), RecordError> {
         let sample = value.into_value()?.as_f64();
-        self.sample(NewName::Borrowed(name.as_ref()), sample, format).map(drop)
+        self.record_named(name.as_ref(), sample, format)
     }
 
     /// As [`try_incr`](Self::try_incr), and keeps a new name by reference instead of copying it.

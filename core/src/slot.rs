@@ -75,11 +75,11 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[inline]
     pub(crate) fn find_stat(&self, name: &[u8]) -> Option<usize> {
         let key = Key::of(name);
-        if let Some(idx) = self.names.find(key, |idx| self.stats.is_at(idx, name, &self.arena)) {
+        if let Some(idx) = self.stat_names.find(key, |idx| self.stats.is_at(idx, name, &self.arena)) {
             return Some(idx);
         }
         let idx = self.stats.find(name, &self.arena)?;
-        self.names.remember(key, idx);
+        self.stat_names.remember(key, idx);
         Some(idx)
     }
 
@@ -117,6 +117,24 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             Full::Slots => RecordError::StatsFull { capacity: STATS },
             Full::NameBytes => name_bytes_full(NAME_BYTES, bytes),
         })
+    }
+
+    #[inline]
+    pub(crate) fn record_named(
+        &self,
+        name: &[u8],
+        sample: f64,
+        format: FormatName,
+    ) -> Result<(), RecordError> {
+        let key = Key::of(name);
+        let known = self.series_names.find(key, |idx| self.series.is_at(idx, name, &self.arena));
+        if let Some(idx) = known {
+            self.record_idx(idx, sample);
+            return Ok(());
+        }
+        let idx = self.sample(NewName::Borrowed(name), sample, format)?;
+        self.series_names.remember(key, idx);
+        Ok(())
     }
 
     /// Finds or registers the series and records: into a new one before anybody can see it.

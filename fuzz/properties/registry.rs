@@ -1,4 +1,4 @@
-//! What holds for every sequence of calls: a registry and a plain list tell the same. Called by the fuzz target and
+//! What holds for every sequence of calls: a registry, with or without shards, and a plain list tell the same. Called by the fuzz target and
 //! by the test that replays inputs.
 
 use statvent_core::{Registry, Value};
@@ -15,8 +15,14 @@ struct Model {
     rejected: i64,
 }
 
-pub(crate) fn registry(mut input: &[u8]) {
-    let registry: Box<Registry<STATS, SERIES, NAME_BYTES>> = Box::default();
+pub(crate) fn registry(input: &[u8]) {
+    agrees::<0>(input);
+    // The calling thread has a shard of its own.
+    agrees::<32>(input);
+}
+
+fn agrees<const SHARDS: usize>(mut input: &[u8]) {
+    let registry: Box<Registry<STATS, SERIES, NAME_BYTES, SHARDS>> = Box::default();
     let mut model = Model::default();
     while let [call, size, low, high, rest @ ..] = input {
         let (name, rest) = rest.split_at(usize::from(size % 24).min(rest.len()));
