@@ -55,6 +55,15 @@ impl Stat {
     }
 }
 
+/// Starts a thread that does `work` with what is shared.
+fn beside<T: Send + Sync + 'static, R: 'static>(
+    shared: &Arc<T>,
+    work: impl FnOnce(&T) -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || work(&shared))
+}
+
 /// Runs `model` with at most this many forced switches between threads, which finds nearly all faults and keeps
 /// the larger models short.
 fn check(model: impl Fn() + Send + Sync + 'static) {
@@ -67,12 +76,9 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 fn increments_of_two_threads_are_both_counted() {
     check(|| {
         let cell = Arc::new(Stat::new());
-        let other = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || {
-                cell.add(Value::Int(1));
-                cell.add(Value::Float(0.5));
-            }
+        let other = beside(&cell, move |cell| {
+            cell.add(Value::Int(1));
+            cell.add(Value::Float(0.5));
         });
         cell.add(Value::Float(0.25));
         cell.add(Value::Int(2));
@@ -86,12 +92,9 @@ fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
     check(|| {
         let cell = Arc::new(Stat::new());
         cell.add(Value::Int(1));
-        let writer = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || {
-                cell.add(Value::Int(1));
-                cell.add(Value::Float(0.5));
-            }
+        let writer = beside(&cell, move |cell| {
+            cell.add(Value::Int(1));
+            cell.add(Value::Float(0.5));
         });
         let first = cell.get().as_f64();
         let second = cell.get().as_f64();
@@ -105,10 +108,7 @@ fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
     check(|| {
         let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
-        let setter = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || cell.set(Value::Float(2.5))
-        });
+        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         assert!([Value::Int(10), Value::Float(2.5)].contains(&cell.get()));
         setter.join().unwrap();
         assert_eq!(cell.get(), Value::Float(2.5));
@@ -120,10 +120,7 @@ fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
     check(|| {
         let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
-        let setter = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || cell.set(Value::Float(2.5))
-        });
+        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.add(Value::Int(1));
         setter.join().unwrap();
         assert!([Value::Float(2.5), Value::Float(3.5)].contains(&cell.get()), "{:?}", cell.get());
@@ -135,14 +132,8 @@ fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
     check(|| {
         let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
-        let setter = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || cell.set(Value::Int(5))
-        });
-        let adder = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || cell.add(Value::Int(1))
-        });
+        let setter = beside(&cell, move |cell| cell.set(Value::Int(5)));
+        let adder = beside(&cell, move |cell| cell.add(Value::Int(1)));
         let seen = cell.get();
         assert!([10, 11, 5, 6].map(Value::Int).contains(&seen), "{seen:?}");
         setter.join().unwrap();
@@ -155,10 +146,7 @@ fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
 fn of_two_settings_of_different_kinds_one_wins() {
     check(|| {
         let cell = Arc::new(Stat::new());
-        let setter = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || cell.set(Value::Float(2.5))
-        });
+        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.set(Value::Int(7));
         setter.join().unwrap();
         assert!([Value::Float(2.5), Value::Float(7.0)].contains(&cell.get()), "{:?}", cell.get());
@@ -170,10 +158,7 @@ fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
     check(|| {
         let cell = Arc::new(Stat::new());
         cell.add(Value::Int(10));
-        let setter = thread::spawn({
-            let cell = Arc::clone(&cell);
-            move || cell.set(Value::Float(2.5))
-        });
+        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.set(Value::Float(1.5));
         setter.join().unwrap();
         assert!([Value::Float(2.5), Value::Float(1.5)].contains(&cell.get()));
@@ -184,14 +169,11 @@ fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
 fn what_is_published_is_read_whole_while_more_is_appended() {
     check(|| {
         let array = Arc::new(Append::<u8, 4>::new());
-        let writer = thread::spawn({
-            let array = Arc::clone(&array);
-            move || {
-                // SAFETY: this is the only thread that appends.
-                unsafe { array.push_all(b"ab") };
-                // SAFETY: as above.
-                unsafe { array.push_all(b"c") };
-            }
+        let writer = beside(&array, move |array| {
+            // SAFETY: this is the only thread that appends.
+            unsafe { array.push_all(b"ab") };
+            // SAFETY: as above.
+            unsafe { array.push_all(b"c") };
         });
         let n_seen = array.view().len();
         for (idx, byte) in b"abc"[..n_seen].iter().enumerate() {
@@ -206,10 +188,7 @@ fn what_is_published_is_read_whole_while_more_is_appended() {
 fn the_lock_lets_one_in_at_a_time() {
     check(|| {
         let lock = Arc::new(Lock::new(0));
-        let other = thread::spawn({
-            let lock = Arc::clone(&lock);
-            move || lock.with(|n| *n += 1)
-        });
+        let other = beside(&lock, move |lock| lock.with(|n| *n += 1));
         lock.with(|n| *n += 1);
         other.join().unwrap();
         assert_eq!(lock.with(|n| *n), 2);
@@ -223,10 +202,7 @@ fn a_name_that_two_threads_register_gets_one_slot() {
         let register = |shared: &(Directory<_, (), 2>, Arena<4>)| {
             shared.0.find_or_insert(NewName::Literal("a"), (), &shared.1, |_| ()).unwrap()
         };
-        let other = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || register(&shared)
-        });
+        let other = beside(&shared, register);
         let mut found = [register(&shared), other.join().unwrap()];
         found.sort_by_key(|found| matches!(found, Found::New(_)));
         assert_eq!(found, [Found::Known(0), Found::New(0)]);
@@ -239,10 +215,7 @@ fn a_window_holds_only_samples_that_were_recorded() {
     check(|| {
         let ring = Arc::new(SampleRing::new());
         ring.record(1.0);
-        let writer = thread::spawn({
-            let ring = Arc::clone(&ring);
-            move || ring.record(2.0)
-        });
+        let writer = beside(&ring, move |ring| ring.record(2.0));
         let window = ring.window();
         assert_eq!(window.quantile(0.0), 1.0);
         assert!([1.0, 2.0].contains(&window.quantile(100.0)));
@@ -255,12 +228,9 @@ fn a_window_holds_only_samples_that_were_recorded() {
 fn increments_in_a_shard_and_beside_it_are_all_counted() {
     check(|| {
         let stat = Arc::new(Stat::new());
-        let owner = thread::spawn({
-            let stat = Arc::clone(&stat);
-            move || {
-                stat.add_own(Value::Int(1));
-                stat.add_own(Value::Float(0.5));
-            }
+        let owner = beside(&stat, move |stat| {
+            stat.add_own(Value::Int(1));
+            stat.add_own(Value::Float(0.5));
         });
         stat.add(Value::Int(2));
         let seen = stat.get().as_f64();
@@ -274,12 +244,9 @@ fn increments_in_a_shard_and_beside_it_are_all_counted() {
 fn a_reader_of_a_shard_never_sees_an_increment_only_stat_go_back() {
     check(|| {
         let stat = Arc::new(Stat::new());
-        let owner = thread::spawn({
-            let stat = Arc::clone(&stat);
-            move || {
-                stat.add_own(Value::Int(1));
-                stat.add_own(Value::Int(1));
-            }
+        let owner = beside(&stat, move |stat| {
+            stat.add_own(Value::Int(1));
+            stat.add_own(Value::Int(1));
         });
         let (first, second) = (stat.get().as_f64(), stat.get().as_f64());
         assert!(first <= second && second <= 2.0, "{first} {second}");
@@ -294,10 +261,7 @@ fn a_setting_beside_an_owners_increment_replaces_it_or_not() {
         check(move || {
             let stat = Arc::new(Stat::new());
             stat.add_own(Value::Int(10));
-            let owner = thread::spawn({
-                let stat = Arc::clone(&stat);
-                move || stat.add_own(Value::Int(1))
-            });
+            let owner = beside(&stat, move |stat| stat.add_own(Value::Int(1)));
             stat.set(value);
             let seen = stat.get().as_f64();
             assert!([5.0, 6.0].contains(&seen), "{seen}");
@@ -314,10 +278,7 @@ fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
         check(move || {
             let stat = Arc::new(Stat::new());
             stat.add_own(Value::Int(10));
-            let setter = thread::spawn({
-                let stat = Arc::clone(&stat);
-                move || stat.set(value)
-            });
+            let setter = beside(&stat, move |stat| stat.set(value));
             let seen = stat.get().as_f64();
             assert!([10.0, 5.0].contains(&seen), "{seen}");
             setter.join().unwrap();
@@ -335,10 +296,7 @@ fn a_number_that_is_handed_on_takes_the_counts_with_it() {
             shards.of(number, 0).unwrap().add_int(1);
             pool.give_back(number);
         };
-        let other = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || work(&shared)
-        });
+        let other = beside(&shared, work);
         work(&shared);
         work(&shared);
         other.join().unwrap();
@@ -350,12 +308,9 @@ fn a_number_that_is_handed_on_takes_the_counts_with_it() {
 fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end() {
     check(|| {
         let shared = Arc::new((OwnRings::<1, 1>::new(), SampleRing::new()));
-        let owner = thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || {
-                shared.0.of(0, 0).unwrap().record(1.0);
-                shared.0.of(0, 0).unwrap().record(2.0);
-            }
+        let owner = beside(&shared, move |shared| {
+            shared.0.of(0, 0).unwrap().record(1.0);
+            shared.0.of(0, 0).unwrap().record(2.0);
         });
         shared.0.view().fetch(0, &shared.1);
         owner.join().unwrap();
