@@ -5,8 +5,9 @@
 //! `shard`).
 
 use crate::float::AtomicFloat;
-use crate::shard::Column;
-use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Backoff, Ordering, const_new, fence};
+use crate::shard::{Column, Words};
+use crate::sync::{AtomicI64, AtomicU8, AtomicU32, Backoff, Ordering, const_new, fence};
+use crate::thread_number;
 use crate::value::Value;
 
 /// A stat's value, in words that are never torn.
@@ -14,7 +15,7 @@ use crate::value::Value;
 /// Invariant: while `float` is absent the value is `level` and all sums, integers that wrap; once it is there, for
 /// good, the value is `float` and what was added to the sums since it was set, and `level` means nothing. Sums are
 /// this cell's, of threads without a shard, and those of the stat's [`Column`]. Settings by integers go to `level`
-/// alone. `is_summed` is true before the first increment.
+/// alone.
 ///
 /// A setting of a stat that was never incremented is one store. Of one that was, an integer subtracts the sums from
 /// the level; a float marks what they stand at: then `version` is odd meanwhile, and readers and others who do the
@@ -29,7 +30,6 @@ pub(crate) struct Cell {
     level: AtomicI64,
     float: AtomicFloat,
     version: AtomicU32,
-    is_summed: AtomicBool,
 }
 
 impl Cell {
@@ -40,64 +40,165 @@ impl Cell {
                 level: AtomicI64::new(0),
                 float: AtomicFloat::new(),
                 version: AtomicU32::new(0),
-                is_summed: AtomicBool::new(false),
             }
         }
     }
+}
 
-    /// Adds here, as any thread may; wraps on overflow of the integer.
+/// What was ever done to a stat. It changes twice at most, so it stands apart from what changes all the time: who only
+/// sets a stat then reads nothing that another thread writes.
+///
+/// Invariant: it has `SUMMED` before the first increment, and `FLOAT` only after the float is there.
+pub(crate) struct Mode(AtomicU8);
+
+/// Only ever set, to integers.
+const FRESH: u8 = 0;
+const SUMMED: u8 = 1;
+const FLOAT: u8 = 2;
+
+impl Mode {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self(AtomicU8::new(FRESH))
+        }
+    }
+
+    // Relaxed: who knows of an increment by another thread knows of what that thread knew, and so of its mode.
+    #[inline]
+    fn load(&self) -> u8 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[cold]
+    fn add(&self, mode: u8) {
+        self.0.fetch_or(mode, Ordering::Relaxed);
+    }
+}
+
+/// All there is of one stat.
+#[derive(Clone, Copy)]
+pub(crate) struct Stat<'r> {
+    pub(crate) cell: &'r Cell,
+    pub(crate) mode: &'r Mode,
+    pub(crate) column: Column<'r>,
+}
+
+impl Stat<'_> {
+    /// Adds, in the calling thread's shard or else in the cell; wraps on overflow of the integer.
     #[inline]
     pub(crate) fn add(&self, value: Value) {
+        if !self.add_quickly(value) {
+            self.add_slowly(value);
+        }
+    }
+
+    /// Adds an integer to the calling thread's own word; false, and nothing is done, where it is not as simple.
+    ///
+    /// Apart from [`add_slowly`](Self::add_slowly), so that whoever calls both passes it no more than it has at hand.
+    #[inline]
+    pub(crate) fn add_quickly(&self, value: Value) -> bool {
         self.begin_summing();
-        match value {
-            // Relaxed: a reader learns this number, not what was written before it.
-            Value::Int(int) => {
-                self.sum.fetch_add(int, Ordering::Relaxed);
+        match (self.column.own(), value) {
+            (Some(words), Value::Int(int)) => {
+                words.add_int(int);
+                true
             }
-            Value::Float(float) => {
-                self.begin_float();
-                self.float.add(float);
-            }
+            _ => false,
         }
     }
 
     /// Makes the stat one that is incremented. Comes before an increment in a shard.
     #[inline]
     pub(crate) fn begin_summing(&self) {
-        if !self.is_summed.load(Ordering::Relaxed) {
-            self.is_summed.store(true, Ordering::Relaxed);
+        if self.mode.load() & SUMMED == 0 {
+            self.mode.add(SUMMED);
         }
     }
 
-    /// Makes the stat a float, if it is none. Comes before a float's increment in a shard.
-    pub(crate) fn begin_float(&self) {
-        if self.float.load().is_some() {
-            return;
-        }
-        self.replace(|| {
-            if self.float.load().is_none() {
-                // The level moves into the float, which from now on stands for it.
-                self.float.store(self.level.load(Ordering::Relaxed) as f64);
+    /// Adds whatever it takes.
+    #[cold]
+    pub(crate) fn add_slowly(&self, value: Value) {
+        match (self.column.own(), value) {
+            (Some(words), Value::Int(int)) => words.add_int(int),
+            (Some(words), Value::Float(float)) => self.add_float_to(words, float),
+            (None, value) => {
+                // The next increment of this thread finds its shard.
+                if self.column.has_shards() {
+                    thread_number::take();
+                }
+                self.add_shared(value);
             }
-        });
+        }
+    }
+
+    /// Adds in the cell, as any thread may.
+    pub(crate) fn add_shared(&self, value: Value) {
+        self.begin_summing();
+        match value {
+            // Relaxed: a reader learns this number, not what was written before it.
+            Value::Int(int) => {
+                self.cell.sum.fetch_add(int, Ordering::Relaxed);
+            }
+            Value::Float(float) => {
+                self.cell.begin_float();
+                self.cell.float.add(float);
+            }
+        }
+    }
+
+    /// Adds a float to the words that the calling thread owns.
+    pub(crate) fn add_float_to(&self, words: &Words, float: f64) {
+        if !words.has_float() {
+            self.cell.begin_float();
+        }
+        words.add_float(float);
     }
 
     #[inline]
-    pub(crate) fn set(&self, value: Value, column: Column<'_>) {
-        match value {
-            Value::Int(int) if self.float.load().is_none() => {
-                let level = if self.is_summed.load(Ordering::Relaxed) {
-                    int.wrapping_sub(self.sum.load(Ordering::Relaxed)).wrapping_sub(column.sum())
-                } else {
-                    int
-                };
-                // Release pairs with the Acquire in `get`: who sees this level sees at least these sums.
-                self.level.store(level, Ordering::Release);
-            }
-            _ => self.set_float(value.as_f64(), column),
+    pub(crate) fn set(&self, value: Value) {
+        if !self.set_quickly(value) {
+            self.set_slowly(value);
         }
     }
 
+    /// Sets by one store; false, and nothing is done, where it is not as simple.
+    #[inline]
+    pub(crate) fn set_quickly(&self, value: Value) -> bool {
+        match (value, self.mode.load()) {
+            (Value::Int(int), FRESH) => self.cell.level.store(int, Ordering::Release),
+            (Value::Float(float), FLOAT) => self.cell.float.store(float),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Sets whatever it takes.
+    #[cold]
+    pub(crate) fn set_slowly(&self, value: Value) {
+        let cell = self.cell;
+        let is_summed = self.mode.load() & SUMMED != 0;
+        match value {
+            Value::Int(int) if cell.float.load().is_none() => {
+                let sums = cell.sum.load(Ordering::Relaxed).wrapping_add(self.column.sum());
+                // Release pairs with the Acquire in `get`: who sees this level sees at least these sums.
+                cell.level.store(int.wrapping_sub(sums), Ordering::Release);
+            }
+            _ if is_summed => cell.replace(|| {
+                cell.sum.swap(0, Ordering::Relaxed);
+                self.column.mark();
+                cell.float.store(value.as_f64());
+            }),
+            _ => {
+                // An increment that comes from now on is added to the new value.
+                cell.float.store(value.as_f64());
+                self.mode.add(FLOAT);
+            }
+        }
+    }
+}
+
+impl Cell {
+    /// Returns the value of the stat whose column this is.
     pub(crate) fn get(&self, column: Column<'_>) -> Value {
         let mut backoff = Backoff::new();
         loop {
@@ -105,7 +206,7 @@ impl Cell {
             let before = self.version.load(Ordering::Acquire);
             let value = match self.float.load() {
                 None => {
-                    // Acquire pairs with the Release in `set`.
+                    // Acquire pairs with the Release in `set_slowly`.
                     let level = self.level.load(Ordering::Acquire);
                     Value::Int(
                         level.wrapping_add(self.sum.load(Ordering::Relaxed)).wrapping_add(column.sum()),
@@ -128,15 +229,16 @@ impl Cell {
         }
     }
 
-    fn set_float(&self, value: f64, column: Column<'_>) {
-        if !self.is_summed.load(Ordering::Relaxed) {
-            // An increment that comes from now on is added to the new value.
-            return self.float.store(value);
+    /// Makes the stat a float, if it is none. Comes before a float's increment.
+    fn begin_float(&self) {
+        if self.float.load().is_some() {
+            return;
         }
         self.replace(|| {
-            self.sum.swap(0, Ordering::Relaxed);
-            column.mark();
-            self.float.store(value);
+            if self.float.load().is_none() {
+                // The level moves into the float, which from now on stands for it.
+                self.float.store(self.level.load(Ordering::Relaxed) as f64);
+            }
         });
     }
 
@@ -167,22 +269,27 @@ mod tests {
     use crate::shard::Shards;
 
     /// A stat that all threads share.
-    struct Stat {
+    struct Shared {
         cell: Cell,
+        mode: Mode,
         shards: Shards<1, 0>,
     }
 
-    impl Stat {
+    impl Shared {
         fn new() -> Self {
-            Self { cell: Cell::new(), shards: Shards::new() }
+            Self { cell: Cell::new(), mode: Mode::new(), shards: Shards::new() }
+        }
+
+        fn stat(&self) -> Stat<'_> {
+            Stat { cell: &self.cell, mode: &self.mode, column: self.shards.view().column(0) }
         }
 
         fn add(&self, value: Value) {
-            self.cell.add(value);
+            self.stat().add(value);
         }
 
         fn set(&self, value: Value) {
-            self.cell.set(value, self.shards.view().column(0));
+            self.stat().set(value);
         }
 
         fn get(&self) -> Value {
@@ -192,7 +299,7 @@ mod tests {
 
     #[test]
     fn integers_add_up_and_wrap() {
-        let stat = Stat::new();
+        let stat = Shared::new();
         stat.add(Value::Int(i64::MAX));
         stat.add(Value::Int(2));
         assert_eq!(stat.get(), Value::Int(i64::MIN + 1));
@@ -200,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_float_makes_it_a_float_for_good() {
-        let stat = Stat::new();
+        let stat = Shared::new();
         stat.add(Value::Int(2));
         stat.add(Value::Float(0.5));
         assert_eq!(stat.get(), Value::Float(2.5));
@@ -214,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_was_set_is_read_back_exactly() {
-        let stat = Stat::new();
+        let stat = Shared::new();
         stat.add(Value::Int(i64::MAX));
         for value in [Value::Int(-4), Value::Float(0.1), Value::Float(-0.0), Value::Float(f64::INFINITY)] {
             stat.set(value);
@@ -226,7 +333,7 @@ mod tests {
 
     #[test]
     fn integer_settings_replace_what_increments_left() {
-        let stat = Stat::new();
+        let stat = Shared::new();
         stat.add(Value::Int(i64::MIN));
         stat.set(Value::Int(i64::MAX));
         assert_eq!(stat.get(), Value::Int(i64::MAX));
@@ -238,7 +345,7 @@ mod tests {
 
     #[test]
     fn settings_replace_what_increments_left() {
-        let stat = Stat::new();
+        let stat = Shared::new();
         stat.set(Value::Float(0.1));
         stat.add(Value::Int(i64::MAX));
         stat.set(Value::Float(0.3));

@@ -3,14 +3,13 @@
 //! Owns what makes a stat's second use cheap: its slot, found once. Registration stays `registry`'s.
 
 use crate::arena::NewName;
-use crate::cell::Cell;
+use crate::cell::Stat;
 use crate::error::RecordError;
 use crate::name::{check_name, check_template, expand_template};
 use crate::own_ring::OwnRingsView;
 use crate::registry::Registry;
 use crate::series::SampleRing;
-use crate::shard::ShardsView;
-use crate::slot::{add_slowly, record_slowly};
+use crate::slot::record_slowly;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::value::{IntoValue, Value, ValueError};
 
@@ -56,29 +55,6 @@ impl Series<'_> {
     }
 }
 
-/// A stat's cell and shards.
-#[derive(Clone, Copy)]
-struct Stat<'r> {
-    cell: &'r Cell,
-    shards: ShardsView<'r>,
-    idx: usize,
-}
-
-impl Stat<'_> {
-    #[inline]
-    fn add(self, value: Value) {
-        match (self.shards.own(self.idx), value) {
-            (Some(words), Value::Int(int)) => words.add_int(int),
-            (words, value) => add_slowly(self.cell, words, value, !self.shards.is_empty()),
-        }
-    }
-
-    #[inline]
-    fn set(self, value: Value) {
-        self.cell.set(value, self.shards.column(self.idx));
-    }
-}
-
 /// A series' window and rings.
 #[derive(Clone, Copy)]
 struct Samples<'r> {
@@ -89,7 +65,7 @@ struct Samples<'r> {
 
 impl Samples<'_> {
     #[inline]
-    fn record(self, sample: f64) {
+    fn record(&self, sample: f64) {
         match self.own_rings.own(self.idx) {
             Some(ring) => ring.record(sample),
             None => record_slowly(self.window, sample, !self.own_rings.is_empty()),
@@ -105,8 +81,8 @@ struct Target<'r, T> {
 
 impl<T> Target<'_, T> {
     #[inline]
-    fn write(self, value: impl IntoValue, write: impl FnOnce(T, Value)) {
-        match (self.slot, value.into_value()) {
+    fn write(&self, value: impl IntoValue, write: impl FnOnce(&T, Value)) {
+        match (&self.slot, value.into_value()) {
             (Some(slot), Ok(value)) => write(slot, value),
             _ => {
                 self.rejected.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +120,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     pub fn counter(&self, name: impl AsRef<[u8]>) -> Counter<'_> {
         let target = self.stat_target(name.as_ref());
         if let Some(stat) = target.slot {
-            stat.cell.begin_summing();
+            stat.begin_summing();
         }
         Counter(target)
     }
@@ -168,10 +144,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 
     fn stat_target(&self, name: &[u8]) -> Target<'_, Stat<'_>> {
         let found = self.stat(NewName::Borrowed(name), |_| ());
-        let slot = found.ok().and_then(|found| {
-            let idx = found.idx();
-            Some(Stat { cell: self.cells.get(idx)?, shards: self.shards.view(), idx })
-        });
+        let slot = found.ok().map(|found| self.stat_at(found.idx()));
         Target { slot, rejected: &self.rejected }
     }
 

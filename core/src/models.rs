@@ -9,7 +9,7 @@ use loom::thread;
 
 use crate::append::Append;
 use crate::arena::{Arena, NewName};
-use crate::cell::Cell;
+use crate::cell::{Cell, Mode, Stat};
 use crate::directory::{Directory, Found, LinearIndex};
 use crate::own_ring::OwnRings;
 use crate::series::SampleRing;
@@ -19,35 +19,37 @@ use crate::thread_number::Pool;
 use crate::value::Value;
 
 /// A stat and the shard of one thread.
-struct Stat {
+struct Shared {
     cell: Cell,
+    mode: Mode,
     shards: Shards<1, 1>,
 }
 
-impl Stat {
+impl Shared {
     fn new() -> Self {
-        Self { cell: Cell::new(), shards: Shards::new() }
+        Self { cell: Cell::new(), mode: Mode::new(), shards: Shards::new() }
+    }
+
+    fn stat(&self) -> Stat<'_> {
+        Stat { cell: &self.cell, mode: &self.mode, column: self.shards.view().column(0) }
     }
 
     fn add(&self, value: Value) {
-        self.cell.add(value);
+        self.stat().add_shared(value);
     }
 
     /// Adds as the thread does that owns the shard.
     fn add_own(&self, value: Value) {
         let words: &Words = self.shards.of(0, 0).unwrap();
-        self.cell.begin_summing();
+        self.stat().begin_summing();
         match value {
             Value::Int(int) => words.add_int(int),
-            Value::Float(float) => {
-                self.cell.begin_float();
-                words.add_float(float);
-            }
+            Value::Float(float) => self.stat().add_float_to(words, float),
         }
     }
 
     fn set(&self, value: Value) {
-        self.cell.set(value, self.shards.view().column(0));
+        self.stat().set(value);
     }
 
     fn get(&self) -> Value {
@@ -75,7 +77,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 #[test]
 fn increments_of_two_threads_are_both_counted() {
     check(|| {
-        let cell = Arc::new(Stat::new());
+        let cell = Arc::new(Shared::new());
         let other = beside(&cell, move |cell| {
             cell.add(Value::Int(1));
             cell.add(Value::Float(0.5));
@@ -90,7 +92,7 @@ fn increments_of_two_threads_are_both_counted() {
 #[test]
 fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
     check(|| {
-        let cell = Arc::new(Stat::new());
+        let cell = Arc::new(Shared::new());
         cell.add(Value::Int(1));
         let writer = beside(&cell, move |cell| {
             cell.add(Value::Int(1));
@@ -106,7 +108,7 @@ fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
 #[test]
 fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
     check(|| {
-        let cell = Arc::new(Stat::new());
+        let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
         let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         assert!([Value::Int(10), Value::Float(2.5)].contains(&cell.get()));
@@ -118,7 +120,7 @@ fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
 #[test]
 fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
     check(|| {
-        let cell = Arc::new(Stat::new());
+        let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
         let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.add(Value::Int(1));
@@ -130,7 +132,7 @@ fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
 #[test]
 fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
     check(|| {
-        let cell = Arc::new(Stat::new());
+        let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
         let setter = beside(&cell, move |cell| cell.set(Value::Int(5)));
         let adder = beside(&cell, move |cell| cell.add(Value::Int(1)));
@@ -145,7 +147,7 @@ fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
 #[test]
 fn of_two_settings_of_different_kinds_one_wins() {
     check(|| {
-        let cell = Arc::new(Stat::new());
+        let cell = Arc::new(Shared::new());
         let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.set(Value::Int(7));
         setter.join().unwrap();
@@ -156,7 +158,7 @@ fn of_two_settings_of_different_kinds_one_wins() {
 #[test]
 fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
     check(|| {
-        let cell = Arc::new(Stat::new());
+        let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
         let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.set(Value::Float(1.5));
@@ -227,7 +229,7 @@ fn a_window_holds_only_samples_that_were_recorded() {
 #[test]
 fn increments_in_a_shard_and_beside_it_are_all_counted() {
     check(|| {
-        let stat = Arc::new(Stat::new());
+        let stat = Arc::new(Shared::new());
         let owner = beside(&stat, move |stat| {
             stat.add_own(Value::Int(1));
             stat.add_own(Value::Float(0.5));
@@ -243,7 +245,7 @@ fn increments_in_a_shard_and_beside_it_are_all_counted() {
 #[test]
 fn a_reader_of_a_shard_never_sees_an_increment_only_stat_go_back() {
     check(|| {
-        let stat = Arc::new(Stat::new());
+        let stat = Arc::new(Shared::new());
         let owner = beside(&stat, move |stat| {
             stat.add_own(Value::Int(1));
             stat.add_own(Value::Int(1));
@@ -259,7 +261,7 @@ fn a_reader_of_a_shard_never_sees_an_increment_only_stat_go_back() {
 fn a_setting_beside_an_owners_increment_replaces_it_or_not() {
     for value in [Value::Int(5), Value::Float(5.0)] {
         check(move || {
-            let stat = Arc::new(Stat::new());
+            let stat = Arc::new(Shared::new());
             stat.add_own(Value::Int(10));
             let owner = beside(&stat, move |stat| stat.add_own(Value::Int(1)));
             stat.set(value);
@@ -276,7 +278,7 @@ fn a_setting_beside_an_owners_increment_replaces_it_or_not() {
 fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
     for value in [Value::Int(5), Value::Float(5.0)] {
         check(move || {
-            let stat = Arc::new(Stat::new());
+            let stat = Arc::new(Shared::new());
             stat.add_own(Value::Int(10));
             let setter = beside(&stat, move |stat| stat.set(value));
             let seen = stat.get().as_f64();

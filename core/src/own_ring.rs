@@ -64,9 +64,8 @@ impl<'r> OwnRingsView<'r> {
     /// Returns the calling thread's own ring of a series; `None` where it has no shard.
     #[inline]
     pub(crate) fn own(self, idx: usize) -> Option<&'r OwnRing> {
-        let number = thread_number::current();
-        // The product does not overflow where there are rings at all.
-        if number < thread_number::MAX_NUMBERS { self.rings.get(number * self.n_series + idx) } else { None }
+        // As in `OwnRings::of`.
+        self.rings.get(thread_number::current().wrapping_mul(self.n_series).wrapping_add(idx))
     }
 
     /// Moves what is new in the rings of a series into its window. Of more than fit, each thread gives the same share

@@ -4,7 +4,7 @@
 //! `handle`'s; where names and values are kept is said at the fields.
 
 use crate::arena::{Arena, NewName};
-use crate::cell::Cell;
+use crate::cell::{Cell, Mode};
 use crate::directory::{Directory, HashIndex, LinearIndex};
 use crate::error::RecordError;
 use crate::name::{FormatName, expand_template};
@@ -60,6 +60,7 @@ pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: u
 {
     pub(crate) stats: Directory<HashIndex<STATS>, (), STATS>,
     pub(crate) cells: [Cell; STATS],
+    pub(crate) modes: [Mode; STATS],
     pub(crate) shards: Shards<STATS, SHARDS>,
     pub(crate) stat_names: NameCaches<STATS, SHARDS>,
     pub(crate) series: Directory<LinearIndex<SERIES>, FormatName, SERIES>,
@@ -82,6 +83,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         Self {
             stats: Directory::<HashIndex<STATS>, _, STATS>::new(),
             cells: [const { Cell::new() }; STATS],
+            modes: [const { Mode::new() }; STATS],
             shards: Shards::new(),
             stat_names: NameCaches::new(),
             series: Directory::<LinearIndex<SERIES>, _, SERIES>::new(),

@@ -51,21 +51,15 @@ pub(crate) struct ShardsView<'r> {
 }
 
 impl<'r> ShardsView<'r> {
-    pub(crate) fn is_empty(self) -> bool {
-        self.words.is_empty()
-    }
-
     /// Returns all words of one stat.
     pub(crate) fn column(self, idx: usize) -> Column<'r> {
         Column { shards: self, idx }
     }
 
-    /// Returns the calling thread's own words of a stat; `None` where it has no shard.
     #[inline]
-    pub(crate) fn own(self, idx: usize) -> Option<&'r Words> {
-        let number = thread_number::current();
-        // The product does not overflow where there are words at all.
-        if number < thread_number::MAX_NUMBERS { self.words.get(number * self.n_stats + idx) } else { None }
+    fn own(self, idx: usize) -> Option<&'r Words> {
+        // As in `Shards::of`.
+        self.words.get(thread_number::current().wrapping_mul(self.n_stats).wrapping_add(idx))
     }
 }
 
@@ -77,6 +71,16 @@ pub(crate) struct Column<'r> {
 }
 
 impl<'r> Column<'r> {
+    /// Returns the calling thread's own words; `None` where it has no shard.
+    #[inline]
+    pub(crate) fn own(self) -> Option<&'r Words> {
+        self.shards.own(self.idx)
+    }
+
+    pub(crate) fn has_shards(self) -> bool {
+        !self.shards.words.is_empty()
+    }
+
     /// Of the shards that were used by now. Whoever saw what a thread wrote sees its shard here as well.
     fn words(self) -> impl Iterator<Item = &'r Words> {
         let in_rows = self.shards.words.iter().skip(self.idx).step_by(self.shards.n_stats);

@@ -4,14 +4,13 @@
 //! `registry`'s and `handle`'s; what a slot holds is `cell`'s, `shard`'s and `own_ring`'s.
 
 use crate::arena::NewName;
-use crate::cell::Cell;
+use crate::cell::Stat;
 use crate::directory::{Found, Full};
 use crate::error::RecordError;
 use crate::name::{FormatName, NameBuf, check_name, check_template, expand_template};
 use crate::name_cache::Key;
 use crate::registry::Registry;
 use crate::series::{MEAN_LABEL, SampleRing};
-use crate::shard::Words;
 use crate::sync::Ordering;
 use crate::thread_number;
 use crate::value::Value;
@@ -25,20 +24,34 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Adds to a stat that was found: in the thread's shard, or else in the cell.
+    /// Returns the stat of a number that was found here.
+    #[inline]
+    pub(crate) fn stat_at(&self, idx: usize) -> Stat<'_> {
+        Stat { cell: &self.cells[idx], mode: &self.modes[idx], column: self.shards.view().column(idx) }
+    }
+
     #[inline]
     pub(crate) fn add_idx(&self, idx: usize, value: Value) {
-        let cell = &self.cells[idx];
-        cell.begin_summing();
-        match (self.shards.own(idx), value) {
-            (Some(words), Value::Int(int)) => words.add_int(int),
-            (words, value) => add_slowly(cell, words, value, SHARDS > 0),
+        if !self.stat_at(idx).add_quickly(value) {
+            self.add_idx_slowly(idx, value);
         }
+    }
+
+    #[cold]
+    fn add_idx_slowly(&self, idx: usize, value: Value) {
+        self.stat_at(idx).add_slowly(value);
     }
 
     #[inline]
     pub(crate) fn set_idx(&self, idx: usize, value: Value) {
-        self.cells[idx].set(value, self.shards.view().column(idx));
+        if !self.stat_at(idx).set_quickly(value) {
+            self.set_idx_slowly(idx, value);
+        }
+    }
+
+    #[cold]
+    fn set_idx_slowly(&self, idx: usize, value: Value) {
+        self.stat_at(idx).set_slowly(value);
     }
 
     /// Adds a sample to a series that was found: in the thread's ring, or else in the window.
@@ -86,7 +99,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// Finds or registers the stat and adds: to a new one before anybody can see it.
     #[cold]
     pub(crate) fn add_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
-        match self.stat(name, |idx| self.cells[idx].add(value))? {
+        match self.stat(name, |idx| self.stat_at(idx).add_shared(value))? {
             Found::Known(idx) => {
                 self.add_idx(idx, value);
                 Ok(idx)
@@ -98,7 +111,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// Finds or registers the stat and sets it: a new one before anybody can see it.
     #[cold]
     pub(crate) fn assign_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
-        match self.stat(name, |idx| self.set_idx(idx, value))? {
+        match self.stat(name, |idx| self.stat_at(idx).set(value))? {
             Found::Known(idx) => {
                 self.set_idx(idx, value);
                 Ok(idx)
@@ -182,26 +195,6 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             expanded.finish()?;
         }
         Ok(())
-    }
-}
-
-/// What an increment takes when there is more to do than to add an integer to a thread's own word.
-#[cold]
-pub(crate) fn add_slowly(cell: &Cell, words: Option<&Words>, value: Value, has_shards: bool) {
-    match (words, value) {
-        (Some(words), Value::Float(float)) => {
-            if !words.has_float() {
-                cell.begin_float();
-            }
-            words.add_float(float);
-        }
-        (_, value) => {
-            // The next increment of this thread finds its shard.
-            if has_shards {
-                thread_number::take();
-            }
-            cell.add(value);
-        }
     }
 }
 
