@@ -12,11 +12,12 @@ use crate::GLOBAL;
 /// `$STATVENT_PIPE_DIR`, or else `/tmp/stats-pipe`.
 ///
 /// Starts a thread that sleeps until somebody reads the pipe, and one that looks every 10 s whether the pipe can
-/// still be found. However often it is called, they are started once; a call that failed may be repeated. For
-/// more choices see [`Recorder::builder`](crate::Recorder::builder).
+/// still be found. However often it is called, they are started once, by the first call that succeeds; later ones
+/// change nothing. For more choices see [`Recorder::builder`](crate::Recorder::builder).
 ///
 /// # Errors
-/// The directory cannot be used, or no pipe or thread can be made; the message says what to do.
+/// The directory cannot be used, no pipe or thread can be made, or this process was forked from one that publishes;
+/// the message says what to do.
 ///
 /// ```no_run
 /// statvent::start_recorder()?;
@@ -27,7 +28,8 @@ pub fn start_recorder() -> Result<(), Error> {
     start_once(&GLOBAL, None)
 }
 
-/// As [`start_recorder`], in another directory, which is made if it is missing.
+/// As [`start_recorder`], in another directory, which is made if it is missing. If a recorder runs already, the
+/// directory is ignored.
 ///
 /// # Errors
 /// As [`start_recorder`].

@@ -3,7 +3,7 @@
 //! Owns the choices and their defaults, and the order in which a recorder comes to life. What then runs is in
 //! `recorder` and `upkeep`. Called by users, and by `start_once`.
 
-use crate::dir::PipeDir;
+use crate::dir::{PipeDir, resolve};
 use crate::error::Error;
 use crate::exit::withdraw_at_exit;
 use crate::handle::Recorder;
@@ -42,14 +42,8 @@ impl RecorderBuilder {
         }
     }
 
-    /// Publishes another registry than the one given first.
-    pub fn registry(mut self, registry: impl Into<Reader<'static>>) -> Self {
-        self.registry = registry.into();
-        self
-    }
-
     /// Publishes in this directory, which is made if it is missing; unless given, in
-    /// [`PipeDir::default_path`].
+    /// [`PipeDir::default_path`]. A relative path counts from the working directory at the start.
     pub fn directory(mut self, path: impl Into<PathBuf>) -> Self {
         self.directory = Some(path.into());
         self
@@ -75,7 +69,10 @@ impl RecorderBuilder {
         self
     }
 
-    /// Does without upkeep and its thread: a pipe that somebody removes stays away.
+    /// Does without upkeep and its thread.
+    ///
+    /// A pipe that somebody removes stays away then, and a reader that is stranded on a retired pipe is freed by later
+    /// reads alone (16 of them).
     pub fn without_upkeep(mut self) -> Self {
         self.upkeep_interval = None;
         self
@@ -86,7 +83,7 @@ impl RecorderBuilder {
     /// Once it returns a reader finds the pipe. The threads block all signals and so leave them to the program.
     ///
     /// # Errors
-    /// See [`Error`]; nothing is left behind then.
+    /// See [`Error`]; no pipe and no thread is left behind then.
     ///
     /// ```
     /// use statvent_core::Registry;
@@ -102,7 +99,7 @@ impl RecorderBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start(self) -> Result<Recorder, Error> {
-        let directory = self.directory.unwrap_or_else(PipeDir::default_path);
+        let directory = resolve(&self.directory.unwrap_or_else(PipeDir::default_path))?;
         let stop = Arc::new(Stop::new().map_err(|source| Error::System { source })?);
         let publication = Arc::new(Publication::start(Place { directory, label: self.label })?);
         withdraw_at_exit(&publication);

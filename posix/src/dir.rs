@@ -24,12 +24,17 @@ pub const PATH_VARIABLE: &str = "STATVENT_PIPE_DIR";
 /// The most names that a listing returns.
 pub const MAX_NAMES: usize = 65_536;
 
+/// What to do where a directory cannot be used. The variable alone is no advice: a directory that was given goes
+/// before it.
+pub(crate) const ELSEWHERE: &str = "choose another directory (STATVENT_PIPE_DIR names the default one)";
+
 const OWN_MODE: Mode = Mode::from_bits_truncate(0o755);
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// Why a pipe directory cannot be used.
-#[derive(Debug)]
+///
+/// `Debug` prints the sentence and its causes, for a `main` that returns it.
 #[non_exhaustive]
 pub enum DirError {
     /// The system refuses to open or list it.
@@ -74,23 +79,21 @@ impl fmt::Display for DirError {
         match self {
             Self::Open { path, .. } => write!(
                 f,
-                "pipe directory {} cannot be opened: make it readable, or set {PATH_VARIABLE} to another one",
+                "pipe directory {} cannot be opened: make it readable, or {ELSEWHERE}",
                 path.display()
             ),
-            Self::Create { path, .. } => write!(
-                f,
-                "pipe directory {} cannot be made: make it, or set {PATH_VARIABLE} to a place we may write",
-                path.display()
-            ),
+            Self::Create { path, .. } => {
+                write!(f, "pipe directory {} cannot be made: make it, or {ELSEWHERE}", path.display())
+            }
             Self::NotDirectory { path } => write!(
                 f,
-                "{} is not a directory but a file or a link: remove it, or set {PATH_VARIABLE} to a directory",
+                "{} is not a directory but a file or a link: remove it, or {ELSEWHERE}",
                 path.display()
             ),
             Self::ForeignOwner { path, owner, us } => write!(
                 f,
                 "pipe directory {0} belongs to user {owner}, expected {us} (us) or 0 (root): for several users \
-                 let root own it (`chown root {0} && chmod 1777 {0}`), or set {PATH_VARIABLE} to another one",
+                 let root own it (`chown root {0} && chmod 1777 {0}`), or {ELSEWHERE}",
                 path.display()
             ),
             Self::WritableByOthers { path, mode } => write!(
@@ -100,6 +103,12 @@ impl fmt::Display for DirError {
                 path.display()
             ),
         }
+    }
+}
+
+impl fmt::Debug for DirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_causes(self, f)
     }
 }
 
@@ -141,7 +150,7 @@ impl PipeDir {
     /// # Errors
     /// It cannot be opened, is not a directory, or others than its owner may replace pipes in it.
     pub fn open(path: &Path) -> Result<Self, DirError> {
-        Self::open_unchecked(path)?.refuse_writable_by_others()
+        Self::open_unchecked(resolve(path)?)?.refuse_writable_by_others()
     }
 
     /// Opens a directory to publish in it; makes it first, with its parents, if nothing is there.
@@ -151,9 +160,10 @@ impl PipeDir {
     /// # Errors
     /// Those of [`open`](Self::open); it cannot be made; or it belongs to another user who is not root.
     pub fn create(path: &Path) -> Result<Self, DirError> {
-        let dir = match Self::open_unchecked(path) {
+        let path = resolve(path)?;
+        let dir = match Self::open_unchecked(path.clone()) {
             Err(DirError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                make(path)?;
+                make(&path)?;
                 Self::open_unchecked(path)?
             }
             opened => opened?,
@@ -217,13 +227,11 @@ impl PipeDir {
         Ok(names)
     }
 
-    fn open_unchecked(path: &Path) -> Result<Self, DirError> {
+    fn open_unchecked(path: PathBuf) -> Result<Self, DirError> {
         let failed = |source: io::Error| match source.raw_os_error() {
-            Some(libc::ENOTDIR | libc::ELOOP) => DirError::NotDirectory { path: path.to_owned() },
-            _ => DirError::Open { path: path.to_owned(), source },
+            Some(libc::ENOTDIR | libc::ELOOP) => DirError::NotDirectory { path: path.clone() },
+            _ => DirError::Open { path: path.clone(), source },
         };
-        // Upkeep comes back to the path later, when the program may stand in another working directory.
-        let path = absolute(path).map_err(failed)?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = open(&path, flags, Mode::empty()).map_err(|err| failed(err.into()))?;
         let id = Node::of(&descriptor).map_err(failed)?.id;
@@ -257,6 +265,13 @@ impl AsFd for PipeDir {
     }
 }
 
+/// Makes a path mean the same wherever the program goes to, and lets it end with a name: the system would follow a link
+/// before a slash, whatever it was told about links.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, DirError> {
+    let path = absolute(path).map_err(|source| DirError::Open { path: path.to_owned(), source })?;
+    Ok(path.components().collect())
+}
+
 /// Makes a directory and those above it that are missing; one that somebody else makes meanwhile is fine.
 fn make(path: &Path) -> Result<(), DirError> {
     let failed = |source: nix::Error| DirError::Create { path: path.to_owned(), source: source.into() };
@@ -277,6 +292,15 @@ fn make(path: &Path) -> Result<(), DirError> {
         Err(nix::Error::EEXIST) => Ok(()),
         Err(err) => Err(failed(err)),
     }
+}
+
+/// Writes an error's own sentence, then each cause after a colon.
+pub(crate) fn write_with_causes(err: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{err}")?;
+    err.source().map_or(Ok(()), |cause| {
+        f.write_str(": ")?;
+        write_with_causes(cause, f)
+    })
 }
 
 #[cfg(test)]

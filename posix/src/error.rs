@@ -3,12 +3,13 @@
 //! Owns the one error of starting, with its sentences. Returned by `RecorderBuilder::start` and `start_once`; once
 //! started, a recorder mends what it can and reports nothing.
 
-use crate::dir::{DirError, PATH_VARIABLE};
+use crate::dir::{DirError, ELSEWHERE, write_with_causes};
 use std::path::PathBuf;
 use std::{fmt, io};
 
 /// Why a recorder cannot start.
-#[derive(Debug)]
+///
+/// `Debug` prints the sentence and its causes, for a `main` that returns it.
 #[non_exhaustive]
 pub enum Error {
     /// The label is not 1 to 64 ASCII letters, digits, `_` and `-`.
@@ -28,13 +29,17 @@ pub enum Error {
         /// What the system answers.
         source: io::Error,
     },
-    /// Every name for this pid is held by a live recorder or by a file that is not ours.
+    /// Every name that we may take has a file that is not ours to remove, or a pipe whose byte somebody holds.
     NamesTaken {
         /// The directory.
         path: PathBuf,
-        /// Our process id.
-        pid: u32,
+        /// The first of these names.
+        first: String,
+        /// The last of them.
+        last: String,
     },
+    /// This process was forked from one that publishes, and has no thread that could do so.
+    Forked,
     /// The system gives us no thread or no descriptor.
     System {
         /// What the system answers.
@@ -52,22 +57,38 @@ impl fmt::Display for Error {
                 )
             }
             Self::Directory { source } => source.fmt(f),
-            Self::Pipe { path, .. } => write!(
+            Self::Pipe { path, source } if source.raw_os_error() == Some(libc::EACCES) => write!(
                 f,
-                "no pipe can be made in {0}: let its owner set it up for several users (`chmod 1777 {0}`), or set \
-                 {PATH_VARIABLE} to another directory",
+                "no pipe can be made in {0}: let its owner set it up for several users (`chmod 1777 {0}`), or \
+                 {ELSEWHERE}",
                 path.display()
             ),
-            Self::NamesTaken { path, pid } => write!(
+            Self::Pipe { path, .. } => write!(
                 f,
-                "every name from {pid}.stats to {pid}-{}.stats in {} is taken: remove what is dead there",
-                u16::MAX,
+                "no pipe can be made in {}: see to what is missing (descriptors, room, or a file system with pipes \
+                 and locks), or {ELSEWHERE}",
                 path.display()
+            ),
+            Self::NamesTaken { path, first, last } => write!(
+                f,
+                "every name from {first} to {last} in {} is taken: remove the files of that name whose process is \
+                 gone, or {ELSEWHERE}",
+                path.display()
+            ),
+            Self::Forked => f.write_str(
+                "this process was forked from one that publishes, and cannot publish by itself yet: start the \
+                 recorder after the fork, or let the child run its program by exec",
             ),
             Self::System { .. } => {
                 f.write_str("the system refuses a thread or a descriptor: raise the limits of this process")
             }
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_causes(self, f)
     }
 }
 
@@ -102,17 +123,28 @@ mod tests {
             ),
             (
                 Error::Directory { source: DirError::NotDirectory { path: path.clone() } },
-                "/run/pipes is not a directory but a file or a link: remove it, or set STATVENT_PIPE_DIR to a \
-                 directory",
+                "/run/pipes is not a directory but a file or a link: remove it, or choose another \
+                 directory (STATVENT_PIPE_DIR names the default one)",
             ),
             (
-                Error::Pipe { path: path.clone(), source: io::ErrorKind::PermissionDenied.into() },
+                Error::Pipe { path: path.clone(), source: io::Error::from_raw_os_error(libc::EACCES) },
                 "no pipe can be made in /run/pipes: let its owner set it up for several users (`chmod 1777 \
-                 /run/pipes`), or set STATVENT_PIPE_DIR to another directory",
+                 /run/pipes`), or choose another directory (STATVENT_PIPE_DIR names the default one)",
             ),
             (
-                Error::NamesTaken { path, pid: 7 },
-                "every name from 7.stats to 7-65535.stats in /run/pipes is taken: remove what is dead there",
+                Error::Pipe { path: path.clone(), source: io::Error::from_raw_os_error(libc::EPERM) },
+                "no pipe can be made in /run/pipes: see to what is missing (descriptors, room, or a file system \
+                 with pipes and locks), or choose another directory (STATVENT_PIPE_DIR names the default one)",
+            ),
+            (
+                Error::NamesTaken { path, first: "a.7.stats".into(), last: "a.7-65535.stats".into() },
+                "every name from a.7.stats to a.7-65535.stats in /run/pipes is taken: remove the files of that name \
+                 whose process is gone, or choose another directory (STATVENT_PIPE_DIR names the default one)",
+            ),
+            (
+                Error::Forked,
+                "this process was forked from one that publishes, and cannot publish by itself yet: start the \
+                 recorder after the fork, or let the child run its program by exec",
             ),
             (
                 Error::System { source: io::ErrorKind::OutOfMemory.into() },
@@ -122,5 +154,23 @@ mod tests {
         for (err, message) in cases {
             assert_eq!(err.to_string(), message);
         }
+    }
+
+    #[test]
+    fn debug_shows_the_sentence_and_its_cause() {
+        let source = io::Error::from_raw_os_error(libc::EMFILE);
+        assert_eq!(
+            format!("{:?}", Error::System { source }),
+            "the system refuses a thread or a descriptor: raise the limits of this process: Too many open files (os \
+             error 24)"
+        );
+        // The directory's sentence is printed once, though it is in two errors.
+        let path = PathBuf::from("/run/pipes");
+        let source = DirError::Open { path, source: io::Error::from_raw_os_error(libc::EACCES) };
+        assert_eq!(
+            format!("{:?}", Error::Directory { source }),
+            "pipe directory /run/pipes cannot be opened: make it readable, or choose another directory \
+             (STATVENT_PIPE_DIR names the default one): Permission denied (os error 13)"
+        );
     }
 }

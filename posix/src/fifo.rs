@@ -119,15 +119,17 @@ impl Fifo {
         }
     }
 
-    /// Opens an end of this very inode, wherever it is named.
+    /// Opens an end of this very inode, wherever it is named. `ENOENT` if that cannot be reached here: without `/proc`,
+    /// or after the program closed our descriptor and its number led elsewhere.
     fn open_inode(&self, flags: OFlag) -> nix::Result<File> {
         let path = format!("/proc/self/fd/{}", self.made.handle.as_raw_fd());
-        loop {
+        let end = loop {
             match open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()) {
                 Err(nix::Error::EINTR) => {}
-                opened => return opened.map(File::from),
+                opened => break opened?,
             }
-        }
+        };
+        if self.is_end(&end) { Ok(end.into()) } else { Err(nix::Error::ENOENT) }
     }
 
     /// Opens an end through the name; `NotFound` if that does not lead here. Must not be made to wait.
@@ -135,17 +137,29 @@ impl Fifo {
         if self.is_named()? {
             let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
             let end = openat(&self.dir, self.name.as_os_str(), flags, Mode::empty())?;
-            if Node::of(&end)?.id == self.made.id {
+            if self.is_end(&end) {
                 return Ok(end.into());
             }
         }
         Err(io::ErrorKind::NotFound.into())
     }
+
+    fn is_end(&self, opened: &OwnedFd) -> bool {
+        Node::of(opened).is_ok_and(|node| node.id == self.made.id)
+    }
 }
 
-/// Makes a pipe and gets hold of it.
+/// Makes a pipe and gets hold of it; leaves none behind where that fails.
 fn make(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
     mkfifoat(dir, name, MODE)?;
+    hold(dir, name).inspect_err(|_| {
+        // Nothing more can be done where it stays: it is swept as dead.
+        let _ = unlink_ours(dir, name);
+    })
+}
+
+/// Gets hold of the pipe that was just made under a name, and gives it its mode.
+fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let handle = openat(dir, name, flags, Mode::empty())?;
     let node = Node::of(&handle)?;
@@ -168,13 +182,19 @@ fn make_aside(dir: &PipeDir, name: &OsStr) -> io::Result<(String, Made)> {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             made => return Ok((aside, made?)),
         }
-        // Nobody else uses this name while we hold the byte of ours: a pipe of ours was left by a process of equal pid
-        // that was killed at this very step.
-        if dir.node(aside.as_ref())?.is_some_and(is_ours) {
-            let _ = unlinkat(dir, aside.as_str(), UnlinkatFlags::NoRemoveDir);
-        }
+        // Nobody else uses this name while ours leads to us: a pipe of ours was left by a process of equal pid that was
+        // killed at this very step.
+        let _ = unlink_ours(dir, aside.as_ref());
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Removes what has a name if it is a pipe of ours.
+fn unlink_ours(dir: &PipeDir, name: &OsStr) -> io::Result<()> {
+    if dir.node(name)?.is_some_and(is_ours) {
+        unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?;
+    }
+    Ok(())
 }
 
 fn is_ours(node: Node) -> bool {
@@ -255,6 +275,22 @@ mod tests {
         assert_eq!(read, "a: 1\n");
         fs::remove_file(temp.path().join("1.stats")).unwrap();
         assert_eq!(fifo.look_for_reader().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_stranger_that_got_our_descriptors_number_gets_nothing() {
+        let (temp, _dir, mut fifo) = first();
+        let stranger = temp.path().join("stranger");
+        // As after the program closed what it did not know and opened a file.
+        nix::unistd::dup2(File::create(&stranger).unwrap(), &mut fifo.made.handle).unwrap();
+        let mut reader = fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap();
+        fifo.wait_for_reader().unwrap().unwrap().write_all(b"a: 1\n").unwrap();
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!((read.as_str(), fs::read(stranger).unwrap().len()), ("a: 1\n", 0));
+        drop(reader);
+        fifo.release().unwrap();
+        assert!(Node::of(fifo.released.get().unwrap()).unwrap().is_fifo);
     }
 
     #[test]

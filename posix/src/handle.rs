@@ -47,6 +47,11 @@ impl Recorder {
         self.threads.push(thread);
     }
 
+    /// Says whether this process started it, and not the one that it was forked from.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.publication.is_ours()
+    }
+
     /// Returns the path of the pipe: where it is now, or was last while upkeep has not mended it yet.
     ///
     /// It can change when somebody takes the name or the directory away.
@@ -71,7 +76,7 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         let threads = std::mem::take(&mut self.threads);
-        if !self.publication.is_ours() {
+        if !self.is_ours() {
             // The parent's threads do not exist here, and its event must not be set.
             std::mem::forget(threads);
             return;

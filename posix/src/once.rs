@@ -14,16 +14,20 @@ static STARTED: Mutex<Option<Recorder>> = Mutex::new(None);
 /// Publishes a registry until the process ends, in `directory` or else in
 /// [`PipeDir::default_path`].
 ///
-/// The first call that succeeds decides; later ones change nothing, whatever they are given. A call that fails may be
-/// repeated.
+/// The first call that succeeds decides. Later ones are `Ok` and change nothing: another registry or directory given to
+/// them is ignored. A call that fails may be repeated.
 ///
 /// # Errors
-/// See [`Error`].
+/// See [`Error`]; [`Error::Forked`] in a child that was forked after the first call.
 pub fn start_once(registry: impl Into<Reader<'static>>, directory: Option<&Path>) -> Result<(), Error> {
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    if started.is_none() {
-        let directory = directory.map_or_else(PipeDir::default_path, Path::to_owned);
-        *started = Some(Recorder::builder(registry).directory(directory).start()?);
+    match &*started {
+        Some(recorder) if recorder.is_ours() => {}
+        Some(_) => return Err(Error::Forked),
+        None => {
+            let directory = directory.map_or_else(PipeDir::default_path, Path::to_owned);
+            *started = Some(Recorder::builder(registry).directory(directory).start()?);
+        }
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use crate::dir::PipeDir;
 use crate::error::Error;
 use crate::fifo::Fifo;
 use crate::liveness::Claim;
+use crate::node::Node;
 use crate::sweep::remove_dead;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
@@ -19,7 +20,7 @@ use std::{io, process};
 /// What a user chose of a site.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The directory's path; the directory is made when it is missing.
+    /// The directory's absolute path; the directory is made when it is missing.
     pub(crate) directory: PathBuf,
     /// What stands before the pid in the name.
     pub(crate) label: Option<String>,
@@ -38,7 +39,8 @@ pub(crate) struct Site {
 impl Site {
     /// Takes the first free name and makes a pipe there.
     ///
-    /// Free is a name whose byte nobody holds and which nothing has, but a dead pipe that we may remove.
+    /// Free is a name that nothing has, or nothing but a dead pipe that we may remove. A byte that is held takes no name
+    /// by itself, because whoever may read the directory can hold all of them.
     pub(crate) fn establish(place: &Place) -> Result<Self, Error> {
         let label = match place.label.as_deref() {
             Some(label) => Some(Label::new(label).ok_or_else(|| Error::Label { found: label.to_owned() })?),
@@ -48,13 +50,15 @@ impl Site {
         let failed = |source| Error::Pipe { path: dir.path().to_owned(), source };
         let pid = process::id();
         for n in 0..=u16::MAX {
-            let Some(claim) = Claim::take(&dir, pid, n).map_err(failed)? else { continue };
-            let name = PipeName { label, pid, n }.to_string();
+            let name = PipeName { label, pid, n };
+            let claim = Claim::take(&dir, &name).map_err(failed)?;
+            let name = name.to_string();
             if let Some(fifo) = first_fifo(&dir, name.as_ref(), &claim).map_err(failed)? {
                 return Ok(Self { dir, _claim: claim, name, fifo: Arc::new(fifo) });
             }
         }
-        Err(Error::NamesTaken { path: dir.path().to_owned(), pid })
+        let name = |n| PipeName { label, pid, n }.to_string();
+        Err(Error::NamesTaken { path: dir.path().to_owned(), first: name(0), last: name(u16::MAX) })
     }
 
     /// Returns the path of the pipe.
@@ -87,8 +91,7 @@ fn first_fifo(dir: &Arc<PipeDir>, name: &OsStr, claim: &Claim) -> io::Result<Opt
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             created => return created.map(Some),
         }
-        // A process of equal pid in another namespace may have come between our look and our lock: it was faster.
-        if claim.is_contested()? || !remove_stale(dir, name)? {
+        if !remove_stale(dir, name, claim)? {
             return Ok(None);
         }
     }
@@ -96,17 +99,18 @@ fn first_fifo(dir: &Arc<PipeDir>, name: &OsStr, claim: &Claim) -> io::Result<Opt
 }
 
 /// Removes a pipe that a dead process of our pid left; `false` if what is there is none or is not ours to remove.
-fn remove_stale(dir: &PipeDir, name: &OsStr) -> io::Result<bool> {
+fn remove_stale(dir: &PipeDir, name: &OsStr, claim: &Claim) -> io::Result<bool> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let stale = match openat(dir, name, flags, Mode::empty()) {
-        Ok(stale) => stale,
+    let found = match openat(dir, name, flags, Mode::empty()) {
+        Ok(found) => found,
         Err(nix::Error::ENOENT) => return Ok(true),
         Err(err) => return Err(err.into()),
     };
-    if !crate::node::Node::of(&stale)?.is_fifo {
+    // In this order: whoever made this very pipe held the byte before, and still does if it is alive.
+    if !Node::of(&found)?.is_fifo || claim.is_contested()? {
         return Ok(false);
     }
-    match remove_dead(dir, name, &stale) {
+    match remove_dead(dir, name, &found) {
         Err(err) if err.kind() == io::ErrorKind::PermissionDenied => Ok(false),
         removed => removed,
     }

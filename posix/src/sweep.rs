@@ -36,14 +36,20 @@ pub fn remove_dead(dir: &PipeDir, name: &OsStr, judged: impl AsFd) -> io::Result
     }
 }
 
-/// Removes what was put aside if it is what was judged; else it gets its name back.
+/// Removes what was put aside if it is what was judged; else it gets its name back, or goes as well if it is a pipe
+/// that another has replaced meanwhile.
 fn unlink_or_put_back(dir: &PipeDir, aside: &str, name: &OsStr, judged: FileId) -> io::Result<bool> {
-    if dir.node(aside.as_ref())?.is_some_and(|found| found.id == judged) {
-        unlinkat(dir, aside, UnlinkatFlags::NoRemoveDir)?;
-        return Ok(true);
+    let found = dir.node(aside.as_ref())?;
+    let is_judged = found.is_some_and(|found| found.id == judged);
+    if !is_judged {
+        match rename_without_replacing(dir, aside.as_ref(), name) {
+            // Its recorder missed it and publishes anew; a file that is no pipe may be the only copy.
+            Err(nix::Error::EEXIST) if found.is_some_and(|found| found.is_fifo) => {}
+            put_back => return Ok(put_back.map(|()| false)?),
+        }
     }
-    rename_without_replacing(dir, aside.as_ref(), name)?;
-    Ok(false)
+    unlinkat(dir, aside, UnlinkatFlags::NoRemoveDir)?;
+    Ok(is_judged)
 }
 
 /// Renames to a name that no reader takes for a pipe; `None` if the name is gone.
@@ -69,6 +75,8 @@ fn rename_without_replacing(dir: &PipeDir, from: &OsStr, to: &OsStr) -> nix::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
     use std::fs::{self, File};
 
     fn pipe_dir() -> (tempfile::TempDir, PipeDir) {
@@ -109,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn putting_back_does_not_replace_what_came_meanwhile() {
+    fn putting_back_a_file_does_not_replace_what_came_meanwhile() {
         let (temp, dir) = pipe_dir();
         let judged = File::create(temp.path().join("judged")).unwrap();
         let judged = Node::of(judged).unwrap().id;
@@ -120,5 +128,20 @@ mod tests {
         assert_eq!(err.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(temp.path().join("1.stats")).unwrap(), b"second");
         assert_eq!(fs::read(temp.path().join(aside)).unwrap(), b"first");
+    }
+
+    #[test]
+    fn a_live_pipe_that_was_put_aside_goes_once_another_has_its_name() {
+        let (temp, dir) = pipe_dir();
+        let judged = File::create(temp.path().join("judged")).unwrap();
+        let judged = Node::of(judged).unwrap().id;
+        let path = temp.path().join("1.stats");
+        mkfifo(&path, Mode::S_IRUSR).unwrap();
+        let aside = put_aside(&dir, "1.stats".as_ref()).unwrap().unwrap();
+        mkfifo(&path, Mode::S_IRUSR).unwrap();
+        let live = dir.node("1.stats".as_ref()).unwrap();
+        assert!(!unlink_or_put_back(&dir, &aside, "1.stats".as_ref(), judged).unwrap());
+        assert_eq!(dir.node("1.stats".as_ref()).unwrap(), live);
+        assert_eq!(dir.node(aside.as_ref()).unwrap(), None);
     }
 }

@@ -88,7 +88,8 @@ fn a_directory_of_another_user_is_read_but_not_published_in() {
         dir.refuse_foreign_owner(us).unwrap_err().to_string(),
         format!(
             "pipe directory {path} belongs to user {owner}, expected {us} (us) or 0 (root): for several users let \
-             root own it (`chown root {path} && chmod 1777 {path}`), or set STATVENT_PIPE_DIR to another one"
+             root own it (`chown root {path} && chmod 1777 {path}`), or choose another directory (STATVENT_PIPE_DIR \
+             names the default one)"
         )
     );
     PipeDir::open(temp.path()).unwrap();
@@ -103,16 +104,28 @@ fn links_and_files_are_not_followed() {
     fs::create_dir(temp.path().join("real")).unwrap();
     symlink("real", temp.path().join("link")).unwrap();
     fs::write(temp.path().join("file"), "").unwrap();
-    for name in ["link", "file"] {
+    for name in ["link", "link/", "link//", "link/.", "file", "file/"] {
         let path = temp.path().join(name);
+        assert!(matches!(PipeDir::open(&path), Err(DirError::NotDirectory { .. })), "{name}");
         assert_eq!(
             PipeDir::create(&path).unwrap_err().to_string(),
             format!(
-                "{} is not a directory but a file or a link: remove it, or set STATVENT_PIPE_DIR to a directory",
-                path.display()
+                "{} is not a directory but a file or a link: remove it, or choose another directory \
+                 (STATVENT_PIPE_DIR names the default one)",
+                temp.path().join(&name[..4]).display()
             )
         );
     }
+}
+
+#[test]
+fn a_slash_at_the_end_does_not_matter() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PipeDir::create(&temp.path().join("a//")).unwrap();
+    assert_eq!(dir.path(), temp.path().join("a"));
+    assert!(!dir.path().as_os_str().as_bytes().ends_with(b"/"));
+    assert!(dir.leads_here().unwrap());
+    assert_eq!(PipeDir::open(Path::new("//")).unwrap().path(), Path::new("/"));
 }
 
 #[test]
@@ -122,13 +135,26 @@ fn what_the_system_refuses_is_told_with_its_cause() {
     let err = PipeDir::create(path).unwrap_err();
     assert_eq!(
         err.to_string(),
-        "pipe directory /proc/self/stats-pipe cannot be made: make it, or set STATVENT_PIPE_DIR to a place we may \
-         write"
+        "pipe directory /proc/self/stats-pipe cannot be made: make it, or choose another directory \
+         (STATVENT_PIPE_DIR names the default one)"
     );
     assert!(err.source().is_some());
     assert_eq!(
         PipeDir::open(path).unwrap_err().to_string(),
-        "pipe directory /proc/self/stats-pipe cannot be opened: make it readable, or set STATVENT_PIPE_DIR to \
-         another one"
+        "pipe directory /proc/self/stats-pipe cannot be opened: make it readable, or choose another \
+         directory (STATVENT_PIPE_DIR names the default one)"
     );
+}
+
+#[test]
+fn debug_shows_the_sentence_and_its_cause() {
+    let path = PathBuf::from("/run/pipes");
+    let err = DirError::Create { path: path.clone(), source: io::Error::from_raw_os_error(libc::ENOSPC) };
+    assert_eq!(
+        format!("{err:?}"),
+        "pipe directory /run/pipes cannot be made: make it, or choose another directory (STATVENT_PIPE_DIR names \
+         the default one): No space left on device (os error 28)"
+    );
+    let err = DirError::NotDirectory { path };
+    assert_eq!(format!("{err:?}"), err.to_string());
 }

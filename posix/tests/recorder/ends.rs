@@ -5,6 +5,7 @@
 use crate::support::{Killed, Stats, cat, errand, eventually, names, start_alone, within};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
+use statvent_core::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness, start_once};
 use std::io::Read;
 use std::path::Path;
@@ -80,10 +81,10 @@ fn a_killed_process_frees_its_byte_and_leaves_its_pipe() {
     let dir = PipeDir::open(temp.path()).unwrap();
     let mut child = start("ends::a_killed_process_frees_its_byte_and_leaves_its_pipe", temp.path());
     let pid = child.0.id();
-    assert!(liveness::is_alive(&dir, pid, 0).unwrap());
+    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid, n: 0 }).unwrap());
     child.0.kill().unwrap();
     child.0.wait().unwrap();
-    assert!(!liveness::is_alive(&dir, pid, 0).unwrap());
+    assert!(!liveness::is_alive(&dir, &PipeName { label: None, pid, n: 0 }).unwrap());
     assert_eq!(names(temp.path()), [format!("{pid}.stats")]);
 }
 

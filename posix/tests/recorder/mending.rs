@@ -1,12 +1,13 @@
 //! What upkeep mends: a pipe or a directory that somebody took away.
 
-use crate::support::{DEADLINE, Stats, cat, eventually, names, within};
+use crate::support::{DEADLINE, Stats, alone, cat, eventually, names, within};
+use statvent_core::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness};
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::process;
 use std::time::Duration;
+use std::{env, process};
 
 const OFTEN: Duration = Duration::from_millis(5);
 
@@ -40,10 +41,31 @@ fn a_directory_that_was_deleted_or_moved_comes_back_with_its_proof_of_life() {
     eventually("the pipe", || recorder.path().exists().then_some(()));
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     let dir = PipeDir::open(&path).unwrap();
-    assert!(liveness::is_alive(&dir, process::id(), 0).unwrap());
+    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap());
     assert!(names(&away).is_empty());
     drop(recorder);
     assert!(names(&path).is_empty());
+}
+
+#[test]
+fn a_relative_directory_stays_where_it_was_when_the_program_goes_elsewhere() {
+    if !alone("mending::a_relative_directory_stays_where_it_was_when_the_program_goes_elsewhere") {
+        return;
+    }
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    let (here, elsewhere) = (temp.path().join("here"), temp.path().join("elsewhere"));
+    fs::create_dir(&here).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    env::set_current_dir(&here).unwrap();
+    let recorder = Recorder::builder(&STATS).directory("pipes").upkeep_interval(OFTEN).start().unwrap();
+    let path = recorder.path();
+    assert!(path.starts_with(&here));
+    env::set_current_dir(&elsewhere).unwrap();
+    fs::remove_file(&path).unwrap();
+    eventually("the pipe", || recorder.path().exists().then_some(()));
+    assert_eq!(recorder.path(), path);
+    assert!(names(&elsewhere).is_empty());
 }
 
 #[test]

@@ -1,11 +1,30 @@
 //! Which name a pipe gets, and what happens to what has that name already.
 
-use crate::support::{Stats, cat, names};
+use crate::support::{Stats, alone, cat, names};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
+use statvent_core::pipe_name::PipeName;
 use statvent_posix::{Error, PipeDir, Recorder, liveness};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::process;
+use std::path::Path;
+use std::sync::Barrier;
+use std::{process, thread};
+
+/// Locks every byte of a directory, as any user can who may read it.
+fn hold_all_bytes(dir: &Path) -> File {
+    let description = File::open(dir).unwrap();
+    let all = libc::flock {
+        l_type: libc::F_RDLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(&description, FcntlArg::F_OFD_SETLK(&all)).unwrap();
+    description
+}
 
 fn own(suffix: &str) -> String {
     format!("{}{suffix}.stats", process::id())
@@ -28,9 +47,9 @@ fn a_second_recorder_of_a_process_gets_a_suffix_and_the_first_free_one() {
     assert_eq!(third.path(), temp.path().join(own("")));
     assert_eq!((cat(&second.path()), cat(&third.path())), ("i: 1\n".into(), "i: 2\n".into()));
     let dir = PipeDir::open(temp.path()).unwrap();
-    assert!(liveness::is_alive(&dir, process::id(), 1).unwrap());
+    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 1 }).unwrap());
     drop(second);
-    assert!(!liveness::is_alive(&dir, process::id(), 1).unwrap());
+    assert!(!liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 1 }).unwrap());
 }
 
 #[test]
@@ -52,6 +71,104 @@ fn a_pipe_that_a_dead_process_of_the_same_pid_left_is_replaced() {
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
     assert_eq!(names(temp.path()), [own("")]);
     assert_eq!(cat(&recorder.path()), "a: 1\n");
+}
+
+#[test]
+fn recorders_of_different_labels_do_not_take_each_others_names() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    let start = |label: &str| Recorder::builder(&STATS).directory(temp.path()).label(label).start().unwrap();
+    let (shop, cart) = (start("shop"), start("cart"));
+    assert_eq!(shop.path(), temp.path().join(format!("shop.{}", own(""))));
+    assert_eq!(cart.path(), temp.path().join(format!("cart.{}", own(""))));
+}
+
+#[test]
+fn whoever_holds_all_bytes_keeps_nobody_from_publishing() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let _held = hold_all_bytes(temp.path());
+    let start = || Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
+    let first = start();
+    assert_eq!(first.path(), temp.path().join(own("")));
+    let second = start();
+    assert_eq!(second.path(), temp.path().join(own("-1")));
+    assert_eq!((cat(&first.path()), cat(&second.path())), ("a: 1\n".into(), "a: 1\n".into()));
+}
+
+#[test]
+fn a_dead_pipe_whose_byte_somebody_holds_stays_and_another_name_is_taken() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    nix::unistd::mkfifo(&temp.path().join(own("")), Mode::S_IRUSR).unwrap();
+    let held = hold_all_bytes(temp.path());
+    let start = || Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
+    let first = start();
+    assert_eq!(first.path(), temp.path().join(own("-1")));
+    assert_eq!(names(temp.path()), [own("-1"), own("")]);
+    drop(held);
+    assert_eq!(start().path(), temp.path().join(own("")));
+}
+
+#[test]
+fn recorders_that_start_at_the_same_moment_share_no_name() {
+    const N: usize = 8;
+    static STATS: [Stats; N] = [const { Stats::new() }; N];
+    let temp = tempfile::tempdir().unwrap();
+    for (i, stats) in STATS.iter().enumerate() {
+        stats.set("i", i as u32);
+    }
+    for _ in 0..20 {
+        for suffix in ["", "-1", "-3"] {
+            nix::unistd::mkfifo(&temp.path().join(own(suffix)), Mode::S_IRUSR).unwrap();
+        }
+        let (together, dir) = (Barrier::new(N), temp.path());
+        let start = |stats: &'static Stats| {
+            together.wait();
+            Recorder::builder(stats).directory(dir).without_upkeep().start().unwrap()
+        };
+        let recorders: Vec<_> = thread::scope(|scope| {
+            let starting: Vec<_> = STATS.iter().map(|stats| scope.spawn(move || start(stats))).collect();
+            starting.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        for (i, recorder) in recorders.iter().enumerate() {
+            assert_eq!(cat(&recorder.path()), format!("i: {i}\n"));
+        }
+        drop(recorders);
+        // What was taken for live, because two looked at it at the same moment, is left.
+        for name in names(temp.path()) {
+            fs::remove_file(temp.path().join(name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_start_that_lacks_descriptors_leaves_no_pipe_and_says_so() {
+    if !alone("names::a_start_that_lacks_descriptors_leaves_no_pipe_and_says_so") {
+        return;
+    }
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().to_owned();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let mut messages = Vec::new();
+    for limit in 0..soft {
+        setrlimit(Resource::RLIMIT_NOFILE, limit, hard).unwrap();
+        let started = Recorder::builder(&STATS).directory(&path).start();
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        match started {
+            Ok(_) => break,
+            Err(err) => messages.push(err.to_string()),
+        }
+        assert!(names(&path).is_empty(), "{:?}: {:?}", messages.last(), names(&path));
+    }
+    let path = path.display();
+    let expected = format!(
+        "no pipe can be made in {path}: see to what is missing (descriptors, room, or a file system with pipes and \
+         locks), or choose another directory (STATVENT_PIPE_DIR names the default one)"
+    );
+    assert!(messages.contains(&expected), "{messages:?}");
 }
 
 #[test]
@@ -77,7 +194,7 @@ fn files_links_and_directories_of_our_name_are_left_alone() {
 
 #[test]
 fn a_directory_we_may_not_write_is_refused_in_a_sentence() {
-    use crate::support::{alone, become_ordinary};
+    use crate::support::become_ordinary;
     use std::os::unix::fs::PermissionsExt;
     if !alone("names::a_directory_we_may_not_write_is_refused_in_a_sentence") {
         return;
@@ -91,8 +208,8 @@ fn a_directory_we_may_not_write_is_refused_in_a_sentence() {
     assert_eq!(
         err.to_string(),
         format!(
-            "no pipe can be made in {path}: let its owner set it up for several users (`chmod 1777 {path}`), or set \
-             STATVENT_PIPE_DIR to another directory"
+            "no pipe can be made in {path}: let its owner set it up for several users (`chmod 1777 {path}`), or \
+             choose another directory (STATVENT_PIPE_DIR names the default one)"
         )
     );
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).unwrap();

@@ -34,14 +34,14 @@ pub(super) enum Life {
 
 /// Judges the process whose pipe has that name; remembers in `seen_held` that its byte was held once.
 pub(super) fn look(dir: &PipeDir, name: &OsStr, seen_held: &mut bool) -> Life {
-    let Some(PipeName { pid, n, .. }) = PipeName::parse(name.as_bytes()) else { return Life::Unknown };
-    match is_alive(dir, pid, n) {
+    let Some(name) = PipeName::parse(name.as_bytes()) else { return Life::Unknown };
+    match is_alive(dir, &name) {
         Ok(true) => {
             *seen_held = true;
             Life::Alive
         }
         Ok(false) if *seen_held => Life::Dead,
-        Ok(false) if is_pid_free(pid) => Life::Doubtful,
+        Ok(false) if is_pid_free(name.pid) => Life::Doubtful,
         Ok(false) | Err(_) => Life::Unknown,
     }
 }
