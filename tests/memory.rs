@@ -10,26 +10,29 @@ use std::thread;
 
 use statvent::{GLOBAL, GlobalRegistry, incr, record, set};
 
-/// Returns what is resident, in KiB, of the mappings that the registry lies in.
-fn resident_kib() -> u64 {
-    let start = (&raw const GLOBAL) as usize;
+/// What `/proc/self/smaps` says of the mappings that the registry lies in: kibibytes resident, and their flags.
+fn mappings() -> (u64, Vec<String>) {
+    let start = (&raw const GLOBAL).addr();
     let end = start + size_of::<GlobalRegistry>();
-    let (mut is_ours, mut kib) = (false, 0);
+    let (mut is_ours, mut kib, mut flags) = (false, 0, Vec::new());
     for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
-        let mut words = line.split_whitespace();
-        let first = words.next().unwrap_or_default();
+        let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
         if let Some((from, to)) = first.split_once('-') {
             let address = |text| usize::from_str_radix(text, 16).unwrap();
             is_ours = address(from) < end && start < address(to);
         } else if is_ours && first == "Rss:" {
-            kib += words.next().unwrap().parse::<u64>().unwrap();
+            kib += rest.split_whitespace().next().unwrap().parse::<u64>().unwrap();
+        } else if is_ours && first == "VmFlags:" {
+            flags.push(rest.to_owned());
         }
     }
-    kib
+    (kib, flags)
 }
 
 #[test]
 fn ten_stats_of_four_threads_take_less_than_200_kib() {
+    let temp = tempfile::tempdir().unwrap();
+    statvent::start_recorder_in(temp.path()).unwrap();
     let barrier = Barrier::new(4);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -54,7 +57,9 @@ fn ten_stats_of_four_threads_take_less_than_200_kib() {
     let mut n_lines = 0;
     GLOBAL.for_each(|_, _| n_lines += 1);
     assert_eq!(n_lines, 9 + 5);
-    let kib = resident_kib();
+    let (kib, flags) = mappings();
     println!("resident: {kib} KiB of {} KiB", size_of::<GlobalRegistry>() / 1024);
     assert!(kib > 0 && kib < 200, "{kib} KiB are resident");
+    let kept_off = flags.iter().any(|flags| flags.split_whitespace().any(|flag| flag == "nh"));
+    assert!(kept_off, "no part of the registry is kept off huge pages: {flags:?}");
 }

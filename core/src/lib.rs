@@ -50,5 +50,5 @@ pub use {
     error::RecordError,
     handle::{Counter, Gauge, Series, Site, literal_name, literal_template},
     registry::Registry,
-    snapshot::{Reader, Snapshot},
+    snapshot::{Memory, Reader, Snapshot},
 };

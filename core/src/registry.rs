@@ -12,7 +12,7 @@ use crate::name_cache::NameCaches;
 use crate::own_ring::OwnRings;
 use crate::series::{DEFAULT_QUANTILES, Quantile, SampleRing, assert_quantiles};
 use crate::shard::Shards;
-use crate::snapshot::{Reader, Snapshot};
+use crate::snapshot::{Memory, Reader, Snapshot};
 use crate::sync::{AtomicU64, Ordering};
 use crate::thread_number::MAX_NUMBERS;
 use crate::value::{IntoValue, Value};
@@ -289,6 +289,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             arena: self.arena.view(),
             quantiles: self.quantiles(),
             rejected: &self.rejected,
+            memory: Memory { address: (&raw const *self).addr(), n_bytes: size_of::<Self>() },
         }
     }
 

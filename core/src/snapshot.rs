@@ -30,6 +30,16 @@ pub struct Reader<'r> {
     pub(crate) arena: View<'r, u8>,
     pub(crate) quantiles: &'static [Quantile],
     pub(crate) rejected: &'r AtomicU64,
+    pub(crate) memory: Memory,
+}
+
+/// Where a registry lies: for whoever advises the system about that memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Memory {
+    /// The address of its first byte.
+    pub address: usize,
+    /// Its size in bytes, of which a part is in use.
+    pub n_bytes: usize,
 }
 
 impl<'r> Reader<'r> {
@@ -40,6 +50,12 @@ impl<'r> Reader<'r> {
             f(name, value);
             walk.advance();
         }
+    }
+
+    /// Returns where the registry lies.
+    #[must_use]
+    pub fn memory(self) -> Memory {
+        self.memory
     }
 
     /// Begins to write all stats as text.

@@ -7,6 +7,7 @@ use crate::dir::{PipeDir, resolve};
 use crate::error::Error;
 use crate::exit::withdraw_at_exit;
 use crate::handle::Recorder;
+use crate::pages::keep_off_huge_pages;
 use crate::publication::Publication;
 use crate::recorder::{Counts, Recording};
 use crate::site::Place;
@@ -99,6 +100,7 @@ impl RecorderBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start(self) -> Result<Recorder, Error> {
+        keep_off_huge_pages(self.registry.memory());
         let directory = resolve(&self.directory.unwrap_or_else(PipeDir::default_path))?;
         let stop = Arc::new(Stop::new().map_err(|source| Error::System { source })?);
         let publication = Arc::new(Publication::start(Place { directory, label: self.label })?);

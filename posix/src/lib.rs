@@ -22,6 +22,7 @@ mod error;
 mod exit;
 mod handle;
 mod once;
+mod pages;
 
 pub use builder::RecorderBuilder;
 pub use dir::{DirError, PipeDir};
