@@ -7,6 +7,7 @@ pub(crate) mod worker;
 
 use std::env::current_exe;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use statvent_posix::dir::{DirError, PipeDir};
 use tempfile::TempDir;
 
 use crate::args::DEMO_WORKER;
@@ -26,22 +28,32 @@ const END_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 #[non_exhaustive]
 pub(crate) enum DemoError {
-    /// The system gives no directory for it.
-    Directory(io::Error),
+    /// The system gives no temporary directory for it.
+    Temporary(io::Error),
+    /// The directory cannot be published in.
+    Directory(DirError),
     /// The system starts no process.
     Start(io::Error),
-    /// A process did not publish; its own message stands on standard error.
-    Silent,
+    /// A process ended before it published; its own message stands on standard error.
+    Ended,
+    /// A process did not publish in time.
+    Late,
 }
 
 impl fmt::Display for DemoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Directory(err) => write!(f, "no directory for the demo: {err}: name one with --pipe-dir"),
+            Self::Temporary(err) => {
+                write!(f, "no temporary directory for the demo: {err}: name one with --pipe-dir")
+            }
+            Self::Directory(err) => err.fmt(f),
             Self::Start(err) => write!(f, "a process of the demo does not start: {err}"),
-            Self::Silent => write!(
+            Self::Ended => {
+                f.write_str("a process of the demo ended before it published: see its message above")
+            }
+            Self::Late => write!(
                 f,
-                "a process of the demo did not publish within {} s: see its message, try another --pipe-dir",
+                "a process of the demo did not publish within {} s: start fewer of them, with --demo N",
                 START_DEADLINE.as_secs()
             ),
         }
@@ -63,10 +75,14 @@ impl Demo {
     /// Starts so many processes that publish in a directory, a temporary one unless given, and waits until they do.
     pub(crate) fn start(n_workers: u16, pipe_dir: Option<PathBuf>) -> Result<Self, DemoError> {
         let (pipe_dir, temp) = match pipe_dir {
-            Some(pipe_dir) => (pipe_dir, None),
+            Some(pipe_dir) => {
+                // Said once here, and not by each process.
+                PipeDir::create(&pipe_dir).map_err(DemoError::Directory)?;
+                (pipe_dir, None)
+            }
             None => {
                 let temp = tempfile::Builder::new().prefix("statvent-demo-").tempdir();
-                let temp = temp.map_err(DemoError::Directory)?;
+                let temp = temp.map_err(DemoError::Temporary)?;
                 (temp.path().to_owned(), Some(temp))
             }
         };
@@ -126,6 +142,8 @@ fn spawn(pipe_dir: &Path) -> io::Result<Child> {
         .arg(pipe_dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Of a group of its own, so that Ctrl-C in a terminal reaches this process alone, which ends them in order.
+        .process_group(0)
         .spawn()
 }
 
@@ -133,6 +151,42 @@ fn spawn(pipe_dir: &Path) -> io::Result<Child> {
 fn wait_for_path(said: &Receiver<Option<String>>) -> Result<PathBuf, DemoError> {
     match said.recv_timeout(START_DEADLINE) {
         Ok(Some(path)) => Ok(path.into()),
-        Ok(None) | Err(_) => Err(DemoError::Silent),
+        Ok(None) => Err(DemoError::Ended),
+        Err(_) => Err(DemoError::Late),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_say_what_to_do() {
+        let err = || io::Error::from_raw_os_error(28);
+        for (error, message) in [
+            (
+                DemoError::Temporary(err()),
+                "no temporary directory for the demo: No space left on device (os error 28): name one with --pipe-dir",
+            ),
+            (
+                DemoError::Start(err()),
+                "a process of the demo does not start: No space left on device (os error 28)",
+            ),
+            (DemoError::Ended, "a process of the demo ended before it published: see its message above"),
+            (
+                DemoError::Late,
+                "a process of the demo did not publish within 10 s: start fewer of them, with --demo N",
+            ),
+        ] {
+            assert_eq!(error.to_string(), message);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_used_is_told_before_anything_starts() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(matches!(Demo::start(1, Some(file)), Err(DemoError::Directory(_))));
     }
 }

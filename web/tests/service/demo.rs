@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid};
 
 use crate::support::{Client, Program, eventually};
 
@@ -72,4 +72,17 @@ fn the_processes_end_when_their_parent_is_killed() {
     program.end();
     eventually("the processes to end", || workers.iter().all(|pid| !runs(*pid)));
     eventually("their pipes to go", || fs::read_dir(dir.path()).unwrap().count() == 0);
+}
+
+#[test]
+fn a_signal_to_the_terminals_group_reaches_the_service_alone_and_no_pipe_is_left() {
+    let dir = crate::support::pipe_dir();
+    let (program, client, _) = start(&["--demo=2", "-d", dir.path().to_str().unwrap()]);
+    assert_eq!(client.get("/stats").counts(), [2, 0, 0, 0, 0]);
+    for worker in pids(dir.path()) {
+        assert_eq!(getpgid(Some(worker)), Ok(worker), "a process of the demo leads a group of its own");
+    }
+    program.signal(Signal::SIGINT);
+    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
