@@ -15,10 +15,16 @@ use statvent_posix::dir::{DirError, PipeDir};
 use statvent_posix::node::FileId;
 
 use super::discover::discover;
-use super::pipe::{CHUNK_BYTES, Pipe, PipeError};
+use super::pipe::{CHUNK_BYTES, Pipe};
 use super::process::{Process, Standing};
 use super::reading::Reading;
 use super::scrape::scrape;
+use super::trouble::{Reason, Trouble};
+
+/// The most pipes that are asked in one collection, and the most processes that are remembered.
+pub const MAX_PIPES: usize = 4096;
+/// The most memory that all that is said may take, in bytes; twice as much while new readings replace the last ones.
+const MAX_BYTES_IN_ALL: usize = 256 << 20;
 
 /// The most pipes of late processes that stay open from one collection to the next.
 const MAX_KEPT_OPEN: usize = 256;
@@ -44,6 +50,7 @@ pub struct Collector {
     processes: BTreeMap<OsString, Process>,
     /// Memory to read into.
     chunk: Vec<u8>,
+    limit_bytes: usize,
 }
 
 /// What one collection brought.
@@ -54,8 +61,8 @@ pub struct Collection<'a> {
     pub readings: Vec<&'a Reading>,
     /// How the processes stand.
     pub counts: Counts,
-    /// The pipes counted as unreadable, and why; those above the limit of pipes aside.
-    pub troubles: Vec<(OsString, PipeError)>,
+    /// The pipes counted as unreadable, those above [`MAX_PIPES`] aside, and the processes with malformed lines.
+    pub troubles: Vec<Trouble>,
 }
 
 /// How many processes stand how.
@@ -102,7 +109,8 @@ impl Collector {
     #[must_use]
     pub fn new(path: PathBuf, deadline: Duration) -> Self {
         let chunk = vec![0; CHUNK_BYTES];
-        Self { path, deadline, dir_id: None, processes: BTreeMap::new(), chunk }
+        let limit_bytes = MAX_BYTES_IN_ALL;
+        Self { path, deadline, dir_id: None, processes: BTreeMap::new(), chunk, limit_bytes }
     }
 
     /// Says whether the directory can be used; one that is missing can.
@@ -129,13 +137,13 @@ impl Collector {
         let Some(dir) = dir else { return Ok(Collection::default()) };
         let found = discover(dir.names().map_err(CollectError::Directory)?);
         self.processes.retain(|name, process| !process.is_gone() || found.names.binary_search(name).is_ok());
-        for name in found.names {
-            self.processes.entry(name).or_default();
-        }
-        let (mut counts, troubles) = self.ask(&dir);
-        counts.unreadable += found.n_above_limit;
+        let n_above_limit = self.make_acquaintance(found.names);
+        let (mut counts, mut troubles) = self.ask(&dir);
+        counts.unreadable += n_above_limit;
         counts.ignored += found.n_foreign;
         self.close_excess();
+        self.shed();
+        troubles.extend(self.processes.iter().filter_map(malformed));
         let readings = self.processes.values().filter_map(|process| process.last.as_ref()).collect();
         Ok(Collection { readings, counts, troubles })
     }
@@ -145,13 +153,15 @@ impl Collector {
     /// # Errors
     /// What the system answers to waiting.
     pub fn rest(&mut self, wake: BorrowedFd<'_>) -> io::Result<()> {
-        loop {
-            let open = self.processes.values_mut().filter(|process| is_worth_polling(process));
-            let mut open: Vec<_> = open.collect();
-            if !wait(wake, &mut open, &mut self.chunk)? {
-                return Ok(());
-            }
-        }
+        while self.rest_once(wake)? {}
+        Ok(())
+    }
+
+    fn rest_once(&mut self, wake: BorrowedFd<'_>) -> io::Result<bool> {
+        let open = self.processes.values_mut().filter(|process| is_worth_polling(process));
+        let goes_on = wait(wake, &mut open.collect::<Vec<_>>(), &mut self.chunk)?;
+        self.shed();
+        Ok(goes_on)
     }
 
     fn open_dir(&self) -> Result<Option<PipeDir>, CollectError> {
@@ -162,22 +172,32 @@ impl Collector {
         }
     }
 
-    fn ask(&mut self, dir: &PipeDir) -> (Counts, Vec<(OsString, PipeError)>) {
-        let n_bytes_held =
-            self.processes.values().filter_map(|process| process.last.as_ref()).map(Reading::n_bytes);
-        let n_bytes_held = n_bytes_held.sum();
-        let mut questions = Vec::new();
-        let mut asked = Vec::new();
-        for (name, process) in &mut self.processes {
-            if let Some(question) = process.question(dir, name, self.deadline) {
-                questions.push(question);
-                asked.push((name, process));
+    /// Takes in processes that are not known yet, while there is room; returns how many there is none for.
+    fn make_acquaintance(&mut self, names: Vec<OsString>) -> usize {
+        let mut n_above_limit = 0;
+        for name in names {
+            if self.processes.len() < MAX_PIPES {
+                self.processes.entry(name).or_default();
+            } else if !self.processes.contains_key(&name) {
+                n_above_limit += 1;
             }
         }
-        let heard = scrape(dir, questions, &mut self.chunk, n_bytes_held);
+        n_above_limit
+    }
+
+    fn ask(&mut self, dir: &PipeDir) -> (Counts, Vec<Trouble>) {
+        let mut questions = Vec::new();
+        let mut are_asked = Vec::new();
+        for (name, process) in &mut self.processes {
+            let question = process.question(dir, name, self.deadline);
+            are_asked.push(question.is_some());
+            questions.extend(question);
+        }
+        let heard = scrape(dir, questions, &mut self.chunk, self.limit_bytes);
+        let asked = self.processes.iter_mut().zip(are_asked).filter_map(|(asked, is)| is.then_some(asked));
         let mut counts = Counts::default();
         let mut troubles = Vec::new();
-        for ((name, process), heard) in asked.into_iter().zip(heard) {
+        for ((name, process), heard) in asked.zip(heard) {
             match process.take(dir, name, heard) {
                 Standing::Ok => counts.ok += 1,
                 Standing::Stale => counts.stale += 1,
@@ -186,7 +206,7 @@ impl Collector {
                 Standing::Gone => {}
                 Standing::Unreadable(err) => {
                     counts.unreadable += 1;
-                    troubles.push((name.clone(), err));
+                    troubles.push(Trouble { name: name.clone(), reason: Reason::Unreadable(err) });
                 }
             }
         }
@@ -209,6 +229,23 @@ impl Collector {
             }
         }
     }
+
+    /// Closes pipes that are still asked, those first on which most was said, until what is held fits.
+    fn shed(&mut self) {
+        let mut n_bytes: usize = self.processes.values().map(Process::n_bytes).sum();
+        while n_bytes > self.limit_bytes {
+            let open = self.processes.values_mut().filter(|process| process.open.is_some());
+            let Some(largest) = open.max_by_key(|process| process.n_bytes()) else { return };
+            n_bytes -= largest.n_bytes();
+            largest.open = None;
+            n_bytes += largest.n_bytes();
+        }
+    }
+}
+
+fn malformed((name, process): (&OsString, &Process)) -> Option<Trouble> {
+    let n_lines = process.last.as_ref().map_or(0, Reading::n_malformed);
+    (n_lines > 0).then(|| Trouble { name: name.clone(), reason: Reason::Malformed { n_lines } })
 }
 
 fn is_worth_polling(process: &Process) -> bool {
@@ -238,4 +275,53 @@ fn wait(wake: BorrowedFd<'_>, processes: &mut [&mut Process], chunk: &mut [u8]) 
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::eventfd::EventFd;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+    use std::path::Path;
+
+    fn make_fifo(dir: &Path, name: &str) -> PathBuf {
+        let path = dir.join(name);
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        path
+    }
+
+    #[test]
+    fn known_processes_keep_their_places_and_no_more_than_the_limit_are_known() {
+        let temp = tempfile::tempdir().unwrap();
+        for n in 0..MAX_PIPES {
+            make_fifo(temp.path(), &format!("m{n}.stats"));
+        }
+        let mut collector = Collector::new(temp.path().to_owned(), Duration::from_millis(1));
+        let late = Counts { late: MAX_PIPES, ..Counts::default() };
+        assert_eq!(collector.collect().unwrap().counts, late);
+        for name in ["a.stats", "b.stats", "z.stats"] {
+            make_fifo(temp.path(), name);
+        }
+        assert_eq!(collector.collect().unwrap().counts, Counts { unreadable: 3, ..late });
+        assert_eq!(collector.processes.len(), MAX_PIPES);
+    }
+
+    #[test]
+    fn what_late_processes_say_between_collections_is_bounded() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = make_fifo(temp.path(), "late.stats");
+        let mut collector = Collector::new(temp.path().to_owned(), Duration::from_millis(1));
+        assert_eq!(collector.collect().unwrap().counts.late, 1);
+        collector.limit_bytes = 10_000;
+        let mut writer = OpenOptions::new().write(true).open(path).unwrap();
+        let wake = EventFd::new().unwrap();
+        for is_open in [true, false] {
+            writer.write_all(&b"some.stat: 1\n".repeat(100)).unwrap();
+            assert!(collector.rest_once(wake.as_fd()).unwrap());
+            assert_eq!(collector.processes.values().any(|process| process.open.is_some()), is_open);
+        }
+    }
 }

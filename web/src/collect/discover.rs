@@ -1,23 +1,18 @@
 //! Which names of the pipe directory are those of pipes.
 //!
-//! Owns the choice by name and its bound. It opens nothing: what a name leads to is looked at in `pipe`. Called by
-//! the collector.
+//! Owns the choice by name. It opens nothing: what a name leads to is looked at in `pipe`. Called by the collector,
+//! which bounds how many are asked.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 
 use statvent_core::pipe_name::PIPE_SUFFIX;
 
-/// The most pipes that are asked in one collection.
-pub const MAX_PIPES: usize = 4096;
-
 /// The names of a directory, sorted out.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct Found {
     /// Those that end with `.stats`, in order and each once.
     pub(super) names: Vec<OsString>,
-    /// How many of those were left out because there are more than [`MAX_PIPES`].
-    pub(super) n_above_limit: usize,
     /// How many do not end with `.stats`.
     pub(super) n_foreign: usize,
 }
@@ -31,9 +26,7 @@ pub(super) fn discover(names: Vec<OsString>) -> Found {
     names.sort_unstable();
     // A listing may show a name twice that is renamed over meanwhile.
     names.dedup();
-    let n_above_limit = names.len().saturating_sub(MAX_PIPES);
-    names.truncate(MAX_PIPES);
-    Found { names, n_above_limit, n_foreign: foreign.len() }
+    Found { names, n_foreign: foreign.len() }
 }
 
 fn is_pipe_name(name: &OsStr) -> bool {
@@ -49,13 +42,6 @@ mod tests {
         let names = ["9.stats", "10.stats", "notes.txt", ".7-0.dead", ".stats", "x.stats", "9.stats"];
         let found = discover(names.map(OsString::from).to_vec());
         assert_eq!(found.names, ["10.stats", "9.stats", "x.stats"]);
-        assert_eq!((found.n_above_limit, found.n_foreign), (0, 1));
-    }
-
-    #[test]
-    fn what_is_above_the_limit_is_counted() {
-        let names = (0..MAX_PIPES + 3).map(|pid| format!("{pid}.stats").into()).collect();
-        let found = discover(names);
-        assert_eq!((found.names.len(), found.n_above_limit), (MAX_PIPES, 3));
+        assert_eq!(found.n_foreign, 1);
     }
 }

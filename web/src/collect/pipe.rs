@@ -19,8 +19,9 @@ use statvent_posix::node::{FileId, Node};
 
 use super::reading::{Reading, ReadingBuilder, ReadingError};
 
-/// The bytes read at a time, and the memory for them: a pipe's usual capacity.
-pub(super) const CHUNK_BYTES: usize = 64 << 10;
+/// The bytes read at a time, and the memory for them: the largest pipe of an ordinary user, so that what was written in
+/// one piece is read in one, and a reader that does not lock gets all of it or nothing.
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// A pipe that has more gives the others their turn after so many chunks.
 const CHUNKS_A_TURN: usize = 16;
@@ -49,13 +50,16 @@ pub enum PipeError {
 impl fmt::Display for PipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::System(err) if err.kind() == ErrorKind::PermissionDenied => {
+                f.write_str("the pipe cannot be read: let its owner make it readable for this service's user")
+            }
             Self::System(_) => {
-                f.write_str("the pipe cannot be read: expected one that its owner lets us read")
+                f.write_str("the pipe cannot be opened, locked or read: see what the system answers")
             }
             Self::TooMuch(_) => f.write_str("the pipe was left unread: its process says too much"),
             Self::TooMuchInAll { limit_bytes } => write!(
                 f,
-                "all pipes together hold more than {limit_bytes} bytes of stats: publish fewer in one directory"
+                "all pipes together hold more than {limit_bytes} bytes of stats, and this one most of it: publish fewer"
             ),
         }
     }
@@ -190,6 +194,12 @@ impl Pipe {
         self.has_writer
     }
 
+    /// Whether nobody writes and nothing was said, seen while we had it to ourselves: else it is no evidence, because
+    /// another reader may have it, and the writer with it.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.lock != Lock::None && !self.has_writer && self.heard.is_empty()
+    }
+
     /// The memory that what was heard takes, in bytes.
     pub(super) const fn n_bytes(&self) -> usize {
         self.heard.n_bytes()
@@ -262,5 +272,35 @@ impl Pipe {
 impl AsFd for Pipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_say_what_was_found_and_what_to_do() {
+        let cases = [
+            (
+                PipeError::System(ErrorKind::PermissionDenied.into()),
+                "the pipe cannot be read: let its owner make it readable for this service's user",
+            ),
+            (
+                PipeError::System(ErrorKind::OutOfMemory.into()),
+                "the pipe cannot be opened, locked or read: see what the system answers",
+            ),
+            (
+                PipeError::TooMuch(ReadingError::TooManyBytes),
+                "the pipe was left unread: its process says too much",
+            ),
+            (
+                PipeError::TooMuchInAll { limit_bytes: 7 },
+                "all pipes together hold more than 7 bytes of stats, and this one most of it: publish fewer",
+            ),
+        ];
+        for (err, message) in cases {
+            assert_eq!(err.to_string(), message);
+        }
     }
 }

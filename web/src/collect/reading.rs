@@ -31,6 +31,7 @@ pub struct Reading {
     text: Vec<u8>,
     stats: Vec<Stat>,
     n_malformed: usize,
+    is_torn: bool,
 }
 
 impl Reading {
@@ -55,6 +56,18 @@ impl Reading {
         self.n_malformed
     }
 
+    /// The number of lines that are stats.
+    #[must_use]
+    pub const fn n_stats(&self) -> usize {
+        self.stats.len()
+    }
+
+    /// Whether it ended within a line: somebody else took the rest, or the process did not write it.
+    #[must_use]
+    pub const fn is_torn(&self) -> bool {
+        self.is_torn
+    }
+
     /// The memory that this takes, in bytes.
     #[must_use]
     pub const fn n_bytes(&self) -> usize {
@@ -74,7 +87,7 @@ impl ReadingBuilder {
     /// Returns a builder to which nothing was said yet.
     #[must_use]
     pub const fn new() -> Self {
-        let reading = Reading { text: Vec::new(), stats: Vec::new(), n_malformed: 0 };
+        let reading = Reading { text: Vec::new(), stats: Vec::new(), n_malformed: 0, is_torn: false };
         Self { splitter: LineSplitter::new(), reading, n_fed: 0 }
     }
 
@@ -112,7 +125,8 @@ impl ReadingBuilder {
     /// Ends the reading; a last line without its newline is skipped and counted.
     #[must_use]
     pub fn finish(mut self) -> Reading {
-        self.reading.n_malformed += usize::from(self.splitter.finish().is_err());
+        self.reading.is_torn = self.splitter.finish().is_err();
+        self.reading.n_malformed += usize::from(self.reading.is_torn);
         self.reading.text.shrink_to_fit();
         self.reading.stats.shrink_to_fit();
         self.reading
@@ -199,7 +213,7 @@ mod tests {
             text.chunks(size).for_each(|chunk| builder.feed(chunk).unwrap());
             let reading = builder.finish();
             assert!(reading.stats().eq(whole.stats()), "chunks of {size}");
-            assert_eq!(reading.n_malformed(), 3);
+            assert_eq!((reading.n_malformed(), reading.is_torn()), (3, true));
         }
         let stats: Vec<_> = whole.stats().collect();
         assert_eq!(stats[1], (&b"big"[..], Number::BigInt(b"18446744073709551617")));

@@ -1,9 +1,8 @@
 //! Asks many pipes at once and waits for their answers.
 //!
-//! Owns the waiting of a collection: how many pipes are asked at a time, how long each may take, when to look again.
-//! It must not judge what silence means (see `life`) nor remember anything (see the collector, which calls it).
+//! Owns the waiting of a collection, how many pipes are asked at a time, and the memory that all of them may take. How
+//! one question goes is in `asked`. It must not remember anything (see the collector, which calls it).
 
-use std::ffi::OsStr;
 use std::os::fd::AsFd as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,61 +11,30 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use statvent_posix::dir::PipeDir;
 
-use super::pipe::{Opening, Pipe, PipeError, Step};
-use super::reading::Reading;
+use super::asked::{Asked, FRESH_FOR, Heard, Question};
+use super::pipe::PipeError;
 
 /// The most pipes with a writer that are asked at a time: more of them get in each other's way.
 const WINDOW: usize = 16;
-/// A writer that takes longer than this no longer keeps others from being asked.
-const FRESH_FOR: Duration = Duration::from_millis(10);
 /// The most pipes that are open at a time.
 const MAX_OPEN: usize = 384;
-/// The most memory that all that is said may take, in bytes.
-const MAX_BYTES_IN_ALL: usize = 256 << 20;
-/// So often a pipe must be retired in our hands, without a word, to show that its process has no stats.
-const EMPTY_ROUNDS: u32 = 3;
-/// The longest time between two looks for a name that is missing.
-const LONGEST_PAUSE: Duration = Duration::from_millis(2);
-const FIRST_PAUSE: Duration = Duration::from_micros(50);
-
-/// A pipe to ask.
-pub(super) struct Question<'a> {
-    /// Its name in the directory.
-    pub(super) name: &'a OsStr,
-    /// The pipe, if it is open from the last collection.
-    pub(super) open: Option<Box<Pipe>>,
-    /// How long to wait for what it says; zero asks and goes on.
-    pub(super) patience: Duration,
-    /// How much of that to spend on looking for the name where it is missing.
-    pub(super) missing_patience: Duration,
-}
-
-/// What came of a question.
-pub(super) enum Heard {
-    /// All that the process has to say.
-    Said(Reading),
-    /// Nothing, or not all, in the time it was given; the pipe, unless it was closed to make room.
-    Nothing(Option<Box<Pipe>>),
-    /// Nothing has that name.
-    Missing,
-    /// Something has that name that is not a pipe.
-    Foreign,
-    /// The pipe cannot be read.
-    Failed(PipeError),
-}
+/// The time until the next try where the system does not let us wait.
+const REFUSED_PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks all, and returns what came of each question, in their order.
 ///
-/// `chunk` is memory to read into, `n_bytes_held` what earlier readings take. Waits no longer than the largest
-/// patience for each 384 questions whose processes are silent, and mostly far less.
+/// `chunk` is memory to read into. What all processes say may take `limit_bytes`; where it is more, those who say most
+/// are cut off. Waits no longer than the largest deadline for each 384 questions whose processes are silent, and
+/// mostly far less.
 pub(super) fn scrape(
     dir: &PipeDir,
     questions: Vec<Question<'_>>,
     chunk: &mut [u8],
-    n_bytes_held: usize,
+    limit_bytes: usize,
 ) -> Vec<Heard> {
-    let asked = questions.into_iter().map(Asked::new).collect();
-    let mut scrape = Scrape { dir, asked, next: 0, active: Vec::new(), chunk, n_bytes_held };
+    let asked: Vec<_> = questions.into_iter().map(Asked::new).collect();
+    let n_bytes = asked.iter().map(Asked::n_bytes).sum();
+    let mut scrape = Scrape { dir, asked, next: 0, active: Vec::new(), chunk, n_bytes, limit_bytes };
     loop {
         let now = Instant::now();
         scrape.ask_more(now);
@@ -86,7 +54,9 @@ struct Scrape<'a> {
     /// The questions that were asked and not answered yet.
     active: Vec<usize>,
     chunk: &'a mut [u8],
-    n_bytes_held: usize,
+    /// The memory for all of them.
+    n_bytes: usize,
+    limit_bytes: usize,
 }
 
 impl Scrape<'_> {
@@ -112,7 +82,7 @@ impl Scrape<'_> {
         if self.active.len() >= MAX_OPEN
             && let Some(&idx) = self.active.iter().find(|&&idx| !self.asked[idx].is_waited_for(now))
         {
-            self.asked[idx].state = State::Answered(Heard::Nothing(None));
+            self.answer(idx, Heard::Nothing(None));
             self.forget_answered();
         }
         self.active.len() < MAX_OPEN
@@ -123,7 +93,8 @@ impl Scrape<'_> {
         let timeout = self.next_time(now).saturating_duration_since(now);
         let mut due = self.poll(timeout);
         let now = Instant::now();
-        due.extend(self.active.iter().filter(|&&idx| self.asked[idx].is_due(now)));
+        let is_due = |asked: &Asked<'_>| asked.retry_at().is_some_and(|retry_at| retry_at <= now);
+        due.extend(self.active.iter().filter(|&&idx| is_due(&self.asked[idx])));
         // A pipe may be readable and due.
         due.sort_unstable();
         due.dedup();
@@ -144,10 +115,7 @@ impl Scrape<'_> {
 
     /// Returns those whose pipes are readable.
     fn poll(&self, timeout: Duration) -> Vec<usize> {
-        let open = self.active.iter().filter_map(|&idx| match &self.asked[idx].state {
-            State::Open(pipe) if pipe.is_worth_polling() => Some((idx, pipe)),
-            _ => None,
-        });
+        let open = self.active.iter().filter_map(|&idx| Some((idx, self.asked[idx].pipe_to_poll()?)));
         let (idxs, mut polled): (Vec<_>, Vec<_>) =
             open.map(|(idx, pipe)| (idx, PollFd::new(pipe.as_fd(), PollFlags::POLLIN))).unzip();
         match ppoll(&mut polled, Some(TimeSpec::from(timeout)), None) {
@@ -155,7 +123,7 @@ impl Scrape<'_> {
             Err(nix::Error::EINTR) => return Vec::new(),
             // Out of memory: all that is left is to try again a little later.
             Err(_) => {
-                sleep(LONGEST_PAUSE);
+                sleep(REFUSED_PAUSE);
                 return Vec::new();
             }
         }
@@ -164,143 +132,118 @@ impl Scrape<'_> {
     }
 
     fn take_turn(&mut self, idx: usize, now: Instant) {
-        let asked = &mut self.asked[idx];
-        if let State::Lost { .. } = asked.state {
-            asked.look_again(self.dir, now);
+        let n_bytes_before = self.asked[idx].n_bytes();
+        self.asked[idx].advance(self.dir, now, self.chunk);
+        self.account(idx, n_bytes_before);
+        while self.n_bytes > self.limit_bytes {
+            self.cut_off_largest();
         }
-        let State::Open(pipe) = &mut asked.state else { return };
-        let n_bytes_before = pipe.n_bytes();
-        let step = pipe.advance(now, self.chunk);
-        self.n_bytes_held += match &step {
-            Step::Finished(reading) => reading.n_bytes(),
-            _ => pipe.n_bytes(),
-        };
-        self.n_bytes_held = self.n_bytes_held.saturating_sub(n_bytes_before);
-        if self.n_bytes_held > MAX_BYTES_IN_ALL {
-            self.n_bytes_held = self.n_bytes_held.saturating_sub(pipe.n_bytes());
-            asked.state =
-                State::Answered(Heard::Failed(PipeError::TooMuchInAll { limit_bytes: MAX_BYTES_IN_ALL }));
-            return;
+    }
+
+    /// Whoever says most costs the others their place: not the one whose turn it happens to be.
+    fn cut_off_largest(&mut self) {
+        if let Some(idx) = (0..self.asked.len()).max_by_key(|&idx| self.asked[idx].n_bytes()) {
+            self.answer(idx, Heard::Failed(PipeError::TooMuchInAll { limit_bytes: self.limit_bytes }));
         }
-        asked.take_step(step, now);
+    }
+
+    fn answer(&mut self, idx: usize, heard: Heard) {
+        let n_bytes_before = self.asked[idx].n_bytes();
+        self.asked[idx].answer(heard);
+        self.account(idx, n_bytes_before);
+    }
+
+    /// Counts anew what one of them takes.
+    fn account(&mut self, idx: usize, n_bytes_before: usize) {
+        self.n_bytes = self.n_bytes - n_bytes_before + self.asked[idx].n_bytes();
     }
 
     fn forget_answered(&mut self) {
         let asked = &self.asked;
-        self.active.retain(|&idx| !matches!(asked[idx].state, State::Answered(_)));
+        self.active.retain(|&idx| !asked[idx].is_answered());
     }
 }
 
-struct Asked<'a> {
-    name: &'a OsStr,
-    patience: Duration,
-    missing_patience: Duration,
-    begun_at: Instant,
-    state: State,
-    n_empty_rounds: u32,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::Reading;
+    use crate::collect::pipe::CHUNK_BYTES;
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+    use std::fs::OpenOptions;
+    use std::io::Write as _;
+    use std::path::Path;
+    use std::thread::spawn;
 
-enum State {
-    /// Asked: a pipe is open.
-    Open(Box<Pipe>),
-    /// The name must be looked up: at first, after its pipe was retired, and while nothing has it.
-    Lost { retry_at: Instant, pause: Duration, missing_since: Option<Instant> },
-    /// Nothing more to do.
-    Answered(Heard),
-}
+    const SMALL: &str = "a.small.one: 1\n";
 
-impl State {
-    const fn lost(now: Instant) -> Self {
-        Self::Lost { retry_at: now, pause: FIRST_PAUSE, missing_since: None }
+    /// A pipe and somebody who writes that text to it, once.
+    fn writer(dir: &Path, name: &str, text: String) {
+        let path = dir.join(name);
+        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        spawn(move || OpenOptions::new().write(true).open(path).unwrap().write_all(text.as_bytes()));
     }
-}
 
-impl<'a> Asked<'a> {
-    fn new(question: Question<'a>) -> Self {
-        let now = Instant::now();
-        Self {
-            name: question.name,
-            patience: question.patience,
-            missing_patience: question.missing_patience,
-            begun_at: now,
-            state: question.open.map_or(State::lost(now), State::Open),
-            n_empty_rounds: 0,
+    fn large(n_stats: usize) -> String {
+        (0..n_stats).map(|n| format!("a.rather.long.name.{n}: {n}\n")).collect()
+    }
+
+    fn ask(dir: &Path, asked: &[(&str, Option<&Reading>)], limit_bytes: usize) -> Vec<Heard> {
+        let deadline = Duration::from_secs(20);
+        let questions = asked.iter().map(|(name, last)| {
+            let (name, last) = (name.as_ref(), *last);
+            Question { name, open: None, last, only_grows: false, patience: deadline, deadline }
+        });
+        scrape(&PipeDir::open(dir).unwrap(), questions.collect(), &mut vec![0; CHUNK_BYTES], limit_bytes)
+    }
+
+    fn is_said(heard: &Heard) -> bool {
+        matches!(heard, Heard::Said(_))
+    }
+
+    #[test]
+    fn those_who_say_too_much_do_not_cost_others_their_place() {
+        let temp = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..30).map(|n| format!("{n:02}.stats")).collect();
+        for name in &names[..10] {
+            // Cut off for themselves, for one line too many.
+            writer(temp.path(), name, "n:1\n".repeat(70_000));
         }
-    }
-
-    const fn begin(&mut self, now: Instant) {
-        self.begun_at = now;
-    }
-
-    fn until(&self) -> Instant {
-        match self.state {
-            State::Lost { missing_since: Some(since), .. } => {
-                (since + self.missing_patience).min(self.begun_at + self.patience)
-            }
-            _ => self.begun_at + self.patience,
+        for name in &names[10..20] {
+            writer(temp.path(), name, large(30_000));
         }
-    }
-
-    fn is_waited_for(&self, now: Instant) -> bool {
-        !matches!(self.state, State::Answered(_)) && now < self.until()
-    }
-
-    fn is_fresh(&self, now: Instant) -> bool {
-        matches!(&self.state, State::Open(pipe) if pipe.has_writer()) && now < self.begun_at + FRESH_FOR
-    }
-
-    const fn retry_at(&self) -> Option<Instant> {
-        match &self.state {
-            State::Open(pipe) => pipe.retry_at(),
-            State::Lost { retry_at, .. } => Some(*retry_at),
-            State::Answered(_) => None,
+        for name in &names[20..] {
+            writer(temp.path(), name, SMALL.to_owned());
         }
+        let asked: Vec<_> = names.iter().map(|name| (&**name, None)).collect();
+        let heard = ask(temp.path(), &asked, 8 << 20);
+        assert!(heard[..10].iter().all(|heard| matches!(heard, Heard::Failed(_))));
+        let n_large = heard[10..20].iter().filter(|heard| is_said(heard)).count();
+        assert!((1..10).contains(&n_large), "{n_large} fit");
+        assert!(heard[20..].iter().all(is_said));
     }
 
-    fn is_due(&self, now: Instant) -> bool {
-        self.retry_at().is_some_and(|retry_at| retry_at <= now)
+    #[test]
+    fn who_holds_most_is_cut_off_and_not_whose_turn_it_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let last = Reading::parse(large(1000).as_bytes()).unwrap();
+        mkfifo(&temp.path().join("1.stats"), Mode::S_IRUSR).unwrap();
+        writer(temp.path(), "2.stats", SMALL.to_owned());
+        let heard = ask(temp.path(), &[("1.stats", Some(&last)), ("2.stats", None)], last.n_bytes());
+        assert!(matches!(&heard[0], Heard::Failed(PipeError::TooMuchInAll { .. })));
+        assert!(is_said(&heard[1]));
     }
 
-    fn look_again(&mut self, dir: &PipeDir, now: Instant) {
-        self.state = match Pipe::open(dir, self.name) {
-            Opening::Pipe(pipe) => State::Open(pipe),
-            Opening::Missing => self.still_missing(now),
-            Opening::Foreign => State::Answered(Heard::Foreign),
-            Opening::Refused(err) => State::Answered(Heard::Failed(err)),
-        }
-    }
-
-    fn still_missing(&self, now: Instant) -> State {
-        let State::Lost { pause, missing_since, .. } = self.state else { return State::lost(now) };
-        State::Lost {
-            retry_at: now + pause,
-            pause: (pause * 2).min(LONGEST_PAUSE),
-            missing_since: missing_since.or(Some(now)),
-        }
-    }
-
-    fn take_step(&mut self, step: Step, now: Instant) {
-        self.state = match step {
-            Step::Wait => return,
-            Step::Finished(reading) => State::Answered(Heard::Said(reading)),
-            Step::Retired { was_ours } => {
-                self.n_empty_rounds += u32::from(was_ours);
-                if self.n_empty_rounds < EMPTY_ROUNDS {
-                    State::lost(now)
-                } else {
-                    State::Answered(Heard::Said(Reading::default()))
-                }
-            }
-            Step::Failed(err) => State::Answered(Heard::Failed(err)),
-        }
-    }
-
-    fn finish(self) -> Heard {
-        match self.state {
-            State::Answered(heard) => heard,
-            State::Open(pipe) => Heard::Nothing(Some(pipe)),
-            State::Lost { missing_since: None, .. } => Heard::Nothing(None),
-            State::Lost { missing_since: Some(_), .. } => Heard::Missing,
-        }
+    #[test]
+    fn a_reading_and_the_one_before_it_are_counted_once() {
+        let temp = tempfile::tempdir().unwrap();
+        // More than is read in one turn.
+        let text = large(60_000);
+        let last = Reading::parse(text.as_bytes()).unwrap();
+        writer(temp.path(), "1.stats", text);
+        // While it grows a reading takes somewhat more than in the end.
+        let heard = ask(temp.path(), &[("1.stats", Some(&last))], last.n_bytes() * 3 / 2);
+        assert!(is_said(&heard[0]));
     }
 }

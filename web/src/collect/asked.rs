@@ -1,0 +1,209 @@
+//! One question to one process, from put to answered.
+//!
+//! Owns its steps: look the name up, hear the pipe out, ask again where the answer is not believed, and how long all
+//! that may take. It never waits (see `scrape`, which calls it) and judges no silence (see `process`).
+
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
+
+use statvent_posix::dir::PipeDir;
+
+use super::belief::Belief;
+use super::pipe::{Opening, Pipe, PipeError, Step};
+use super::reading::Reading;
+
+/// How long a live process without a lock may need from the removal of its pipe to the next one.
+const MISSING_PATIENCE: Duration = Duration::from_millis(100);
+/// A writer that takes longer than this no longer keeps others from being asked.
+pub(super) const FRESH_FOR: Duration = Duration::from_millis(10);
+/// The longest time between two looks for a name that is missing.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+
+/// A pipe to ask.
+pub(super) struct Question<'a> {
+    /// Its name in the directory.
+    pub(super) name: &'a OsStr,
+    /// The pipe, if it is open from the last collection.
+    pub(super) open: Option<Box<Pipe>>,
+    /// What it said last.
+    pub(super) last: Option<&'a Reading>,
+    /// Whether it has a registry of ours, whose stats only grow in number and keep their order.
+    pub(super) only_grows: bool,
+    /// How long to wait for a sign of life; zero asks and goes on.
+    pub(super) patience: Duration,
+    /// How long to wait for all that it says once it gave one.
+    pub(super) deadline: Duration,
+}
+
+/// What came of a question.
+pub(super) enum Heard {
+    /// All that the process has to say.
+    Said(Reading),
+    /// Nothing, or not all, in the time it was given; the pipe, unless it was closed to make room.
+    Nothing(Option<Box<Pipe>>),
+    /// Nothing has that name.
+    Missing,
+    /// Something has that name that is not a pipe.
+    Foreign,
+    /// The pipe cannot be read.
+    Failed(PipeError),
+}
+
+/// A question, and how far it has come.
+pub(super) struct Asked<'a> {
+    name: &'a OsStr,
+    last: Option<&'a Reading>,
+    only_grows: bool,
+    patience: Duration,
+    deadline: Duration,
+    begun_at: Instant,
+    state: State,
+    belief: Belief,
+}
+
+enum State {
+    /// Asked: a pipe is open.
+    Open(Box<Pipe>),
+    /// The name must be looked up: at first, after its pipe was retired, and while nothing has it.
+    Lost { retry_at: Instant, pause: Duration, missing_since: Option<Instant> },
+    /// Nothing more to do.
+    Answered(Heard),
+}
+
+impl State {
+    const fn lost(now: Instant) -> Self {
+        Self::Lost { retry_at: now, pause: FIRST_PAUSE, missing_since: None }
+    }
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(question: Question<'a>) -> Self {
+        let Question { name, open, last, only_grows, patience, deadline } = question;
+        let now = Instant::now();
+        let state = open.map_or(State::lost(now), State::Open);
+        Self { name, last, only_grows, patience, deadline, begun_at: now, state, belief: Belief::default() }
+    }
+
+    /// Begins its time.
+    pub(super) const fn begin(&mut self, now: Instant) {
+        self.begun_at = now;
+    }
+
+    /// Goes as far as it can without waiting. `chunk` is memory to read into.
+    pub(super) fn advance(&mut self, dir: &PipeDir, now: Instant, chunk: &mut [u8]) {
+        if let State::Lost { .. } = self.state {
+            self.look_up(dir, now);
+        }
+        let State::Open(pipe) = &mut self.state else { return };
+        match pipe.advance(now, chunk) {
+            Step::Wait => {}
+            Step::Finished(reading) => self.weigh(reading, now),
+            Step::Retired { was_ours: true } => self.weigh(Reading::default(), now),
+            Step::Retired { was_ours: false } => self.ask_again(now),
+            Step::Failed(err) => self.answer(Heard::Failed(err)),
+        }
+    }
+
+    /// Ends the question.
+    pub(super) fn answer(&mut self, heard: Heard) {
+        self.state = State::Answered(heard);
+    }
+
+    /// The pipe to poll, if that tells when to advance again.
+    pub(super) fn pipe_to_poll(&self) -> Option<&Pipe> {
+        match &self.state {
+            State::Open(pipe) if pipe.is_worth_polling() => Some(pipe),
+            _ => None,
+        }
+    }
+
+    /// When to advance again though the pipe is not readable.
+    pub(super) const fn retry_at(&self) -> Option<Instant> {
+        match &self.state {
+            State::Open(pipe) => pipe.retry_at(),
+            State::Lost { retry_at, .. } => Some(*retry_at),
+            State::Answered(_) => None,
+        }
+    }
+
+    /// When it is given up.
+    pub(super) fn until(&self) -> Instant {
+        match self.state {
+            State::Lost { missing_since: Some(since), .. } => {
+                (since + MISSING_PATIENCE).min(self.begun_at + self.patience)
+            }
+            _ => self.begun_at + self.patience,
+        }
+    }
+
+    pub(super) fn is_waited_for(&self, now: Instant) -> bool {
+        !self.is_answered() && now < self.until()
+    }
+
+    pub(super) const fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered(_))
+    }
+
+    /// Whether a writer is there, and not for long.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        matches!(&self.state, State::Open(pipe) if pipe.has_writer()) && now < self.begun_at + FRESH_FOR
+    }
+
+    /// The memory for this process, in bytes: for what it said last or says now, whichever is more. Only one stays.
+    pub(super) fn n_bytes(&self) -> usize {
+        let n_bytes_last = self.last.map_or(0, Reading::n_bytes);
+        match &self.state {
+            State::Open(pipe) | State::Answered(Heard::Nothing(Some(pipe))) => {
+                pipe.n_bytes().max(n_bytes_last)
+            }
+            State::Answered(Heard::Said(reading)) => reading.n_bytes(),
+            State::Answered(Heard::Failed(_) | Heard::Foreign) => 0,
+            State::Answered(Heard::Nothing(None) | Heard::Missing) | State::Lost { .. } => n_bytes_last,
+        }
+    }
+
+    /// What came of it by now.
+    pub(super) fn finish(self) -> Heard {
+        match self.state {
+            State::Answered(heard) => heard,
+            State::Open(pipe) => Heard::Nothing(Some(pipe)),
+            State::Lost { missing_since: None, .. } => Heard::Nothing(None),
+            State::Lost { missing_since: Some(_), .. } => Heard::Missing,
+        }
+    }
+
+    fn look_up(&mut self, dir: &PipeDir, now: Instant) {
+        self.state = match Pipe::open(dir, self.name) {
+            Opening::Pipe(pipe) => State::Open(pipe),
+            Opening::Missing => self.still_missing(now),
+            Opening::Foreign => State::Answered(Heard::Foreign),
+            Opening::Refused(err) => State::Answered(Heard::Failed(err)),
+        }
+    }
+
+    fn still_missing(&self, now: Instant) -> State {
+        let State::Lost { pause, missing_since, .. } = self.state else { return State::lost(now) };
+        State::Lost {
+            retry_at: now + pause,
+            pause: (pause * 2).min(LONGEST_PAUSE),
+            missing_since: missing_since.or(Some(now)),
+        }
+    }
+
+    /// Takes what was said as the answer, or asks again.
+    fn weigh(&mut self, reading: Reading, now: Instant) {
+        let before = self.last.filter(|_| self.only_grows);
+        if self.belief.accepts(&reading, before) {
+            self.answer(Heard::Said(reading));
+        } else {
+            self.ask_again(now);
+        }
+    }
+
+    /// Asks once more somebody who has just shown to be awake, however silent it was before.
+    fn ask_again(&mut self, now: Instant) {
+        self.patience = self.deadline;
+        self.state = State::lost(now);
+    }
+}
