@@ -30,6 +30,9 @@ usage: statvent-web [options]
 /// The option by which a process of the demo is started; not for users.
 pub(crate) const DEMO_WORKER: &str = "demo-worker";
 
+/// The same for one whose directory was made for the demo alone.
+pub(crate) const DEMO_WORKER_IN_TEMP: &str = "demo-worker-in-temp";
+
 const DEFAULT_DEMO_WORKERS: u16 = 3;
 const MAX_DEMO_WORKERS: u16 = 64;
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
@@ -41,6 +44,8 @@ pub(crate) enum Command {
     Serve(Options),
     /// Be one process of a demo that publishes in the directory.
     DemoWorker(PathBuf),
+    /// The same in a directory that goes with the demo.
+    DemoWorkerInTemp(PathBuf),
     /// Print the help text.
     Help,
     /// Print the version.
@@ -138,6 +143,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
             }
             Long("demo") => options.n_demo_workers = Some(read_demo(&mut parser)?),
             Long(DEMO_WORKER) => return Ok(Command::DemoWorker(parser.value()?.into())),
+            Long(DEMO_WORKER_IN_TEMP) => return Ok(Command::DemoWorkerInTemp(parser.value()?.into())),
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
             _ => return Err(arg.unexpected().into()),
@@ -253,6 +259,8 @@ mod tests {
         assert_eq!(parse_words("-p 1 -h").unwrap(), Command::Help);
         assert_eq!(parse_words("--version").unwrap(), Command::Version);
         assert_eq!(parse_words("--demo-worker /d").unwrap(), Command::DemoWorker("/d".into()));
+        let in_temp = Command::DemoWorkerInTemp("/d".into());
+        assert_eq!(parse_words("--demo-worker-in-temp /d").unwrap(), in_temp);
     }
 
     #[test]

@@ -13,9 +13,12 @@ use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use args::{Command, Options};
 use demo::Demo;
+use statvent_web::collect::{MAX_PIPES, Trouble};
 use statvent_web::serve::{Config, Service};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let done = match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Serve(options)) => serve(options),
         Ok(Command::DemoWorker(pipe_dir)) => demo::worker::run(&pipe_dir).map_err(Into::into),
+        Ok(Command::DemoWorkerInTemp(pipe_dir)) => demo::worker::run_in_temp(&pipe_dir).map_err(Into::into),
         Ok(Command::Help) => print(args::HELP),
         Ok(Command::Version) => print(concat!("statvent-web ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(err) => {
@@ -52,11 +56,13 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     };
     let defaults = Config::default();
     let pipe_dir = demo.as_ref().map(|demo| demo.pipe_dir().to_owned()).or(options.pipe_dir);
-    let service = Service::start(Config {
+    let config = Config {
         pipe_dir: pipe_dir.unwrap_or(defaults.pipe_dir),
         stats_path: options.stats_path.clone(),
         deadline: options.deadline,
-    })?;
+        answer_deadline: defaults.answer_deadline,
+    };
+    let service = Service::start_reporting(config, reporter())?;
     say(format_args!("listening on http://{address}"));
     if let Some(demo) = &demo {
         say(format_args!("try:  curl http://{address}{}", options.stats_path));
@@ -78,6 +84,20 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
         };
         format!("cannot listen on {address}: {err}: {advice}").into()
     })
+}
+
+/// Returns a way to standard error that never waits: the collector goes on though nobody reads that.
+fn reporter() -> impl FnMut(&Trouble) + Send {
+    let (report, reported) = sync_channel(MAX_PIPES);
+    thread::spawn(move || {
+        for line in reported {
+            say(format_args!("statvent-web: {line}"));
+        }
+    });
+    move |trouble| {
+        // What does not fit is lost: by then there is enough to read.
+        let _ = report.try_send(trouble.to_string());
+    }
 }
 
 /// Returns a future that is ready at the first SIGTERM or SIGINT from now on. Needs a runtime.

@@ -18,7 +18,7 @@ use std::{fmt, io};
 use statvent_posix::dir::{DirError, PipeDir};
 use tempfile::TempDir;
 
-use crate::args::DEMO_WORKER;
+use crate::args::{DEMO_WORKER, DEMO_WORKER_IN_TEMP};
 
 const START_DEADLINE: Duration = Duration::from_secs(10);
 const END_DEADLINE: Duration = Duration::from_secs(2);
@@ -60,7 +60,15 @@ impl fmt::Display for DemoError {
     }
 }
 
-impl core::error::Error for DemoError {}
+impl core::error::Error for DemoError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            // Its sentence is ours, so its cause is ours too.
+            Self::Directory(err) => err.source(),
+            _ => None,
+        }
+    }
+}
 
 /// A running demo; ends its processes and removes its directory when dropped.
 pub(crate) struct Demo {
@@ -86,10 +94,11 @@ impl Demo {
                 (temp.path().to_owned(), Some(temp))
             }
         };
+        let role = if temp.is_some() { DEMO_WORKER_IN_TEMP } else { DEMO_WORKER };
         let mut demo = Self { workers: Vec::new(), pipe_dir, pipe_path: PathBuf::new(), _temp: temp };
         let (say, said) = channel();
         for _ in 0..n_workers {
-            let mut worker = spawn(&demo.pipe_dir).map_err(DemoError::Start)?;
+            let mut worker = spawn(role, &demo.pipe_dir).map_err(DemoError::Start)?;
             let stdout = worker.stdout.take();
             demo.workers.push(worker);
             let say = say.clone();
@@ -136,9 +145,9 @@ impl Drop for Demo {
     }
 }
 
-fn spawn(pipe_dir: &Path) -> io::Result<Child> {
+fn spawn(role: &str, pipe_dir: &Path) -> io::Result<Child> {
     Command::new(current_exe()?)
-        .arg(format!("--{DEMO_WORKER}"))
+        .arg(format!("--{role}"))
         .arg(pipe_dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -3,6 +3,7 @@
 //! Owns what the demo shows of recording: counters, a gauge, a float, samples. It ends when its standard input does.
 //! Called by `main` for the hidden option that `demo` starts it with.
 
+use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -26,6 +27,14 @@ pub(crate) fn run(pipe_dir: &Path) -> Result<(), Error> {
     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         traffic.tick();
     }
+    Ok(())
+}
+
+/// Does as [`run`], and removes the directory if it is empty then: the one who made it may be gone.
+pub(crate) fn run_in_temp(pipe_dir: &Path) -> Result<(), Error> {
+    run(pipe_dir)?;
+    // Refused to all but the last one, whose pipe is not there any more either.
+    let _ = fs::remove_dir(pipe_dir);
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::reports::Reports;
 use crate::aggregate::aggregate;
 use crate::collect::{CollectError, Collector};
 use crate::encode::json::encode_json;
@@ -47,7 +48,10 @@ impl fmt::Display for AnswerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Collect(err) => write!(f, "nothing was collected: {err}"),
-            Self::Encode(err) => write!(f, "the sums cannot be written as JSON: {err}"),
+            Self::Encode(err) => write!(
+                f,
+                "the sums cannot be written as JSON: {err}: report this to the makers of statvent-web"
+            ),
             Self::Busy => write!(f, "{MAX_WAITING} requests wait for a collection already: ask again later"),
             Self::TooSlow => {
                 write!(f, "no collection within {} s: look for what keeps the pipes busy", PATIENCE.as_secs())
@@ -66,11 +70,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Starts the collector's thread.
-    pub(super) fn start(collector: Collector) -> io::Result<Self> {
+    /// Starts the collector's thread, which reports what goes wrong with single processes.
+    pub(super) fn start(collector: Collector, reports: Reports) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (requests, arriving) = sync_channel(MAX_WAITING);
-        let desk = Desk { collector, arriving, wake: Arc::clone(&wake) };
+        let desk = Desk { collector, reports, arriving, wake: Arc::clone(&wake) };
         thread::Builder::new().name("collector".to_owned()).spawn(|| desk.run())?;
         Ok(Self { requests: Some(requests), wake })
     }
@@ -107,6 +111,7 @@ impl Drop for Answers {
 /// The collector's thread.
 struct Desk {
     collector: Collector,
+    reports: Reports,
     arriving: Receiver<oneshot::Sender<Answer>>,
     wake: Arc<EventFd>,
 }
@@ -146,6 +151,7 @@ impl Desk {
 
     fn answer(&mut self) -> Answer {
         let collection = self.collector.collect().map_err(AnswerError::Collect)?;
+        self.reports.take(&collection.troubles);
         let sums = aggregate(collection.readings.iter().copied());
         let body =
             encode_json(&sums, seconds_since_1970(), &collection.counts).map_err(AnswerError::Encode)?;
@@ -155,4 +161,34 @@ impl Desk {
 
 fn seconds_since_1970() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::ser::Error as _;
+    use statvent_posix::dir::DirError;
+
+    #[test]
+    fn messages_say_what_was_found_and_what_to_do() {
+        let dir = DirError::WritableByOthers { path: "/run/pipes".into(), mode: 0o777 };
+        let cases = [
+            (
+                AnswerError::Collect(CollectError::Directory(dir)),
+                "nothing was collected: pipe directory /run/pipes has mode 0777, in which others may replace pipes: \
+                 `chmod 755 /run/pipes` if its owner alone publishes there, `chmod 1777 /run/pipes` if several \
+                 users do",
+            ),
+            (
+                AnswerError::Encode(serde_json::Error::custom("why")),
+                "the sums cannot be written as JSON: why: report this to the makers of statvent-web",
+            ),
+            (AnswerError::Busy, "1024 requests wait for a collection already: ask again later"),
+            (AnswerError::TooSlow, "no collection within 60 s: look for what keeps the pipes busy"),
+            (AnswerError::Ended, "the collector has ended: restart the service"),
+        ];
+        for (err, message) in cases {
+            assert_eq!(err.to_string(), message);
+        }
+    }
 }

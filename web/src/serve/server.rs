@@ -21,8 +21,10 @@ use tokio::time::{sleep, timeout};
 
 use super::answers::Answers;
 use super::race::{First, race};
+use super::reports::Reports;
 use super::routes::Routes;
-use crate::collect::{CollectError, Collector};
+use super::write_deadline::WriteDeadline;
+use crate::collect::{CollectError, Collector, Trouble};
 
 /// The most connections at a time; others wait in the listener's queue.
 const MAX_CONNECTIONS: u32 = 256;
@@ -46,15 +48,18 @@ pub struct Config {
     pub pipe_dir: PathBuf,
     /// How long a process may take to answer.
     pub deadline: Duration,
+    /// How long a client may take to take an answer; its connection is ended then.
+    pub answer_deadline: Duration,
 }
 
 impl Default for Config {
-    /// `/stats`, the directory that recorders use by default, one second.
+    /// `/stats`, the directory that recorders use by default, one second for a process and ten for a client.
     fn default() -> Self {
         Self {
             stats_path: "/stats".to_owned(),
             pipe_dir: PipeDir::default_path(),
             deadline: Duration::from_secs(1),
+            answer_deadline: Duration::from_secs(10),
         }
     }
 }
@@ -93,6 +98,7 @@ impl core::error::Error for ServeError {
 /// A service that is ready: its directory was checked and its collector runs.
 pub struct Service {
     stats_path: String,
+    answer_deadline: Duration,
     answers: Answers,
 }
 
@@ -102,10 +108,31 @@ impl Service {
     /// # Errors
     /// The directory may not be used, or the system gives no thread.
     pub fn start(config: Config) -> Result<Self, ServeError> {
+        Self::start_reporting(config, |_| {})
+    }
+
+    /// Does as [`start`](Self::start) and calls `on_trouble` for each process whose stats cannot be read, or not all
+    /// of them: when that is seen first, and again only after a collection without it.
+    ///
+    /// It is called by the collector's thread, between collecting and answering: it must not wait.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start).
+    ///
+    /// ```
+    /// use statvent_web::serve::{Config, Service};
+    ///
+    /// let service = Service::start_reporting(Config::default(), |trouble| eprintln!("{trouble}"))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start_reporting(
+        config: Config,
+        on_trouble: impl FnMut(&Trouble) + Send + 'static,
+    ) -> Result<Self, ServeError> {
         let collector = Collector::new(config.pipe_dir, config.deadline);
         collector.check().map_err(ServeError::Directory)?;
-        let answers = Answers::start(collector).map_err(ServeError::Collector)?;
-        Ok(Self { stats_path: config.stats_path, answers })
+        let answers = Answers::start(collector, Reports::new(on_trouble)).map_err(ServeError::Collector)?;
+        Ok(Self { stats_path: config.stats_path, answer_deadline: config.answer_deadline, answers })
     }
 
     /// Serves until `shutdown` is ready, then lets requests in flight finish, for 5 s at most.
@@ -121,7 +148,7 @@ impl Service {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let (listener, address) = adopt(listener).map_err(ServeError::Listener)?;
-        let Self { stats_path, answers } = self;
+        let Self { stats_path, answer_deadline, answers } = self;
         let routes = Arc::new(Routes { stats_path, served_on: address.ip(), answers });
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
         let (stop, stopped) = watch::channel(());
@@ -129,7 +156,7 @@ impl Service {
         loop {
             let next = pin!(accept(&listener, &places));
             let First::Right(accepted) = race(shutdown.as_mut(), next).await else { break };
-            tokio::spawn(accepted.serve(Arc::clone(&routes), stopped.clone()));
+            tokio::spawn(accepted.serve(Arc::clone(&routes), answer_deadline, stopped.clone()));
         }
         drop(listener);
         drop(stop);
@@ -137,27 +164,6 @@ impl Service {
         let _ = timeout(DRAIN_DEADLINE, places.acquire_many(MAX_CONNECTIONS)).await;
         Ok(())
     }
-}
-
-/// Starts a service and serves until `shutdown` is ready: [`Service::start`] and [`Service::serve`] in one.
-///
-/// ```
-/// use statvent_web::serve::{serve, Config};
-///
-/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-/// let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-/// runtime.block_on(serve(listener, Config::default(), std::future::ready(())))?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-///
-/// # Errors
-/// Those of the two.
-pub async fn serve(
-    listener: StdListener,
-    config: Config,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    Service::start(config)?.serve(listener, shutdown).await
 }
 
 fn adopt(listener: StdListener) -> io::Result<(TcpListener, SocketAddr)> {
@@ -188,7 +194,7 @@ struct Accepted {
 
 impl Accepted {
     /// Answers requests until the client has no more, it takes too long, or `stopped` is closed.
-    async fn serve(self, routes: Arc<Routes>, mut stopped: watch::Receiver<()>) {
+    async fn serve(self, routes: Arc<Routes>, answer_deadline: Duration, mut stopped: watch::Receiver<()>) {
         // Answers are written whole; where this is refused they are only slower.
         let _ = self.stream.set_nodelay(true);
         let service = service_fn(|request| {
@@ -197,12 +203,43 @@ impl Accepted {
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(REQUEST_DEADLINE).max_buf_size(MAX_HEAD_BYTES);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(self.stream), service));
+        let stream = WriteDeadline::new(TokioIo::new(self.stream), answer_deadline);
+        let mut connection = pin!(builder.serve_connection(stream, service));
         let end = pin!(timeout(CONNECTION_LIFE, stopped.changed()));
         if let First::Right(_) = race(connection.as_mut(), end).await {
             connection.as_mut().graceful_shutdown();
             // What a client does to its own connection concerns nobody else.
             let _ = timeout(DRAIN_DEADLINE, connection).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use statvent_posix::dir::DirError;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn messages_say_what_was_found_and_what_to_do() {
+        let dir = DirError::WritableByOthers { path: "/run/pipes".into(), mode: 0o777 };
+        let cases = [
+            (
+                ServeError::Directory(CollectError::Directory(dir)),
+                "pipe directory /run/pipes has mode 0777, in which others may replace pipes: `chmod 755 /run/pipes` \
+                 if its owner alone publishes there, `chmod 1777 /run/pipes` if several users do",
+            ),
+            (
+                ServeError::Collector(ErrorKind::OutOfMemory.into()),
+                "the collector cannot start: raise the limits of this user",
+            ),
+            (
+                ServeError::Listener(ErrorKind::InvalidInput.into()),
+                "the listener cannot be used: expected a bound TCP socket",
+            ),
+        ];
+        for (err, message) in cases {
+            assert_eq!(err.to_string(), message);
         }
     }
 }

@@ -92,3 +92,23 @@ fn another_path_and_the_environment_are_taken() {
     assert_eq!(client.get("/all").stats_text(), r#"{"hits":1}"#);
     assert_eq!(client.get("/stats").status, 404);
 }
+
+#[test]
+fn what_is_wrong_with_a_process_is_said_once() {
+    let dir = pipe_dir();
+    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\nhits 2\n: x\n");
+    let _good = Legacy::start(dir.path(), &unlocked_name(2), "hits: 1\n");
+    let program = Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()]);
+    let client = program.client();
+    for _ in 0..3 {
+        assert_eq!(client.get("/stats").stats_text(), r#"{"hits":2}"#);
+    }
+    let expected = format!(
+        "statvent-web: {}: malformed lines, which are skipped: 2: expected \"name: number\" on each: mend what \
+         its program writes",
+        unlocked_name(1)
+    );
+    assert_eq!(program.line("what is wrong"), expected);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.last_lines(), [""; 0]);
+}

@@ -72,6 +72,17 @@ fn the_processes_end_when_their_parent_is_killed() {
     program.end();
     eventually("the processes to end", || workers.iter().all(|pid| !runs(*pid)));
     eventually("their pipes to go", || fs::read_dir(dir.path()).unwrap().count() == 0);
+    assert!(dir.path().exists(), "a directory that was named is not the demo's to remove");
+}
+
+#[test]
+fn a_temporary_directory_goes_with_the_last_process_when_their_parent_is_killed() {
+    let (program, client, pipe_path) = start(&["--demo=3"]);
+    assert_eq!(client.get("/stats").counts(), [3, 0, 0, 0, 0]);
+    program.signal(Signal::SIGKILL);
+    program.end();
+    let pipe_dir = pipe_path.parent().unwrap();
+    eventually("the directory to go", || !pipe_dir.exists());
 }
 
 #[test]

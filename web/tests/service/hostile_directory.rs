@@ -86,6 +86,13 @@ fn what_is_not_a_pipe_is_counted_and_not_touched() {
         assert_eq!((reply.status, reply.stats_text()), (200, r#"{"hits":11}"#), "request {request}");
         assert_eq!(reply.counts(), [2, 0, 1, 1, 6], "request {request}");
     }
+    if Uid::effective().is_root() {
+        assert_eq!(
+            service.line("why a pipe is unreadable"),
+            "statvent-web: 6.stats: the pipe cannot be read: let its owner make it readable for this service's user: \
+             Permission denied (os error 13)"
+        );
+    }
     for (name, before) in foreign.iter().zip(before) {
         assert_eq!(traces(&at(name)), before, "{name} was touched");
     }

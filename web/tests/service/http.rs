@@ -1,7 +1,11 @@
 //! What HTTP clients see: statuses, headers, bodies, and who is refused.
 
 use std::io::{Read as _, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use statvent_web::serve::Config;
+use tokio::net::TcpSocket;
 
 use crate::support::{Legacy, Server, pipe_dir, set_mode, unlocked_name};
 
@@ -110,6 +114,44 @@ fn a_silent_connection_keeps_nobody_waiting() {
     let mut half = server.client().connect();
     half.write_all(b"GET /stats HTT").unwrap();
     assert_eq!(server.stats().status, 200);
+}
+
+/// A listener whose connections hold little of an answer that is not read.
+fn listener_of_little_memory() -> TcpListener {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(256).unwrap().into_std().unwrap()
+    })
+}
+
+// 1. As many clients as are served at a time ask for more than their connections hold. 2. None reads its answer. 3. One
+// more client asks.
+#[test]
+fn clients_that_do_not_read_their_answers_block_nobody() {
+    let dir = pipe_dir();
+    let lines: String = (0..10_000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
+    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
+    let answer_deadline = Duration::from_millis(100);
+    let config = Config { pipe_dir: dir.path().into(), answer_deadline, ..Config::default() };
+    let server = Server::start_with(config, listener_of_little_memory());
+    let deaf: Vec<_> = (0..256)
+        .map(|_| {
+            let mut stream = server.client().connect();
+            stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(server.client().get("/nope").status, 404);
+    // The others may have begun to read in time by now.
+    let is_cut_off = |mut stream: TcpStream| {
+        let mut taken = Vec::new();
+        let _ = stream.read_to_end(&mut taken);
+        !taken.ends_with(b"}")
+    };
+    assert!(deaf.into_iter().any(is_cut_off), "somebody gave up a place for the one who read");
 }
 
 #[test]

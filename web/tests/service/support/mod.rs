@@ -4,6 +4,7 @@ mod client;
 mod legacy;
 mod process;
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::thread::{JoinHandle, park_timeout, spawn};
 use std::time::{Duration, Instant};
@@ -60,8 +61,11 @@ impl Server {
 
     pub(crate) fn start_with_deadline(pipe_dir: &Path, deadline: Duration) -> Self {
         let config = Config { pipe_dir: PathBuf::from(pipe_dir), deadline, ..Config::default() };
+        Self::start_with(config, TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub(crate) fn start_with(config: Config, listener: TcpListener) -> Self {
         let service = Service::start(config).unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Client::new(listener.local_addr().unwrap());
         let (shutdown, ended) = oneshot::channel::<()>();
         let thread = spawn(move || {

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::spawn;
 
 use nix::sys::signal::{Signal, kill};
@@ -55,6 +55,16 @@ impl Program {
     /// Waits for the next line it says.
     pub(crate) fn line(&self, what: &str) -> String {
         self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("waited for: {what}"))
+    }
+
+    /// Waits until it says nothing more, and returns what it said that was not read yet.
+    pub(crate) fn last_lines(&self) -> Vec<String> {
+        std::iter::from_fn(|| match self.lines.recv_timeout(DEADLINE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("waited for: the end of what it says"),
+        })
+        .collect()
     }
 
     /// Waits until it serves.
