@@ -19,6 +19,8 @@ pub(super) const FRESH_FOR: Duration = Duration::from_millis(10);
 /// The longest time between two looks for a name that is missing.
 const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
+/// So often a process is asked again without a pause.
+const AT_ONCE: u32 = 16;
 
 /// A pipe to ask.
 pub(super) struct Question<'a> {
@@ -72,8 +74,8 @@ enum State {
 }
 
 impl State {
-    const fn lost(now: Instant) -> Self {
-        Self::Lost { retry_at: now, pause: FIRST_PAUSE, missing_since: None }
+    const fn lost(retry_at: Instant) -> Self {
+        Self::Lost { retry_at, pause: FIRST_PAUSE, missing_since: None }
     }
 }
 
@@ -103,6 +105,12 @@ impl<'a> Asked<'a> {
             Step::Retired { was_ours: false } => self.ask_again(now),
             Step::Failed(err) => self.answer(Heard::Failed(err)),
         }
+    }
+
+    /// Ends the question for want of room: what was said so far is lost, unless it is to be believed by now.
+    pub(super) fn give_up(&mut self) {
+        let heard = self.belief.settle().map_or(Heard::Nothing(None), Heard::Said);
+        self.answer(heard);
     }
 
     /// Ends the question.
@@ -155,21 +163,22 @@ impl<'a> Asked<'a> {
         let n_bytes_last = self.last.map_or(0, Reading::n_bytes);
         match &self.state {
             State::Open(pipe) | State::Answered(Heard::Nothing(Some(pipe))) => {
-                pipe.n_bytes().max(n_bytes_last)
+                (pipe.n_bytes() + self.belief.n_bytes()).max(n_bytes_last)
             }
             State::Answered(Heard::Said(reading)) => reading.n_bytes(),
             State::Answered(Heard::Failed(_) | Heard::Foreign) => 0,
-            State::Answered(Heard::Nothing(None) | Heard::Missing) | State::Lost { .. } => n_bytes_last,
+            State::Answered(Heard::Nothing(None) | Heard::Missing) => n_bytes_last,
+            State::Lost { .. } => self.belief.n_bytes().max(n_bytes_last),
         }
     }
 
     /// What came of it by now.
-    pub(super) fn finish(self) -> Heard {
+    pub(super) fn finish(mut self) -> Heard {
         match self.state {
             State::Answered(heard) => heard,
-            State::Open(pipe) => Heard::Nothing(Some(pipe)),
-            State::Lost { missing_since: None, .. } => Heard::Nothing(None),
             State::Lost { missing_since: Some(_), .. } => Heard::Missing,
+            State::Lost { .. } => self.belief.settle().map_or(Heard::Nothing(None), Heard::Said),
+            State::Open(pipe) => self.belief.settle().map_or(Heard::Nothing(Some(pipe)), Heard::Said),
         }
     }
 
@@ -193,17 +202,16 @@ impl<'a> Asked<'a> {
 
     /// Takes what was said as the answer, or asks again.
     fn weigh(&mut self, reading: Reading, now: Instant) {
-        let before = self.last.filter(|_| self.only_grows);
-        if self.belief.accepts(&reading, before) {
-            self.answer(Heard::Said(reading));
-        } else {
-            self.ask_again(now);
+        match self.belief.weigh(reading, self.last.filter(|_| self.only_grows)) {
+            Some(reading) => self.answer(Heard::Said(reading)),
+            None => self.ask_again(now),
         }
     }
 
     /// Asks once more somebody who has just shown to be awake, however silent it was before.
     fn ask_again(&mut self, now: Instant) {
         self.patience = self.deadline;
-        self.state = State::lost(now);
+        let pause = if self.belief.n_rounds() < AT_ONCE { Duration::ZERO } else { LONGEST_PAUSE };
+        self.state = State::lost(now + pause);
     }
 }

@@ -4,15 +4,10 @@
 //! us looks like any other reading. Owns the signs of that, and how often a process must repeat itself to be
 //! believed all the same. Pure: it touches neither pipe nor clock. Called by `asked` and `process`.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
 use super::reading::Reading;
 
-/// So often a process must say what is odd, but no less than it said before.
+/// So often a process must say what is odd to be believed.
 const ROUNDS: u32 = 3;
-/// So often it must say the same that is less than it said before. A process that took another's name does so for
-/// ever; readers that happen to take the same part each time, for some rounds.
-const ROUNDS_OF_LESS: u32 = 16;
 
 /// Says whether a reading shows no sign that somebody else took a part of it.
 ///
@@ -30,33 +25,58 @@ pub(super) fn is_whole(reading: &Reading, before: Option<&Reading>) -> bool {
 /// What one process said in this collection that was not believed.
 #[derive(Debug, Default)]
 pub(super) struct Belief {
+    n_rounds: u32,
     n_empty: u32,
+    /// What it said last that was not empty, and how often in a row.
+    odd: Option<Reading>,
     n_equal: u32,
-    /// Of the names that were said `n_equal` times in a row, for a process whose names are known.
-    names_hash: Option<u64>,
 }
 
 impl Belief {
-    /// Says whether to believe a reading; if not, the process is to be asked again. `before` as for [`is_whole`].
-    pub(super) fn accepts(&mut self, reading: &Reading, before: Option<&Reading>) -> bool {
-        if is_whole(reading, before) {
-            return true;
+    /// Returns a reading that is believed; if it is not, the process is to be asked again. `before` as for
+    /// [`is_whole`].
+    pub(super) fn weigh(&mut self, reading: Reading, before: Option<&Reading>) -> Option<Reading> {
+        if is_whole(&reading, before) {
+            return Some(reading);
         }
+        self.n_rounds += 1;
+        let n_rounds = if reading.n_stats() == 0 { &mut self.n_empty } else { self.count_equal(&reading) };
+        *n_rounds += 1;
         let n_stats_before = before.map_or(0, Reading::n_stats);
         let is_less = n_stats_before > 0 && reading.n_stats() <= n_stats_before;
-        let n_rounds = match reading.n_stats() {
-            0 => &mut self.n_empty,
-            _ => self.count_equal(reading, before),
-        };
-        *n_rounds += 1;
-        *n_rounds >= if is_less { ROUNDS_OF_LESS } else { ROUNDS }
+        if *n_rounds >= ROUNDS && !is_less {
+            return Some(reading);
+        }
+        if reading.n_stats() > 0 {
+            self.odd = Some(reading);
+        }
+        None
     }
 
-    fn count_equal(&mut self, reading: &Reading, before: Option<&Reading>) -> &mut u32 {
-        let names_hash = before.map(|_| hash_names(reading));
-        if self.names_hash != names_hash {
+    /// Returns what is believed for want of better when time is up: what was said last, several times in a row.
+    ///
+    /// A process that took the name of another one and has fewer stats comes to that. Other readers hardly can: they
+    /// would have to take the same part at every moment until now.
+    pub(super) fn settle(&mut self) -> Option<Reading> {
+        match self.odd.take() {
+            Some(odd) => (self.n_empty == 0 && self.n_equal >= ROUNDS).then_some(odd),
+            None => (self.n_empty >= ROUNDS).then(Reading::default),
+        }
+    }
+
+    /// How often it was asked in vain.
+    pub(super) const fn n_rounds(&self) -> u32 {
+        self.n_rounds
+    }
+
+    /// The memory for what was not believed, in bytes.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.odd.as_ref().map_or(0, Reading::n_bytes)
+    }
+
+    fn count_equal(&mut self, reading: &Reading) -> &mut u32 {
+        if !self.odd.as_ref().is_some_and(|odd| names(odd).eq(names(reading))) {
             self.n_equal = 0;
-            self.names_hash = names_hash;
         }
         &mut self.n_equal
     }
@@ -64,12 +84,6 @@ impl Belief {
 
 fn names(reading: &Reading) -> impl Iterator<Item = &[u8]> {
     reading.stats().map(|(name, _)| name)
-}
-
-fn hash_names(reading: &Reading) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    names(reading).for_each(|name| name.hash(&mut hasher));
-    hasher.finish()
 }
 
 #[cfg(test)]
@@ -80,56 +94,66 @@ mod tests {
         Reading::parse(text.as_bytes()).unwrap()
     }
 
-    /// How many rounds it takes until what is said in turn is believed.
-    fn n_rounds(said: &[&str], before: Option<&str>) -> Option<usize> {
+    /// In which round one of the things that are said in turn is believed at once.
+    fn round(said: &[&str], before: Option<&str>) -> Option<usize> {
+        talk(said, before).0
+    }
+
+    /// The same, and how many stats are believed in the end, if it never is.
+    fn talk(said: &[&str], before: Option<&str>) -> (Option<usize>, Option<usize>) {
         let before = before.map(reading);
         let mut belief = Belief::default();
         let mut rounds = said.iter().cycle().take(100);
-        rounds.position(|text| belief.accepts(&reading(text), before.as_ref())).map(|idx| idx + 1)
+        let round = rounds.position(|text| belief.weigh(reading(text), before.as_ref()).is_some());
+        (round.map(|idx| idx + 1), belief.settle().map(|reading| reading.n_stats()))
     }
 
     #[test]
     fn a_first_reading_is_believed_unless_it_is_torn_or_empty() {
-        assert_eq!(n_rounds(&["a: 1\n"], None), Some(1));
-        assert_eq!(n_rounds(&["a: 1\nb:"], None), Some(3));
-        assert_eq!(n_rounds(&[""], None), Some(3));
-        // A writer whose names differ each time is believed as well.
-        assert_eq!(n_rounds(&["a: 1\nx", "b: 1\nx"], None), Some(3));
+        assert_eq!(round(&["a: 1\n"], None), Some(1));
+        assert_eq!(round(&["a: 1\nb:"], None), Some(3));
+        assert_eq!(round(&[""], None), Some(3));
         // A legacy writer's old pipe is found empty between two rounds.
-        assert_eq!(n_rounds(&["a: 1\nx", ""], None), Some(5));
+        assert_eq!(round(&["a: 1\nx", ""], None), Some(5));
     }
 
     #[test]
     fn a_registry_that_grows_anywhere_is_believed_at_once() {
         for text in ["a: 2\nb: 3\n", "a: 1\nb: 1\nc: 1\n", "new: 1\na: 1\nnew too: 1\nb: 1\n"] {
-            assert_eq!(n_rounds(&[text], Some("a: 1\nb: 2\n")), Some(1), "{text}");
+            assert_eq!(round(&[text], Some("a: 1\nb: 2\n")), Some(1), "{text}");
         }
     }
 
     #[test]
-    fn less_than_before_in_any_place_must_be_said_many_times() {
-        for text in
-            ["", "b: 2\nc: 3\n", "a: 1\nc: 3\n", "a: 1\nb: 2\n", "a: 1\nb: 2\nc: ", "b: 1\na: 1\nc: 1\n"]
-        {
-            assert_eq!(n_rounds(&[text], Some("a: 1\nb: 2\nc: 3\n")), Some(16), "{text}");
+    fn less_than_before_in_any_place_is_believed_in_the_end_if_nothing_else_was_said() {
+        for (text, n_stats) in [
+            ("", 0),
+            ("b: 2\nc: 3\n", 2),
+            ("a: 1\nc: 3\n", 2),
+            ("a: 1\nb: 2\n", 2),
+            ("a: 1\nb: 2\nc: ", 2),
+            ("b: 1\na: 1\nc: 1\n", 3),
+        ] {
+            assert_eq!(talk(&[text], Some("a: 1\nb: 2\nc: 3\n")), (None, Some(n_stats)), "{text}");
         }
-    }
-
-    #[test]
-    fn more_than_before_mends_a_first_reading_that_was_a_part() {
-        assert_eq!(n_rounds(&["a: 1\nname: 2\nc: 3\n"], Some("me: 2\nc: 3\n")), Some(3));
     }
 
     #[test]
     fn different_parts_are_never_believed() {
         let before = "a: 1\nb: 2\nc: 3\n";
-        assert_eq!(n_rounds(&["a: 1\n", "b: 2\nc: 3\n"], Some(before)), None);
-        assert_eq!(n_rounds(&["a: 1\n", "b: 2\nc: 3\n", before], Some(before)), Some(3));
+        assert_eq!(talk(&["a: 1\n", "b: 2\nc: 3\n"], Some(before)), (None, None));
+        assert_eq!(talk(&["a: 1\n", ""], Some(before)), (None, None));
+        assert_eq!(round(&["a: 1\n", "b: 2\nc: 3\n", before], Some(before)), Some(3));
+    }
+
+    #[test]
+    fn more_than_before_mends_a_first_reading_that_was_a_part() {
+        assert_eq!(round(&["a: 1\nname: 2\nc: 3\n"], Some("me: 2\nc: 3\n")), Some(3));
     }
 
     #[test]
     fn a_process_that_never_had_a_stat_is_believed_to_have_none() {
-        assert_eq!(n_rounds(&[""], Some("")), Some(3));
-        assert_eq!(n_rounds(&["a: 1\n"], Some("")), Some(1));
+        assert_eq!(round(&[""], Some("")), Some(3));
+        assert_eq!(round(&["a: 1\n"], Some("")), Some(1));
     }
 }

@@ -82,7 +82,7 @@ impl Scrape<'_> {
         if self.active.len() >= MAX_OPEN
             && let Some(&idx) = self.active.iter().find(|&&idx| !self.asked[idx].is_waited_for(now))
         {
-            self.answer(idx, Heard::Nothing(None));
+            self.end(idx, |asked| asked.give_up());
             self.forget_answered();
         }
         self.active.len() < MAX_OPEN
@@ -142,14 +142,15 @@ impl Scrape<'_> {
 
     /// Whoever says most costs the others their place: not the one whose turn it happens to be.
     fn cut_off_largest(&mut self) {
+        let err = PipeError::TooMuchInAll { limit_bytes: self.limit_bytes };
         if let Some(idx) = (0..self.asked.len()).max_by_key(|&idx| self.asked[idx].n_bytes()) {
-            self.answer(idx, Heard::Failed(PipeError::TooMuchInAll { limit_bytes: self.limit_bytes }));
+            self.end(idx, |asked| asked.answer(Heard::Failed(err)));
         }
     }
 
-    fn answer(&mut self, idx: usize, heard: Heard) {
+    fn end(&mut self, idx: usize, end: impl FnOnce(&mut Asked<'_>)) {
         let n_bytes_before = self.asked[idx].n_bytes();
-        self.asked[idx].answer(heard);
+        end(&mut self.asked[idx]);
         self.account(idx, n_bytes_before);
     }
 

@@ -5,6 +5,8 @@ use std::thread::spawn;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use statvent_core::Registry;
+use statvent_posix::Recorder;
 
 use crate::support::{DEADLINE, Legacy, Program, Server, eventually, make_fifo, pipe_dir, unlocked_name};
 
@@ -71,6 +73,39 @@ fn a_stopped_process_that_is_killed_is_gone_with_its_values() {
         assert_eq!((reply.stats_text(), reply.counts()), ("{}", [0; 5]));
         !path.exists()
     });
+}
+
+#[test]
+fn a_successor_of_the_same_name_with_fewer_stats_is_believed_within_the_deadline() {
+    static ONE: Registry<64, 8, 4096> = Registry::new();
+    static TWO: Registry<64, 8, 4096> = Registry::new();
+    for name in ["hits", "misses", "errors"] {
+        ONE.incr(name, 5);
+    }
+    TWO.incr("hits", 1);
+    let dir = pipe_dir();
+    let server = Server::start_with_deadline(dir.path(), SHORT);
+    let one = Recorder::builder(&ONE).directory(dir.path()).start().unwrap();
+    let path = one.path();
+    assert_eq!(server.stats().stats_text(), r#"{"errors":5,"hits":5,"misses":5}"#);
+    drop(one);
+    let two = Recorder::builder(&TWO).directory(dir.path()).start().unwrap();
+    assert_eq!(two.path(), path);
+    let reply = server.stats();
+    assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1}"#, [1, 0, 0, 0, 0]));
+}
+
+#[test]
+fn a_process_without_stats_that_was_late_once_is_ok_again() {
+    static NONE: Registry<2, 1, 0> = Registry::new();
+    let dir = pipe_dir();
+    let path = dir.path().join(format!("{}.stats", std::process::id()));
+    make_fifo(&path);
+    let server = Server::start_with_deadline(dir.path(), SHORT);
+    assert_eq!(server.stats().counts(), [0, 0, 1, 0, 0]);
+    std::fs::remove_file(&path).unwrap();
+    let _ours = Recorder::builder(&NONE).directory(dir.path()).start().unwrap();
+    eventually("the process to be ok", || server.stats().counts() == [1, 0, 0, 0, 0]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod support;
 mod binary;
 mod dead_pipes;
 mod demo;
+mod foreign_readers;
 mod hostile_directory;
 mod hostile_writers;
 mod http;
