@@ -111,10 +111,11 @@ impl<'r, T: Copy> View<'r, T> {
 
     /// Returns the published part of `range`, which is empty unless all of it is.
     pub(crate) fn slice(self, range: Range<usize>) -> &'r [T] {
-        if range.end > self.len() || range.start >= range.end {
+        let end = range.end;
+        let Some(slots) = self.slots.get(range) else { return &[] };
+        if end > self.len() {
             return &[];
         }
-        let slots = &self.slots[range];
         #[cfg(loom)]
         for slot in slots {
             slot.tracker.with(|_| ());

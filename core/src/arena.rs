@@ -90,6 +90,12 @@ impl<const BYTES: usize> Arena<BYTES> {
         }
     }
 
+    /// Keeps new names out while held.
+    #[cfg(feature = "std")]
+    pub(crate) fn gate(&self) -> &crate::sync::Gate {
+        self.appending.gate()
+    }
+
     pub(crate) fn view(&self) -> View<'_, u8> {
         self.bytes.view()
     }

@@ -5,6 +5,7 @@
 //! `shard`).
 
 use crate::float::AtomicFloat;
+use crate::line::Number;
 use crate::shard::{Column, Words};
 use crate::sync::{AtomicI64, AtomicU8, AtomicU32, Backoff, Ordering, const_new, fence};
 use crate::thread_number;
@@ -30,6 +31,26 @@ pub(crate) struct Cell {
     level: AtomicI64,
     float: AtomicFloat,
     version: AtomicU32,
+}
+
+/// A value as it goes into a cell and out of it: as it is.
+pub(crate) type Stored = Value;
+
+impl Stored {
+    #[inline]
+    pub(crate) const fn of(value: Value) -> Self {
+        value
+    }
+
+    #[inline]
+    pub(crate) const fn value(self) -> Value {
+        self
+    }
+
+    /// Calls `write` with the value's text.
+    pub(crate) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
+        Number::from(self).with_text(write)
+    }
 }
 
 impl Cell {
@@ -227,6 +248,19 @@ impl Cell {
             }
             backoff.wait();
         }
+    }
+
+    /// Sets the stat, with all that stands in its column, to zero; a float stays one. While no other thread exists:
+    /// one that was in the middle of a replacement is gone.
+    #[cfg(feature = "std")]
+    pub(crate) fn start_over(&self, column: Column<'_>) {
+        column.clear();
+        self.sum.store(0, Ordering::Relaxed);
+        self.level.store(0, Ordering::Relaxed);
+        if self.float.load().is_some() {
+            self.float.store(0.0);
+        }
+        self.version.store(0, Ordering::Relaxed);
     }
 
     /// Makes the stat a float, if it is none. Comes before a float's increment.

@@ -31,6 +31,12 @@ impl AtomicFloat {
         self.0.store(encode(value), Ordering::Relaxed);
     }
 
+    /// Makes it absent again.
+    #[cfg(feature = "std")]
+    pub(crate) fn clear(&self) {
+        self.0.store(ABSENT, Ordering::Relaxed);
+    }
+
     /// Adds to the value, or to zero while it is absent.
     pub(crate) fn add(&self, value: f64) {
         let mut bits = self.0.load(Ordering::Relaxed);

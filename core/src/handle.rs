@@ -3,12 +3,12 @@
 //! Owns what makes a stat's second use cheap: its slot, found once. Registration stays `registry`'s.
 
 use crate::arena::NewName;
-use crate::cell::Stat;
+use crate::cell::{Stat, Stored};
 use crate::error::RecordError;
 use crate::name::{check_name, check_template, expand_template};
 use crate::own_ring::OwnRingsView;
 use crate::registry::Registry;
-use crate::series::SampleRing;
+use crate::ring::SampleRing;
 use crate::slot::record_slowly;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::value::{IntoValue, Value, ValueError};
@@ -35,7 +35,7 @@ impl Counter<'_> {
     /// Adds `value`. No lock, no allocation; one atomic addition for an integer.
     #[inline]
     pub fn incr(self, value: impl IntoValue) {
-        self.0.write(value, Stat::add);
+        self.0.write(value, |stat, value| stat.add(Stored::of(value)));
     }
 }
 
@@ -43,7 +43,7 @@ impl Gauge<'_> {
     /// Sets the stat to `value`. No lock, no allocation.
     #[inline]
     pub fn set(self, value: impl IntoValue) {
-        self.0.write(value, Stat::set);
+        self.0.write(value, |stat, value| stat.set(Stored::of(value)));
     }
 }
 
@@ -144,7 +144,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 
     fn stat_target(&self, name: &[u8]) -> Target<'_, Stat<'_>> {
         let found = self.stat(NewName::Borrowed(name), |_| ());
-        let slot = found.ok().map(|found| self.stat_at(found.idx()));
+        let slot = found.ok().and_then(|found| self.stat_at(found.idx()));
         Target { slot, rejected: &self.rejected }
     }
 
@@ -157,7 +157,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
                 Some(words) => words.add_int(int),
                 None => self.incr_int_slowly_at(site, name, int),
             },
-            value => self.incr_slowly_at(site, name, value),
+            value => self.incr_slowly_at(site, name, value.map(Stored::of)),
         }
     }
 
@@ -167,9 +167,11 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     pub fn set_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
         let idx = site.idx();
         match value.into_value() {
-            Ok(value) if idx < STATS => self.set_idx(idx, value),
+            Ok(value) if idx < STATS => self.set_idx(idx, Stored::of(value)),
             value => self.count_rejected(
-                value.map_err(RecordError::from).and_then(|value| self.first_set(site, name, value)),
+                value
+                    .map_err(RecordError::from)
+                    .and_then(|value| self.first_set(site, name, Stored::of(value))),
             ),
         }
     }
@@ -190,11 +192,11 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// Takes its value in registers, which keeps the call sites small and quick.
     #[cold]
     fn incr_int_slowly_at(&self, site: &Site, name: &'static str, int: i64) {
-        self.incr_slowly_at(site, name, Ok(Value::Int(int)));
+        self.incr_slowly_at(site, name, Ok(Stored::of(Value::Int(int))));
     }
 
     #[cold]
-    fn incr_slowly_at(&self, site: &Site, name: &'static str, value: Result<Value, ValueError>) {
+    fn incr_slowly_at(&self, site: &Site, name: &'static str, value: Result<Stored, ValueError>) {
         let idx = site.idx();
         self.count_rejected(value.map_err(RecordError::from).and_then(|value| {
             if idx < STATS {
@@ -206,7 +208,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     }
 
     #[cold]
-    fn first_set(&self, site: &Site, name: &'static str, value: Value) -> Result<(), RecordError> {
+    fn first_set(&self, site: &Site, name: &'static str, value: Stored) -> Result<(), RecordError> {
         self.assign_first(NewName::Literal(name), value).map(|idx| site.set(idx))
     }
 

@@ -13,23 +13,47 @@ mod value;
 
 mod append;
 mod arena;
-mod cell;
 mod directory;
-mod float;
-mod in_register;
-mod own_ring;
 mod series;
+
+// What is shared between threads,
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+mod cell;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+mod float;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+mod in_register;
+#[cfg(all(any(not(feature = "critical-section"), feature = "std"), not(loom)))]
+mod name_cache;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+mod own_ring;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+mod ring;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+mod search;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
 mod shard;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+mod spin;
+#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
 mod thread_number;
+// or else with interrupts.
+#[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
+mod masked;
+#[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
+use masked::{
+    cell, ring, search, unthreaded as name_cache, unthreaded as own_ring, unthreaded as shard,
+    unthreaded as thread_number,
+};
 
 #[cfg(not(loom))]
 mod error;
+#[cfg(all(feature = "std", not(loom)))]
+mod fork;
 #[cfg(not(loom))]
 mod handle;
 #[cfg(all(feature = "json", not(loom)))]
 pub mod json;
-#[cfg(not(loom))]
-mod name_cache;
 #[cfg(not(loom))]
 mod registry;
 #[cfg(not(loom))]
@@ -43,6 +67,8 @@ pub mod pipe_name;
 #[cfg(all(test, loom))]
 mod models;
 
+#[cfg(all(feature = "std", not(loom)))]
+pub use fork::forget_threads_of_parent;
 pub use series::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, WINDOW_SAMPLES};
 pub use value::{IntoValue, Value, ValueError};
 #[cfg(not(loom))]

@@ -10,9 +10,10 @@ use loom::thread;
 use crate::append::Append;
 use crate::arena::{Arena, NewName};
 use crate::cell::{Cell, Mode, Stat};
-use crate::directory::{Directory, Found, LinearIndex};
+use crate::directory::{Directory, Found};
 use crate::own_ring::OwnRings;
-use crate::series::SampleRing;
+use crate::ring::SampleRing;
+use crate::search::SeriesIndex;
 use crate::shard::{Shards, Words};
 use crate::sync::Lock;
 use crate::thread_number::Pool;
@@ -200,7 +201,7 @@ fn the_lock_lets_one_in_at_a_time() {
 #[test]
 fn a_name_that_two_threads_register_gets_one_slot() {
     check(|| {
-        let shared = Arc::new((Directory::<LinearIndex<2>, (), 2>::new(), Arena::<4>::new()));
+        let shared = Arc::new((Directory::<SeriesIndex<2>, (), 2>::new(), Arena::<4>::new()));
         let register = |shared: &(Directory<_, (), 2>, Arena<4>)| {
             shared.0.find_or_insert(NewName::Literal("a"), (), &shared.1, |_| ()).unwrap()
         };

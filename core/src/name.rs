@@ -147,12 +147,18 @@ pub type FormatName = fn(name: &[u8], label: &str, out: &mut NameBuf);
 /// Puts the label in the place of every `{0}`: how names of series become names of stats unless told otherwise.
 pub fn expand_template(template: &[u8], label: &str, out: &mut NameBuf) {
     let mut rest = template;
-    while let Some(at) = rest.windows(PLACEHOLDER.len()).position(|window| window == PLACEHOLDER) {
-        out.push(&rest[..at]);
+    while let Some((before, after)) = split_at_placeholder(rest) {
+        out.push(before);
         out.push(label.as_bytes());
-        rest = &rest[at + PLACEHOLDER.len()..];
+        rest = after;
     }
     out.push(rest);
+}
+
+fn split_at_placeholder(template: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = template.windows(PLACEHOLDER.len()).position(|window| window == PLACEHOLDER)?;
+    let (before, rest) = template.split_at_checked(at)?;
+    Some((before, rest.get(PLACEHOLDER.len()..)?))
 }
 
 /// Room for one name, into which a [`FormatName`] writes.
@@ -178,6 +184,11 @@ impl NameBuf {
             // Fits, because everything offered so far was taken.
             let _ = self.bytes.extend_from_slice(piece);
         }
+    }
+
+    /// Returns what was taken.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Returns the name if it is whole and keeps the rules of [`check_name`].
@@ -219,10 +230,20 @@ pub struct EscapedName<'a>(
 
 impl fmt::Display for EscapedName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write_to(|piece| f.write_str(piece))
+    }
+}
+
+impl EscapedName<'_> {
+    /// Calls `write` with one piece of the text after the other, without a formatter.
+    pub(crate) fn write_to(&self, mut write: impl FnMut(&str) -> fmt::Result) -> fmt::Result {
+        let digit = |value: u8| "0123456789abcdef".get(value.into()..=value.into()).unwrap_or_default();
         for chunk in self.0.utf8_chunks() {
-            write_guarded(chunk.valid(), f)?;
+            write_guarded(chunk.valid(), &mut write)?;
             for byte in chunk.invalid() {
-                write!(f, "\\x{byte:02x}")?;
+                write("\\x")?;
+                write(digit(byte >> 4))?;
+                write(digit(byte & 15))?;
             }
         }
         Ok(())
@@ -230,14 +251,14 @@ impl fmt::Display for EscapedName<'_> {
 }
 
 /// Writes text, with the backslash of what could be taken for an escape escaped.
-fn write_guarded(mut text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_guarded(mut text: &str, write: &mut impl FnMut(&str) -> fmt::Result) -> fmt::Result {
     while let Some((before, after)) = text.split_once('\\') {
-        f.write_str(before)?;
+        write(before)?;
         let is_escape = matches!(after.as_bytes(), [b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
-        f.write_str(if is_escape { r"\x5c" } else { r"\" })?;
+        write(if is_escape { r"\x5c" } else { r"\" })?;
         text = after;
     }
-    f.write_str(text)
+    write(text)
 }
 
 const fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {

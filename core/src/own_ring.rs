@@ -9,7 +9,8 @@
 
 use crate::float::AtomicFloat;
 use crate::in_register::in_register;
-use crate::series::{SampleRing, WINDOW_SAMPLES};
+use crate::ring::SampleRing;
+use crate::series::WINDOW_SAMPLES;
 use crate::sync::{AtomicU64, Lock, Ordering, OwnWord, const_new, filled};
 use crate::thread_number::{self, MAX_NUMBERS};
 
@@ -66,6 +67,20 @@ impl<'r> OwnRingsView<'r> {
     pub(crate) fn own(self, idx: usize) -> Option<&'r OwnRing> {
         // As in `OwnRings::of`.
         self.rings.get(thread_number::current().wrapping_mul(self.n_series).wrapping_add(idx))
+    }
+
+    /// Keeps other readers out while held.
+    #[cfg(feature = "std")]
+    pub(crate) fn gate(self) -> &'r crate::sync::Gate {
+        self.fetching.gate()
+    }
+
+    /// Forgets the samples that no reader fetched; while no other thread exists.
+    #[cfg(feature = "std")]
+    pub(crate) fn forget(self, idx: usize) {
+        for ring in self.rings.iter().skip(idx).step_by(self.n_series.max(1)).take(thread_number::n_used()) {
+            ring.n_fetched.store(ring.end(), Ordering::Relaxed);
+        }
     }
 
     /// Moves what is new in the rings of a series into its window. Of more than fit, each thread gives the same share

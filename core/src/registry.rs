@@ -4,15 +4,17 @@
 //! `handle`'s; where names and values are kept is said at the fields.
 
 use crate::arena::{Arena, NewName};
-use crate::cell::{Cell, Mode};
-use crate::directory::{Directory, HashIndex, LinearIndex};
+use crate::cell::{Cell, Mode, Stored};
+use crate::directory::Directory;
 use crate::error::RecordError;
 use crate::name::{FormatName, expand_template};
 use crate::name_cache::NameCaches;
 use crate::own_ring::OwnRings;
-use crate::series::{DEFAULT_QUANTILES, Quantile, SampleRing, assert_quantiles};
+use crate::ring::SampleRing;
+use crate::search::{SeriesIndex, StatIndex};
+use crate::series::{DEFAULT_QUANTILES, Quantile, assert_quantiles};
 use crate::shard::Shards;
-use crate::snapshot::{Memory, Reader, Snapshot};
+use crate::snapshot::{Memory, Reader, SeriesReading, Snapshot};
 use crate::sync::{AtomicU64, Ordering};
 use crate::thread_number::MAX_NUMBERS;
 use crate::value::{IntoValue, Value};
@@ -58,12 +60,12 @@ use crate::value::{IntoValue, Value};
 /// ```
 pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize = 0>
 {
-    pub(crate) stats: Directory<HashIndex<STATS>, (), STATS>,
+    pub(crate) stats: Directory<StatIndex<STATS>, (), STATS>,
     pub(crate) cells: [Cell; STATS],
     pub(crate) modes: [Mode; STATS],
     pub(crate) shards: Shards<STATS, SHARDS>,
     pub(crate) stat_names: NameCaches<STATS, SHARDS>,
-    pub(crate) series: Directory<LinearIndex<SERIES>, FormatName, SERIES>,
+    pub(crate) series: Directory<SeriesIndex<SERIES>, FormatName, SERIES>,
     pub(crate) rings: [SampleRing; SERIES],
     pub(crate) own_rings: OwnRings<SERIES, SHARDS>,
     pub(crate) series_names: NameCaches<SERIES, SHARDS>,
@@ -79,14 +81,21 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// Returns an empty registry whose series show `median`, `95th`, `99th`, `100th` and `mean`.
     #[must_use]
     pub const fn new() -> Self {
-        const { assert!(SHARDS <= MAX_NUMBERS, "SHARDS must be at most 32") };
+        const {
+            assert!(
+                STATS.is_power_of_two() && STATS >= 2 && STATS <= 65536,
+                "STATS must be a power of two from 2 to 65536"
+            );
+            assert!(SERIES <= 4096, "SERIES must be at most 4096");
+            assert!(SHARDS <= MAX_NUMBERS, "SHARDS must be at most 32");
+        };
         Self {
-            stats: Directory::<HashIndex<STATS>, _, STATS>::new(),
+            stats: Directory::<StatIndex<STATS>, _, STATS>::new(),
             cells: [const { Cell::new() }; STATS],
             modes: [const { Mode::new() }; STATS],
             shards: Shards::new(),
             stat_names: NameCaches::new(),
-            series: Directory::<LinearIndex<SERIES>, _, SERIES>::new(),
+            series: Directory::<SeriesIndex<SERIES>, _, SERIES>::new(),
             rings: [const { SampleRing::new() }; SERIES],
             own_rings: OwnRings::new(),
             series_names: NameCaches::new(),
@@ -187,7 +196,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// ```
     #[inline]
     pub fn try_incr(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
-        self.add(name.as_ref(), value.into_value()?)
+        self.add(name.as_ref(), Stored::of(value.into_value()?))
     }
 
     /// Sets the stat to `value`, or says why not.
@@ -196,7 +205,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_incr`](Self::try_incr).
     #[inline]
     pub fn try_set(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
-        self.assign(name.as_ref(), value.into_value()?)
+        self.assign(name.as_ref(), Stored::of(value.into_value()?))
     }
 
     /// Adds a sample to the series, or says why not.
@@ -230,7 +239,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_incr`](Self::try_incr).
     #[inline]
     pub fn try_incr_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
-        self.add_first(NewName::Literal(name), value.into_value()?).map(drop)
+        self.add_first(NewName::Literal(name), Stored::of(value.into_value()?)).map(drop)
     }
 
     /// As [`try_set`](Self::try_set), and keeps a new name by reference instead of copying it.
@@ -239,7 +248,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_set`](Self::try_set).
     #[inline]
     pub fn try_set_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
-        self.assign_first(NewName::Literal(name), value.into_value()?).map(drop)
+        self.assign_first(NewName::Literal(name), Stored::of(value.into_value()?)).map(drop)
     }
 
     /// As [`try_record`](Self::try_record), and keeps a new name by reference instead of copying it.
@@ -256,7 +265,8 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// After a `set` it is exactly what was set, unless another thread wrote the stat meanwhile.
     #[must_use]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Value> {
-        self.find_stat(name.as_ref()).map(|idx| self.cells[idx].get(self.shards.view().column(idx)))
+        let idx = self.find_stat(name.as_ref())?;
+        Some(self.cells.get(idx)?.get(self.shards.view().column(idx)).value())
     }
 
     /// Returns how many calls were rejected, as the stat `statvent.rejected` shows it.
@@ -288,7 +298,10 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             own_rings: self.own_rings.view(),
             arena: self.arena.view(),
             quantiles: self.quantiles(),
+            series_reading: SeriesReading::of(SERIES),
             rejected: &self.rejected,
+            #[cfg(feature = "std")]
+            name_gates: [self.stats.gate(), self.series.gate(), self.arena.gate()],
             memory: Memory { address: (&raw const *self).addr(), n_bytes: size_of::<Self>() },
         }
     }

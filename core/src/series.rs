@@ -1,10 +1,7 @@
-//! A series: its last samples, and the quantiles that are made of them when somebody reads.
+//! A series: the quantiles that are made of its last samples when somebody reads.
 //!
-//! Owns the ring that threads record into, the window a reader takes of it, and the table of quantiles. It knows
-//! neither names nor text.
-
-use crate::float::AtomicFloat;
-use crate::sync::{AtomicU64, Ordering, const_new, filled};
+//! Owns the window that a reader takes of a ring, and the table of quantiles. Samples are kept by `ring`. It knows
+//! neither names nor text. Called by `snapshot`.
 
 /// How many samples a series keeps.
 pub const WINDOW_SAMPLES: usize = 100;
@@ -19,38 +16,6 @@ pub const DEFAULT_QUANTILES: &[Quantile] =
 /// The label of the mean, which follows the quantiles.
 pub const MEAN_LABEL: &str = "mean";
 
-/// The last samples of one series, written by all threads.
-///
-/// Invariant: `n_claimed` counts the slots that were ever claimed; a slot is absent until its first sample. A
-/// reader may see a claimed slot's older sample, or miss a sample that is being stored.
-pub(crate) struct SampleRing {
-    n_claimed: AtomicU64,
-    slots: [AtomicFloat; WINDOW_SAMPLES],
-}
-
-impl SampleRing {
-    const_new! {
-        pub(crate) fn new() -> Self {
-            Self { n_claimed: AtomicU64::new(0), slots: filled![AtomicFloat::new(); WINDOW_SAMPLES] }
-        }
-    }
-
-    #[inline]
-    pub(crate) fn record(&self, sample: f64) {
-        // Relaxed: the claim orders nothing, each slot is whole by itself. 64 bits do not wrap around.
-        let claimed = self.n_claimed.fetch_add(1, Ordering::Relaxed);
-        self.slots[(claimed % WINDOW_SAMPLES as u64) as usize].store(sample);
-    }
-
-    pub(crate) fn window(&self) -> Window {
-        let mut window = Window::new();
-        window.keys.extend(self.slots.iter().filter_map(AtomicFloat::load).map(key));
-        // Integers are sorted in half the time of floats.
-        window.keys.sort_unstable();
-        window
-    }
-}
-
 /// Samples of one moment, sorted: numbers in their order, positive NaNs after them.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -62,13 +27,27 @@ impl Window {
         Self { keys: heapless::Vec::new() }
     }
 
+    /// Takes samples, at most as many as a series keeps, and sorts them.
+    pub(crate) fn of(samples: impl Iterator<Item = f64>, sort: fn(&mut [u64])) -> Self {
+        let mut window = Self::new();
+        // Integers are sorted in half the time of floats.
+        for sample in samples {
+            if window.keys.push(key(sample)).is_err() {
+                break;
+            }
+        }
+        sort(&mut window.keys);
+        window
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
     /// Returns the sample at index `floor(n * percent / 100) - 1`, at least 0; NaN of an empty window.
     pub(crate) fn quantile(&self, percent: f64) -> f64 {
-        let rank = libm::floor(self.keys.len() as f64 * percent / 100.0) as usize;
+        // Rounds down, because there is no negative percentage.
+        let rank = (self.keys.len() as f64 * percent / 100.0) as usize;
         let idx = rank.saturating_sub(1);
         self.keys.get(idx).or(self.keys.last()).map_or(f64::NAN, |key| sample(*key))
     }
@@ -112,6 +91,7 @@ mod tests {
     //! contract; a naive twin agrees.
 
     use super::*;
+    use crate::ring::SampleRing;
     use proptest::prelude::*;
     use std::vec::Vec;
 

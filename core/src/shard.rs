@@ -101,6 +101,12 @@ impl<'r> Column<'r> {
         })
     }
 
+    /// Sets all words to zero; while no other thread exists.
+    #[cfg(feature = "std")]
+    pub(crate) fn clear(self) {
+        self.words().for_each(Words::clear);
+    }
+
     /// Sets the marks to what the words stand at; for the holder of the cell's version.
     pub(crate) fn mark(self) {
         for words in self.words() {
@@ -150,6 +156,21 @@ impl Words {
     #[inline]
     pub(crate) fn has_float(&self) -> bool {
         self.float.load().is_some()
+    }
+
+    /// Writes only what is not zero yet, so that memory that was never used stays so.
+    #[cfg(feature = "std")]
+    fn clear(&self) {
+        for int in [&self.sum, &self.sum_mark] {
+            if int.load(Ordering::Relaxed) != 0 {
+                int.store(0, Ordering::Relaxed);
+            }
+        }
+        for float in [&self.float, &self.float_mark] {
+            if float.load().is_some() {
+                float.clear();
+            }
+        }
     }
 
     fn float_since_mark(&self) -> f64 {

@@ -4,16 +4,16 @@
 //! `registry`'s and `handle`'s; what a slot holds is `cell`'s, `shard`'s and `own_ring`'s.
 
 use crate::arena::NewName;
-use crate::cell::Stat;
+use crate::cell::{Stat, Stored};
 use crate::directory::{Found, Full};
 use crate::error::RecordError;
 use crate::name::{FormatName, NameBuf, check_name, check_template, expand_template};
 use crate::name_cache::Key;
 use crate::registry::Registry;
-use crate::series::{MEAN_LABEL, SampleRing};
+use crate::ring::SampleRing;
+use crate::series::MEAN_LABEL;
 use crate::sync::Ordering;
 use crate::thread_number;
-use crate::value::Value;
 
 impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
     Registry<STATS, SERIES, NAME_BYTES, SHARDS>
@@ -24,34 +24,42 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Returns the stat of a number that was found here.
+    /// Returns the stat of a number that was found here: for others there is none, and nothing panics.
     #[inline]
-    pub(crate) fn stat_at(&self, idx: usize) -> Stat<'_> {
-        Stat { cell: &self.cells[idx], mode: &self.modes[idx], column: self.shards.view().column(idx) }
+    pub(crate) fn stat_at(&self, idx: usize) -> Option<Stat<'_>> {
+        // One comparison for both.
+        if idx >= STATS {
+            return None;
+        }
+        Some(Stat { cell: &self.cells[idx], mode: &self.modes[idx], column: self.shards.view().column(idx) })
     }
 
     #[inline]
-    pub(crate) fn add_idx(&self, idx: usize, value: Value) {
-        if !self.stat_at(idx).add_quickly(value) {
+    pub(crate) fn add_idx(&self, idx: usize, value: Stored) {
+        if !self.stat_at(idx).is_some_and(|stat| stat.add_quickly(value)) {
             self.add_idx_slowly(idx, value);
         }
     }
 
     #[cold]
-    fn add_idx_slowly(&self, idx: usize, value: Value) {
-        self.stat_at(idx).add_slowly(value);
+    fn add_idx_slowly(&self, idx: usize, value: Stored) {
+        if let Some(stat) = self.stat_at(idx) {
+            stat.add_slowly(value);
+        }
     }
 
     #[inline]
-    pub(crate) fn set_idx(&self, idx: usize, value: Value) {
-        if !self.stat_at(idx).set_quickly(value) {
+    pub(crate) fn set_idx(&self, idx: usize, value: Stored) {
+        if !self.stat_at(idx).is_some_and(|stat| stat.set_quickly(value)) {
             self.set_idx_slowly(idx, value);
         }
     }
 
     #[cold]
-    fn set_idx_slowly(&self, idx: usize, value: Value) {
-        self.stat_at(idx).set_slowly(value);
+    fn set_idx_slowly(&self, idx: usize, value: Stored) {
+        if let Some(stat) = self.stat_at(idx) {
+            stat.set_slowly(value);
+        }
     }
 
     /// Adds a sample to a series that was found: in the thread's ring, or else in the window.
@@ -59,12 +67,16 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     pub(crate) fn record_idx(&self, idx: usize, sample: f64) {
         match self.own_rings.own(idx) {
             Some(ring) => ring.record(sample),
-            None => record_slowly(&self.rings[idx], sample, SHARDS > 0),
+            None => {
+                if let Some(window) = self.rings.get(idx) {
+                    record_slowly(window, sample, SHARDS > 0);
+                }
+            }
         }
     }
 
     #[inline]
-    pub(crate) fn add(&self, name: &[u8], value: Value) -> Result<(), RecordError> {
+    pub(crate) fn add(&self, name: &[u8], value: Stored) -> Result<(), RecordError> {
         match self.find_stat(name) {
             Some(idx) => {
                 self.add_idx(idx, value);
@@ -75,7 +87,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     }
 
     #[inline]
-    pub(crate) fn assign(&self, name: &[u8], value: Value) -> Result<(), RecordError> {
+    pub(crate) fn assign(&self, name: &[u8], value: Stored) -> Result<(), RecordError> {
         match self.find_stat(name) {
             Some(idx) => {
                 self.set_idx(idx, value);
@@ -98,26 +110,34 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 
     /// Finds or registers the stat and adds: to a new one before anybody can see it.
     #[cold]
-    pub(crate) fn add_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
-        match self.stat(name, |idx| self.stat_at(idx).add_shared(value))? {
-            Found::Known(idx) => {
-                self.add_idx(idx, value);
-                Ok(idx)
-            }
-            Found::New(idx) => Ok(idx),
-        }
+    pub(crate) fn add_first(&self, name: NewName<'_>, value: Stored) -> Result<usize, RecordError> {
+        self.write_first(name, value, |stat, value| stat.add_shared(value), |stat, value| stat.add(value))
     }
 
     /// Finds or registers the stat and sets it: a new one before anybody can see it.
     #[cold]
-    pub(crate) fn assign_first(&self, name: NewName<'_>, value: Value) -> Result<usize, RecordError> {
-        match self.stat(name, |idx| self.stat_at(idx).set(value))? {
-            Found::Known(idx) => {
-                self.set_idx(idx, value);
-                Ok(idx)
+    pub(crate) fn assign_first(&self, name: NewName<'_>, value: Stored) -> Result<usize, RecordError> {
+        self.write_first(name, value, |stat, value| stat.set(value), |stat, value| stat.set(value))
+    }
+
+    /// Takes functions that know nothing of their surroundings, so that it is compiled once.
+    fn write_first(
+        &self,
+        name: NewName<'_>,
+        value: Stored,
+        to_new: fn(Stat<'_>, Stored),
+        to_known: fn(Stat<'_>, Stored),
+    ) -> Result<usize, RecordError> {
+        let write_at = |idx, write: fn(Stat<'_>, Stored)| {
+            if let Some(stat) = self.stat_at(idx) {
+                write(stat, value);
             }
-            Found::New(idx) => Ok(idx),
+        };
+        let found = self.stat(name, |idx| write_at(idx, to_new))?;
+        if let Found::Known(idx) = found {
+            write_at(idx, to_known);
         }
+        Ok(found.idx())
     }
 
     pub(crate) fn stat(&self, name: NewName<'_>, prepare: impl FnOnce(usize)) -> Result<Found, RecordError> {
@@ -157,7 +177,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         sample: f64,
         format: FormatName,
     ) -> Result<usize, RecordError> {
-        match self.any_series(name, format, |idx| self.rings[idx].record(sample))? {
+        let prepare = |idx: usize| {
+            if let Some(window) = self.rings.get(idx) {
+                window.record(sample);
+            }
+        };
+        match self.any_series(name, format, prepare)? {
             Found::Known(idx) => {
                 self.record_idx(idx, sample);
                 Ok(idx)

@@ -4,12 +4,13 @@
 //! The recorder, JSON and `for_each` all read through here.
 
 use crate::append::View;
-use crate::cell::Cell;
+use crate::cell::{Cell, Stored};
 use crate::directory::Entry;
-use crate::line::{BufferTooSmall, format_line};
+use crate::line::{BufferTooSmall, format_text_line};
 use crate::name::{FormatName, NameBuf, REJECTED_NAME};
 use crate::own_ring::OwnRingsView;
-use crate::series::{MEAN_LABEL, Quantile, SampleRing, Window};
+use crate::ring::SampleRing;
+use crate::series::{MEAN_LABEL, Quantile, Window};
 use crate::shard::ShardsView;
 use crate::sync::{AtomicU64, Ordering};
 use crate::value::Value;
@@ -29,8 +30,11 @@ pub struct Reader<'r> {
     pub(crate) own_rings: OwnRingsView<'r>,
     pub(crate) arena: View<'r, u8>,
     pub(crate) quantiles: &'static [Quantile],
+    pub(crate) series_reading: Option<&'static SeriesReading>,
     pub(crate) rejected: &'r AtomicU64,
     pub(crate) memory: Memory,
+    #[cfg(feature = "std")]
+    pub(crate) name_gates: [&'r crate::sync::Gate; 3],
 }
 
 /// Where a registry lies: for whoever advises the system about that memory.
@@ -47,7 +51,7 @@ impl<'r> Reader<'r> {
     pub fn for_each(self, mut f: impl FnMut(&[u8], Value)) {
         let mut walk = Walk::new(self);
         while let Some((name, value)) = walk.stat() {
-            f(name, value);
+            f(name, value.value());
             walk.advance();
         }
     }
@@ -122,8 +126,8 @@ impl Snapshot<'_> {
     /// [`MAX_OWN_LINE_BYTES`](crate::line::MAX_OWN_LINE_BYTES) hold any line.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
         let mut n_bytes = 0;
-        while let Some((name, value)) = self.walk.stat() {
-            match format_line(name, value, &mut out[n_bytes..]) {
+        while let (Some((name, value)), Some(room)) = (self.walk.stat(), out.get_mut(n_bytes..)) {
+            match value.with_text(|text| format_text_line(name, text, room)) {
                 Ok(n) => n_bytes += n,
                 Err(_) if n_bytes > 0 => break,
                 Err(err) => return Err(err),
@@ -163,7 +167,7 @@ impl<'r> Walk<'r> {
     }
 
     /// The stat at which the walk stands; `None` at the end.
-    pub(crate) fn stat(&self) -> Option<(&[u8], Value)> {
+    pub(crate) fn stat(&self) -> Option<(&[u8], Stored)> {
         let reader = &self.reader;
         match self.position {
             Position::Stat(idx) => {
@@ -171,15 +175,11 @@ impl<'r> Walk<'r> {
                 Some((name, reader.cells.get(idx)?.get(reader.shards.column(idx))))
             }
             Position::Quantile(_, row) => {
-                let value = match reader.quantiles.get(row) {
-                    Some((percent, _)) => self.window.quantile(*percent),
-                    None => self.window.mean(),
-                };
-                Some((self.name.finish().ok()?, Value::Float(value)))
+                Some((self.name.bytes(), (reader.series_reading?.value)(self, row)))
             }
             Position::Rejected => {
                 let n_rejected = reader.rejected.load(Ordering::Relaxed);
-                Some((REJECTED_NAME, Value::Int(i64::try_from(n_rejected).unwrap_or(i64::MAX))))
+                Some((REJECTED_NAME, Stored::of(Value::Int(i64::try_from(n_rejected).unwrap_or(i64::MAX)))))
             }
             Position::End => None,
         }
@@ -205,20 +205,14 @@ impl<'r> Walk<'r> {
                 Position::Stat(idx) if idx < self.reader.stats.len() => return,
                 Position::Stat(_) => Position::Quantile(0, 0),
                 Position::Quantile(series, row) => {
-                    let (Some(entry), Some(ring)) =
-                        (self.reader.series.get(series), self.reader.rings.get(series))
-                    else {
+                    let Some(reading) = self.reader.series_reading else {
                         self.position = Position::Rejected;
                         continue;
                     };
-                    if row == 0 {
-                        self.reader.own_rings.fetch(series, ring);
-                        self.window = ring.window();
+                    match (reading.load)(self, series, row) {
+                        Ok(()) => return,
+                        Err(next) => next,
                     }
-                    if !self.window.is_empty() && self.load_name(entry, row) {
-                        return;
-                    }
-                    Position::Quantile(series + 1, 0)
                 }
                 Position::Rejected if self.reader.rejected.load(Ordering::Relaxed) > 0 => return,
                 Position::Rejected | Position::End => {
@@ -227,6 +221,49 @@ impl<'r> Walk<'r> {
                 }
             };
         }
+    }
+}
+
+/// What reading series takes, by reference: a registry without series has none of it, and a program that has no other
+/// registry none of this code.
+pub(crate) struct SeriesReading {
+    load: fn(&mut Walk<'_>, usize, usize) -> Result<(), Position>,
+    value: fn(&Walk<'_>, usize) -> Stored,
+}
+
+impl SeriesReading {
+    /// For a registry with room for so many.
+    pub(crate) const fn of(n_series: usize) -> Option<&'static Self> {
+        const READING: &SeriesReading = &SeriesReading {
+            load: |walk, series, row| walk.load(series, row),
+            value: |walk, row| walk.quantile(row),
+        };
+        if n_series == 0 { None } else { Some(READING) }
+    }
+}
+
+impl Walk<'_> {
+    /// Loads the name of a quantile, and with the first one of a series its window; or says where to go on.
+    fn load(&mut self, series: usize, row: usize) -> Result<(), Position> {
+        let reader = self.reader;
+        let (Some(entry), Some(ring)) = (reader.series.get(series), reader.rings.get(series)) else {
+            return Err(Position::Rejected);
+        };
+        if row == 0 {
+            reader.own_rings.fetch(series, ring);
+            self.window = ring.window();
+        }
+        if !self.window.is_empty() && self.load_name(entry, row) {
+            return Ok(());
+        }
+        Err(Position::Quantile(series + 1, 0))
+    }
+
+    fn quantile(&self, row: usize) -> Stored {
+        Stored::of(Value::Float(match self.reader.quantiles.get(row) {
+            Some((percent, _)) => self.window.quantile(*percent),
+            None => self.window.mean(),
+        }))
     }
 
     /// Writes the name of a quantile. False if it is no name, which registration has ruled out for every

@@ -56,6 +56,12 @@ mod pool {
             self.held.fetch_and(!(1 << number), Ordering::Release);
         }
 
+        /// Frees all numbers but this one.
+        #[cfg(not(loom))]
+        pub(crate) fn keep_only(&self, number: Option<usize>) {
+            self.held.store(number.map_or(0, |number| 1 << number), Ordering::Relaxed);
+        }
+
         /// Returns how many of the numbers were ever held: shards from there on are untouched.
         pub(crate) fn n_used(&self) -> usize {
             self.n_used.load(Ordering::Acquire) as usize
@@ -64,7 +70,7 @@ mod pool {
 }
 
 #[cfg(all(feature = "std", not(loom)))]
-pub(crate) use held::{current, take};
+pub(crate) use held::{current, forget_other_threads, take};
 
 #[cfg(all(feature = "std", not(loom)))]
 mod held {
@@ -112,6 +118,16 @@ mod held {
         }
     }
 
+    /// Frees the numbers of all threads but this one, in a process that has no others.
+    pub(crate) fn forget_other_threads() {
+        let number = current();
+        POOL.keep_only((number < super::MAX_NUMBERS).then_some(number));
+        if number == NONE {
+            // There may be one now. A thread that is past its end is refused again.
+            NUMBER.set(UNKNOWN);
+        }
+    }
+
     pub(crate) fn n_used() -> usize {
         POOL.n_used()
     }
@@ -138,3 +154,18 @@ mod shared {
 
 #[cfg(any(not(feature = "std"), loom))]
 pub(crate) use shared::{current, n_used, take};
+
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_fork_all_numbers_are_free_but_the_own_one() {
+        let pool = Pool::new();
+        assert_eq!((0..3).map(|_| pool.take()).collect::<std::vec::Vec<_>>(), [Some(0), Some(1), Some(2)]);
+        pool.keep_only(Some(1));
+        assert_eq!((pool.take(), pool.take(), pool.n_used()), (Some(0), Some(2), 3));
+        pool.keep_only(None);
+        assert_eq!(pool.take(), Some(0));
+    }
+}

@@ -32,17 +32,33 @@ pub fn format_line<'a>(
     value: impl Into<Number<'a>>,
     out: &mut [u8],
 ) -> Result<usize, BufferTooSmall> {
-    value.into().with_text(|text| {
-        let needed = name.len() + SEPARATOR.len() + text.len() + 1;
-        let available = out.len();
-        let line = out.get_mut(..needed).ok_or(BufferTooSmall { needed, available })?;
-        let (name_room, rest) = line.split_at_mut(name.len());
-        let (separator_room, rest) = rest.split_at_mut(SEPARATOR.len());
-        let (text_room, newline_room) = rest.split_at_mut(text.len());
-        name_room.copy_from_slice(name);
-        separator_room.copy_from_slice(SEPARATOR);
-        text_room.copy_from_slice(text);
-        newline_room.copy_from_slice(b"\n");
-        Ok(needed)
-    })
+    value.into().with_text(|text| format_text_line(name, text, out))
+}
+
+/// Writes a line whose value is text already.
+pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+    let parts = [name, SEPARATOR, text, b"\n"];
+    let needed = parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len()));
+    let available = out.len();
+    if needed > available {
+        return Err(BufferTooSmall { needed, available });
+    }
+    let mut rest = out;
+    // All of them fit.
+    parts.into_iter().all(|part| put(part, &mut rest));
+    Ok(needed)
+}
+
+/// Puts bytes to the beginning of the room, which is what is behind them afterwards; false if they do not fit.
+///
+/// In a form that says that it cannot panic, for programs without room for messages.
+pub(crate) fn put(bytes: &[u8], room: &mut &mut [u8]) -> bool {
+    match core::mem::take(room).split_at_mut_checked(bytes.len()) {
+        Some((place, rest)) => {
+            place.copy_from_slice(bytes);
+            *room = rest;
+            true
+        }
+        None => false,
+    }
 }

@@ -17,3 +17,9 @@ pub use format::{MAX_OWN_LINE_BYTES, format_line};
 pub use number::Number;
 pub use parse::{Line, parse_line};
 pub use split::{LineSplitter, MAX_LINE_BYTES};
+
+pub(crate) use format::format_text_line;
+#[cfg(feature = "json")]
+pub(crate) use format::put;
+#[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
+pub(crate) use number::{TextBuf, gathered, with_float_text};

@@ -40,30 +40,48 @@ impl<'a> Number<'a> {
     }
 
     /// Calls `write` with the number's text: digits, or the shortest float that reads back equal.
-    pub(super) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
+    pub(crate) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
         match self {
             Self::Int(int) => write(itoa::Buffer::new().format(int).as_bytes()),
             Self::BigInt(text) => write(text),
-            Self::Float(float) if float.is_finite() => with_float_text(float, write),
-            Self::Float(float) if float.is_nan() => write(b"nan"),
-            Self::Float(float) if float > 0.0 => write(b"inf"),
-            Self::Float(_) => write(b"-inf"),
+            Self::Float(float) => with_float_text(float, write),
         }
     }
 }
 
-/// The shortest text, which has no plus in its exponent.
-fn with_float_text<R>(float: f64, write: impl FnOnce(&[u8]) -> R) -> R {
-    let mut buffer = zmij::Buffer::new();
-    let text = buffer.format_finite(float).as_bytes();
-    let Some(plus_idx) = memchr::memchr(b'+', text) else {
-        return write(text);
-    };
-    let mut shorter = [0; MAX_VALUE_BYTES];
-    let (mantissa, exponent) = (&text[..plus_idx], &text[plus_idx + 1..]);
-    shorter[..plus_idx].copy_from_slice(mantissa);
-    shorter[plus_idx..text.len() - 1].copy_from_slice(exponent);
-    write(&shorter[..text.len() - 1])
+/// Room for the text of any integer or float of 64 bits.
+pub(crate) type TextBuf = [u8; MAX_VALUE_BYTES];
+
+/// Calls `write` with the shortest text that reads back equal, which has no plus in its exponent.
+pub(crate) fn with_float_text<R>(float: f64, write: impl FnOnce(&[u8]) -> R) -> R {
+    /// From here on there may be an exponent that is not negative.
+    const LARGE: u64 = 1e15f64.to_bits();
+    const INFINITE: u64 = f64::INFINITY.to_bits();
+
+    // As integers, because small processors compare floats by a function.
+    match float.abs().to_bits() {
+        INFINITE if float.is_sign_negative() => write(b"-inf"),
+        INFINITE => write(b"inf"),
+        bits if bits > INFINITE => write(b"nan"),
+        bits => {
+            let mut digits = zmij::Buffer::new();
+            let text = digits.format_finite(float).as_bytes();
+            if bits < LARGE {
+                return write(text);
+            }
+            write(gathered(text.iter().filter(|byte| **byte != b'+'), &mut TextBuf::default()))
+        }
+    }
+}
+
+/// Puts bytes into `out`, as many as it takes, and returns them.
+pub(crate) fn gathered<'a, 'b>(bytes: impl Iterator<Item = &'a u8>, out: &'b mut TextBuf) -> &'b [u8] {
+    let mut n_bytes = 0;
+    for (room, byte) in out.iter_mut().zip(bytes) {
+        *room = *byte;
+        n_bytes += 1;
+    }
+    out.get(..n_bytes).unwrap_or_default()
 }
 
 fn unsigned(text: &[u8]) -> &[u8] {

@@ -1,0 +1,70 @@
+//! What a forked process makes of a registry that it inherits.
+//!
+//! Owns the order in which a registry's locks are held across `fork(2)`, and the return to zero. It knows no system:
+//! whoever does calls these around each fork (`statvent-posix`, by `pthread_atfork(3)`).
+
+use crate::snapshot::Reader;
+use crate::sync::{Gate, Ordering};
+use crate::thread_number;
+
+impl<'r> Reader<'r> {
+    /// Waits until nobody is in the middle of registering a name or fetching samples, and keeps everybody out.
+    ///
+    /// Recording under names that are known goes on. Must be followed by [`after_fork_in_parent`] or, in the child,
+    /// [`after_fork_in_child`]; until then no new name can be registered and nothing be read. Registries are to be held
+    /// in the same order by all who hold more than one.
+    ///
+    /// [`after_fork_in_parent`]: Self::after_fork_in_parent
+    /// [`after_fork_in_child`]: Self::after_fork_in_child
+    pub fn before_fork(self) {
+        self.gates().into_iter().for_each(Gate::enter);
+    }
+
+    /// Lets everybody in again.
+    pub fn after_fork_in_parent(self) {
+        self.gates().into_iter().rev().for_each(Gate::leave);
+    }
+
+    /// Sets every stat to zero, empties every series and lets everybody in again; names stay, and a float stays a float.
+    ///
+    /// For the child alone, whose only thread calls it: the others were not copied, wherever they were. It calls
+    /// nothing of the system and allocates nothing. Cost: it reads what was ever used of the registry and writes what is
+    /// not zero.
+    ///
+    /// ```
+    /// use statvent_core::{Reader, Registry, Value};
+    ///
+    /// static STATS: Registry<8, 0, 0, 4> = Registry::new();
+    /// STATS.try_incr_literal("requests", 2)?;
+    /// let reader = Reader::from(&STATS);
+    /// reader.before_fork();
+    /// // Here the process would be forked.
+    /// reader.after_fork_in_child();
+    /// assert_eq!(STATS.get("requests"), Some(Value::Int(0)));
+    /// # Ok::<(), statvent_core::RecordError>(())
+    /// ```
+    pub fn after_fork_in_child(self) {
+        for (idx, cell) in self.cells.iter().take(self.stats.len()).enumerate() {
+            cell.start_over(self.shards.column(idx));
+        }
+        for (idx, window) in self.rings.iter().take(self.series.len()).enumerate() {
+            self.own_rings.forget(idx);
+            window.forget();
+        }
+        self.rejected.store(0, Ordering::Relaxed);
+        self.after_fork_in_parent();
+    }
+
+    /// In the order in which they are taken one within the other.
+    fn gates(self) -> [&'r Gate; 4] {
+        let [stats, series, arena] = self.name_gates;
+        [stats, series, arena, self.own_rings.gate()]
+    }
+}
+
+/// Frees what the threads of the parent held, in a forked child: their shards are for the child's own threads.
+///
+/// For the child alone, before its first other thread. To be called once, whatever the number of registries.
+pub fn forget_threads_of_parent() {
+    thread_number::forget_other_threads();
+}

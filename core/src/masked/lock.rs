@@ -1,0 +1,50 @@
+//! The lock where interrupts may come between: a critical section.
+//!
+//! Owns how values are changed with interrupts off. A lock that waits would wait for ever in an interrupt, for what it
+//! interrupted; so does the spin lock inside `portable-atomic`'s 64-bit atomics. How a critical section is made is the
+//! program's choice (crate `critical-section`). Reached through `sync`.
+
+use core::cell::Cell;
+
+use critical_section::Mutex;
+
+use crate::sync::Ordering;
+
+/// A small value that is changed with nobody between: interrupts are off meanwhile, and other cores kept out.
+pub(crate) struct Lock<T>(Mutex<Cell<T>>);
+
+impl<T: Copy> Lock<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Mutex::new(Cell::new(value)))
+    }
+
+    /// Calls `f` alone with a copy of the value, which then takes the value's place. Other locks may be taken within
+    /// `f`, and this one not.
+    #[inline]
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        critical_section::with(|section| {
+            let cell = self.0.borrow(section);
+            let mut value = cell.get();
+            let result = f(&mut value);
+            cell.set(value);
+            result
+        })
+    }
+}
+
+/// A 64-bit word on any processor, with the part of the platform's interface that is used here.
+pub(crate) struct AtomicU64(Lock<u64>);
+
+impl AtomicU64 {
+    pub(crate) const fn new(value: u64) -> Self {
+        Self(Lock::new(value))
+    }
+
+    pub(crate) fn load(&self, _: Ordering) -> u64 {
+        self.0.with(|value| *value)
+    }
+
+    pub(crate) fn fetch_add(&self, more: u64, _: Ordering) -> u64 {
+        self.0.with(|value| core::mem::replace(value, value.wrapping_add(more)))
+    }
+}

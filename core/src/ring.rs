@@ -1,0 +1,44 @@
+//! The last samples of one series, as all threads record them.
+//!
+//! Owns the ring that threads without one of their own record into, and that readers take a series' window of. What is
+//! made of the window is `series`'s. Programs with interrupts have the ring of `masked::ring`.
+
+use crate::float::AtomicFloat;
+use crate::series::{WINDOW_SAMPLES, Window};
+use crate::sync::{AtomicU64, Ordering, const_new, filled};
+
+/// The last samples of one series, written by all threads.
+///
+/// Invariant: `n_claimed` counts the slots that were ever claimed; a slot is absent until its first sample. A
+/// reader may see a claimed slot's older sample, or miss a sample that is being stored.
+pub(crate) struct SampleRing {
+    n_claimed: AtomicU64,
+    slots: [AtomicFloat; WINDOW_SAMPLES],
+}
+
+impl SampleRing {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self { n_claimed: AtomicU64::new(0), slots: filled![AtomicFloat::new(); WINDOW_SAMPLES] }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, sample: f64) {
+        // Relaxed: the claim orders nothing, each slot is whole by itself. 64 bits do not wrap around.
+        let claimed = self.n_claimed.fetch_add(1, Ordering::Relaxed);
+        self.slots[(claimed % WINDOW_SAMPLES as u64) as usize].store(sample);
+    }
+
+    /// Forgets all samples; while no other thread exists.
+    #[cfg(feature = "std")]
+    pub(crate) fn forget(&self) {
+        if self.n_claimed.swap(0, Ordering::Relaxed) > 0 {
+            self.slots.iter().for_each(AtomicFloat::clear);
+        }
+    }
+
+    pub(crate) fn window(&self) -> Window {
+        Window::of(self.slots.iter().filter_map(AtomicFloat::load), <[u64]>::sort_unstable)
+    }
+}

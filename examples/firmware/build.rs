@@ -1,0 +1,9 @@
+//! Tells the linker where a Cortex-M program's memory is. Owns nothing else; called by cargo.
+
+fn main() {
+    println!("cargo:rerun-if-changed=memory.x");
+    if std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("arm") {
+        println!("cargo:rustc-link-search={}", env!("CARGO_MANIFEST_DIR"));
+        println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    }
+}

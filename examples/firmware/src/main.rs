@@ -1,0 +1,122 @@
+//! Statistics on a microcontroller: `main` and an interrupt count on the same stats, and nothing is lost.
+//!
+//! Prints the stats as lines on standard output and as JSON on standard error, both by the emulator's semihosting,
+//! checks its own totals, and ends with status 0 if all are exact. `bin/firmware` runs it on three boards. What happens
+//! in the interrupt is `tick`'s.
+
+#![no_std]
+#![no_main]
+
+mod report;
+mod tick;
+
+use cortex_m::peripheral::{Peripherals, SYST, syst::SystClkSource};
+use cortex_m_rt::{entry, exception};
+use statvent::{Registry, Value, incr, record, set};
+
+use report::Report;
+
+/// What `main` and the interrupt write, and the lines that are printed.
+static STATS: Registry<16, 1, 16> = Registry::new();
+
+/// Names that `main` and the interrupt register at the same time.
+static NAMES: Registry<256, 0, 1024> = Registry::new();
+
+/// Increments of one stat, by both together.
+const N_INCREMENTS: u32 = 1_000_000;
+const N_BY_TICK: u32 = 50_000;
+
+/// Names that each of the two registers alone, and as many that both do.
+const N_NAMES: u8 = 64;
+
+/// What the two set a stat to: no half of the one is a half of the other.
+const LEVELS: [i64; 2] = [-1, 0x0123_4567_89ab_cdef];
+
+#[entry]
+fn main() -> ! {
+    let mut report = Report::new();
+    if let Some(peripherals) = Peripherals::take() {
+        let mut timer = peripherals.SYST;
+        start(&mut timer);
+        register_names(&mut report);
+        count(&mut report);
+        tick::wait_until_done(&mut report);
+        timer.disable_counter();
+    }
+    check_totals(&mut report);
+    set!(STATS, "level", 7);
+    for sample in 1..=100 {
+        record!(STATS, "latency.{0}", sample);
+    }
+    report.print_lines(&STATS);
+    report.print_json(&STATS);
+    report.exit()
+}
+
+fn start(timer: &mut SYST) {
+    timer.set_clock_source(SystClkSource::Core);
+    timer.set_reload(tick::FIRST_RELOAD);
+    timer.clear_current();
+    timer.enable_interrupt();
+    timer.enable_counter();
+}
+
+#[exception]
+fn SysTick() {
+    tick::tick();
+}
+
+/// Registers names while the interrupt registers its own, some of them the same.
+fn register_names(report: &mut Report) {
+    tick::register_from_now_on();
+    for n in 0..N_NAMES {
+        NAMES.incr(tick::name(b'm', n), 1);
+        NAMES.incr(tick::name(b's', n), 1);
+    }
+    tick::wait_until_registered(report);
+    let mut n_stats = 0;
+    NAMES.for_each(|name, value| {
+        n_stats += 1;
+        let n_times = if name.first() == Some(&b's') { 2 } else { 1 };
+        report.check(value == Value::Int(n_times), "a name has the increments of all who registered it");
+    });
+    report.check(n_stats == 3 * u32::from(N_NAMES), "every name is there once");
+    report.check(NAMES.rejected() == 0, "no name was rejected");
+}
+
+/// Counts, sets and samples what the interrupt does as well, by literal names and by handles.
+fn count(report: &mut Report) {
+    tick::count_from_now_on();
+    let hammered = STATS.counter("hammered");
+    for n in 0..N_INCREMENTS - N_BY_TICK {
+        if n % 2 == 0 {
+            incr!(STATS, "hammered");
+        } else {
+            hammered.incr(1);
+        }
+        if n % 16 == 0 {
+            incr!(STATS, "halves", 0.5);
+            set!(STATS, "level", LEVELS[0]);
+            record!(STATS, "latency.{0}", 1);
+            let level = STATS.get("level");
+            report.check(LEVELS.iter().any(|known| level == Some(Value::Int(*known))), "no setting is torn");
+        }
+    }
+    incr!(STATS, "loops", N_INCREMENTS - N_BY_TICK);
+}
+
+fn check_totals(report: &mut Report) {
+    let total = i64::from(N_INCREMENTS) + i64::from(cfg!(feature = "one-too-many"));
+    let halves = f64::from((N_INCREMENTS - N_BY_TICK).div_ceil(16) + N_BY_TICK) / 2.0;
+    report.check(STATS.get("hammered") == Some(Value::Int(total)), "no increment is lost");
+    report.check(STATS.get("ticks") == Some(Value::Int(N_BY_TICK.into())), "every tick is counted");
+    report.check(STATS.get("halves") == Some(Value::Float(halves)), "no float is lost");
+    report.check(STATS.rejected() == 0, "nothing was rejected");
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    let mut report = Report::new();
+    report.check(false, "the program does not panic");
+    report.exit()
+}
