@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(feature = "posix"), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+#[cfg(feature = "posix")]
+mod fork;
 #[cfg(feature = "posix")]
 mod global;
 mod macros;
@@ -22,7 +24,7 @@ pub use statvent_core::{
     Series, Snapshot, Value, ValueError, WINDOW_SAMPLES, line, name, pipe_name,
 };
 #[cfg(feature = "posix")]
-pub use statvent_posix::{Error, Recorder, RecorderBuilder};
+pub use statvent_posix::{Error, Recorder, RecorderBuilder, follow_forks};
 
 /// What the macros are made of.
 #[doc(hidden)]

@@ -13,11 +13,10 @@ use crate::GLOBAL;
 ///
 /// Starts a thread that sleeps until somebody reads the pipe, and one that looks every 10 s whether the pipe can
 /// still be found. However often it is called, they are started once, by the first call that succeeds; later ones
-/// change nothing. For more choices see [`Recorder::builder`](crate::Recorder::builder).
+/// change nothing. A forked child has none, counts from zero, and may start its own. For more choices see [`Recorder::builder`](crate::Recorder::builder).
 ///
 /// # Errors
-/// The directory cannot be used, no pipe or thread can be made, or this process was forked from one that publishes;
-/// the message says what to do.
+/// The directory cannot be used, or no pipe or thread can be made; the message says what to do.
 ///
 /// ```no_run
 /// statvent::start_recorder()?;

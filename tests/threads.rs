@@ -76,16 +76,19 @@ fn eight_threads_with_four_shards_and_a_reader_all_the_while_are_exact() {
 
 #[test]
 fn threads_that_come_and_go_hand_their_shards_on() {
-    const N_THREADS: i64 = 5000;
+    const N_THREADS: i64 = 100_000;
     static STATS: Sharded = Registry::new();
-    for _ in 0..N_THREADS {
-        thread::spawn(|| {
-            incr!(STATS, "visits");
-            incr!(STATS, "visits");
-        })
-        .join()
-        .unwrap();
-    }
+    let visit = || {
+        for _ in 0..N_THREADS / 2 {
+            thread::spawn(|| {
+                incr!(STATS, "visits");
+                incr!(STATS, "visits");
+            })
+            .join()
+            .unwrap();
+        }
+    };
+    thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(visit))));
     assert_eq!(int(&STATS, "visits"), 2 * N_THREADS);
 }
 

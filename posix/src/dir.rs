@@ -160,15 +160,27 @@ impl PipeDir {
     /// # Errors
     /// Those of [`open`](Self::open); it cannot be made; or it belongs to another user who is not root.
     pub fn create(path: &Path) -> Result<Self, DirError> {
-        let path = resolve(path)?;
-        let dir = match Self::open_unchecked(path.clone()) {
+        match Self::open_to_publish(path) {
             Err(DirError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                make(&path)?;
-                Self::open_unchecked(path)?
+                make(&resolve(path)?)?;
+                Self::open_to_publish(path)
             }
-            opened => opened?,
-        };
+            opened => opened,
+        }
+    }
+
+    /// Opens a directory to publish in it, and makes none.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), or it belongs to another user who is not root.
+    pub(crate) fn open_to_publish(path: &Path) -> Result<Self, DirError> {
+        let dir = Self::open_unchecked(resolve(path)?)?;
         dir.refuse_foreign_owner(Uid::effective())?.refuse_writable_by_others()
+    }
+
+    /// Says whether it belongs to this user, who would make it anew as it was.
+    pub(crate) fn is_own(&self) -> bool {
+        self.look().is_ok_and(|node| node.owner == Uid::effective().as_raw())
     }
 
     /// Returns the path it was opened at, made absolute.

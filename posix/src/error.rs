@@ -1,7 +1,7 @@
 //! Why a recorder does not start.
 //!
 //! Owns the one error of starting, with its sentences. Returned by `RecorderBuilder::start` and `start_once`; once
-//! started, a recorder mends what it can and reports nothing.
+//! started, a recorder mends what it can, and tells of what lasts on standard error (see `trouble`).
 
 use crate::dir::{DirError, ELSEWHERE, write_with_causes};
 use std::path::PathBuf;
@@ -38,8 +38,6 @@ pub enum Error {
         /// The last of them.
         last: String,
     },
-    /// This process was forked from one that publishes, and has no thread that could do so.
-    Forked,
     /// The system gives us no thread or no descriptor.
     System {
         /// What the system answers.
@@ -74,10 +72,6 @@ impl fmt::Display for Error {
                 "every name from {first} to {last} in {} is taken: remove the files of that name whose process is \
                  gone, or {ELSEWHERE}",
                 path.display()
-            ),
-            Self::Forked => f.write_str(
-                "this process was forked from one that publishes, and cannot publish by itself yet: start the \
-                 recorder after the fork, or let the child run its program by exec",
             ),
             Self::System { .. } => {
                 f.write_str("the system refuses a thread or a descriptor: raise the limits of this process")
@@ -140,11 +134,6 @@ mod tests {
                 Error::NamesTaken { path, first: "a.7.stats".into(), last: "a.7-65535.stats".into() },
                 "every name from a.7.stats to a.7-65535.stats in /run/pipes is taken: remove the files of that name \
                  whose process is gone, or choose another directory (STATVENT_PIPE_DIR names the default one)",
-            ),
-            (
-                Error::Forked,
-                "this process was forked from one that publishes, and cannot publish by itself yet: start the \
-                 recorder after the fork, or let the child run its program by exec",
             ),
             (
                 Error::System { source: io::ErrorKind::OutOfMemory.into() },

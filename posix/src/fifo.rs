@@ -65,6 +65,11 @@ impl Fifo {
         Ok(Self { dir: Arc::clone(&self.dir), name: self.name.clone(), made, released: OnceLock::new() })
     }
 
+    /// Returns which file it is.
+    pub(crate) fn id(&self) -> FileId {
+        self.made.id
+    }
+
     /// Says whether its name in its directory still leads to it.
     pub(crate) fn is_named(&self) -> io::Result<bool> {
         Ok(self.dir.node(&self.name)?.is_some_and(|node| node.id == self.made.id))

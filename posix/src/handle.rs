@@ -7,10 +7,11 @@ use crate::builder::RecorderBuilder;
 use crate::publication::Publication;
 use crate::recorder::Counts;
 use crate::stop::{BackOff, Stop};
+use crate::thread::Thread;
 use statvent_core::Reader;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 /// How often waking the thread is tried, for about a second altogether.
 const MAX_WAKE_ATTEMPTS: usize = 7;
@@ -18,15 +19,15 @@ const MAX_WAKE_ATTEMPTS: usize = 7;
 /// Publishes a registry until it is dropped.
 ///
 /// Dropping it removes the pipe, stops the threads and joins them, at once, also in the middle of a write to a reader
-/// that hangs. A process that ends without dropping it, by `exit` or by returning from `main`, removes the pipe
-/// as well. In a forked child it is without effect.
+/// that hangs. A process that ends without dropping it, by `exit`, by returning from `main`, or by SIGTERM or SIGINT where
+/// these are at their default, removes the pipe as well. In a forked child it is without effect.
 #[derive(Debug)]
 #[must_use = "dropping it ends publishing at once"]
 pub struct Recorder {
     publication: Arc<Publication>,
     stop: Arc<Stop>,
     counts: Arc<Counts>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
 }
 
 impl Recorder {
@@ -43,7 +44,7 @@ impl Recorder {
         (Arc::clone(&self.publication), Arc::clone(&self.stop))
     }
 
-    pub(crate) fn add_thread(&mut self, thread: JoinHandle<()>) {
+    pub(crate) fn add_thread(&mut self, thread: Thread) {
         self.threads.push(thread);
     }
 
@@ -66,7 +67,7 @@ impl Recorder {
         self.counts.served()
     }
 
-    /// Returns how many readers came and were not: they left, were too slow, or no fresh pipe could be made.
+    /// Returns how many readers came and were not: they left, or were too slow.
     #[must_use]
     pub fn n_abandoned(&self) -> u64 {
         self.counts.abandoned()
@@ -77,19 +78,16 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         let threads = std::mem::take(&mut self.threads);
         if !self.is_ours() {
-            // The parent's threads do not exist here, and its event must not be set.
-            std::mem::forget(threads);
+            // The parent's threads do not exist here, its event must not be set, and some of its descriptors are closed
+            // already, so that their numbers may be other files' now.
+            std::mem::forget((threads, self.shared()));
             return;
         }
         self.stop.set();
         let mut back_off = BackOff::new();
         for _ in 0..MAX_WAKE_ATTEMPTS {
-            if self.publication.withdraw().is_ok() || threads.iter().all(JoinHandle::is_finished) {
-                for thread in threads {
-                    // A thread that panicked has told so itself.
-                    let _ = thread.join();
-                }
-                return;
+            if self.publication.withdraw().is_ok() || threads.iter().all(Thread::is_finished) {
+                return threads.into_iter().for_each(Thread::join);
             }
             thread::park_timeout(back_off.rest());
         }

@@ -8,18 +8,24 @@ pub mod liveness;
 pub mod sweep;
 
 mod fifo;
+mod signals;
 mod site;
 mod stop;
+mod thread;
+mod traces;
 mod write;
 
 mod publication;
 mod recorder;
 mod text;
+mod trouble;
 mod upkeep;
+mod watch;
 
 mod builder;
 mod error;
 mod exit;
+mod fork;
 mod handle;
 mod once;
 mod pages;
@@ -27,5 +33,6 @@ mod pages;
 pub use builder::RecorderBuilder;
 pub use dir::{DirError, PipeDir};
 pub use error::Error;
+pub use fork::follow_forks;
 pub use handle::Recorder;
 pub use once::start_once;

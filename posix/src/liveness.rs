@@ -4,10 +4,10 @@
 //! frees a lock when its process is gone, however it goes, and at nothing else. It knows nothing of pipes and
 //! removes nothing (see `sweep`). Called by the recorder (`Claim`) and by the collector (`is_alive`).
 //!
-//! A forked child inherits the description and would keep the byte held after its parent; closing it in the child
-//! belongs here.
+//! A forked child does not keep the description, which would hold the byte after its parent (see `fork`).
 
 use crate::dir::PipeDir;
+use crate::fork::NotInherited;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 use statvent_core::pipe_name::PipeName;
@@ -34,7 +34,7 @@ pub fn is_alive(dir: &PipeDir, name: &PipeName<'_>) -> io::Result<bool> {
 #[derive(Debug)]
 pub(crate) struct Claim {
     /// An own description of the directory: a lock belongs to it, and closing others does not lose the lock.
-    description: File,
+    description: NotInherited,
     offset: i64,
 }
 
@@ -45,12 +45,12 @@ impl Claim {
     /// it already may be alive. So the byte is taken before the pipe is made, and kept until that is gone.
     pub(crate) fn take(dir: &PipeDir, name: &PipeName<'_>) -> io::Result<Self> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let description = File::from(openat(dir, ".", flags, Mode::empty())?);
+        let description = NotInherited::open(|| openat(dir, ".", flags, Mode::empty()).map(File::from))?;
         let offset = offset_of(name);
         fcntl(&description, FcntlArg::F_OFD_SETLK(&byte_at(offset, libc::F_RDLCK)))?;
         // Keeps cleaners of old temporary files away. Whoever locks it exclusively is such a cleaner, at work for a
         // moment, so that nothing is lost when it is refused.
-        let _ = description.try_lock_shared();
+        let _ = description.file().try_lock_shared();
         Ok(Self { description, offset })
     }
 

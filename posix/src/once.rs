@@ -4,30 +4,35 @@
 
 use crate::dir::PipeDir;
 use crate::error::Error;
+use crate::fork;
 use crate::handle::Recorder;
 use statvent_core::Reader;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-static STARTED: Mutex<Option<Recorder>> = Mutex::new(None);
+/// The recorder of this process. A child has none, and starts its own if it likes (see `fork`).
+pub(crate) type Started = Option<Recorder>;
+
+static STARTED: Mutex<Started> = Mutex::new(None);
 
 /// Publishes a registry until the process ends, in `directory` or else in
 /// [`PipeDir::default_path`].
 ///
 /// The first call that succeeds decides. Later ones are `Ok` and change nothing: another registry or directory given to
-/// them is ignored. A call that fails may be repeated.
+/// them is ignored. A call that fails may be repeated. A forked child has no recorder, and its first call decides anew.
 ///
 /// # Errors
-/// See [`Error`]; [`Error::Forked`] in a child that was forked after the first call.
+/// See [`Error`].
 pub fn start_once(registry: impl Into<Reader<'static>>, directory: Option<&Path>) -> Result<(), Error> {
-    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*started {
-        Some(recorder) if recorder.is_ours() => {}
-        Some(_) => return Err(Error::Forked),
-        None => {
-            let directory = directory.map_or_else(PipeDir::default_path, Path::to_owned);
-            *started = Some(Recorder::builder(registry).directory(directory).start()?);
-        }
+    fork::register();
+    let mut started = lock();
+    if started.is_none() {
+        let directory = directory.map_or_else(PipeDir::default_path, Path::to_owned);
+        *started = Some(Recorder::builder(registry).directory(directory).start()?);
     }
     Ok(())
+}
+
+pub(crate) fn lock() -> MutexGuard<'static, Started> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,10 +3,16 @@
 //! Owns the lock under which the pipe changes: by a read, by upkeep, and at the end. Nobody reads, writes or waits
 //! for a reader under it. Called by the recorder's two threads, by its handle, and at exit.
 
+use crate::dir::PipeDir;
 use crate::error::Error;
 use crate::fifo::Fifo;
+use crate::fork;
+use crate::signals::Deferred;
 use crate::site::{Place, Site};
+use crate::traces::Trace;
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,8 +28,11 @@ const STRANDED_AFTER: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Publication {
     place: Place,
-    /// Who published it: a forked child has a copy of this, and must not touch the files.
-    pid: u32,
+    /// Who published it: a forked child has a copy of this, and must not touch the files. Both, because a bare `clone(2)`
+    /// changes the pid alone, and a child in a new pid namespace may have its parent's.
+    process: (u32, u32),
+    /// What a signal that ends the process finds; `None` if the pipe is to stay then.
+    trace: Option<&'static Trace>,
     state: Mutex<State>,
 }
 
@@ -32,6 +41,8 @@ struct State {
     phase: Phase,
     /// Where it is or was last published.
     path: PathBuf,
+    /// Whether a directory that is gone may be made anew: not if it was the one that another user, root, set up.
+    makes_directory: bool,
     /// The pipe on which the recorder waits for a reader.
     awaited: Option<Arc<Fifo>>,
     retired: VecDeque<(Instant, Arc<Fifo>)>,
@@ -46,74 +57,103 @@ enum Phase {
     Withdrawn,
 }
 
+/// The state while files may be changing. A signal that is to end the process waits for that, and never comes to this
+/// very thread.
+struct Change<'a> {
+    // In the order in which they end.
+    state: MutexGuard<'a, State>,
+    trace: Option<&'static Trace>,
+    _deferred: Option<Deferred>,
+}
+
 /// What became of the pipe at which a reader arrived.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Handover {
-    /// A fresh pipe has taken its name: the reader is to be served.
-    Fresh,
+    /// It is not waited on again: the reader is to be served.
+    Retired,
     /// It was not the published one any more; nobody is to be served.
     Outdated,
-    /// No fresh pipe can be made now.
-    Failed,
 }
 
 impl Publication {
     /// Publishes for the first time.
-    pub(crate) fn start(place: Place) -> Result<Self, Error> {
-        let site = Site::establish(&place)?;
+    ///
+    /// What a signal would leave behind is kept in `trace`.
+    pub(crate) fn start(place: Place, trace: Option<&'static Trace>) -> Result<Self, Error> {
         let state = State {
-            path: site.path(),
-            phase: Phase::Published(site),
+            phase: Phase::Lost,
+            path: place.directory.clone(),
+            makes_directory: true,
             awaited: None,
             retired: VecDeque::new(),
         };
-        Ok(Self { place, pid: process::id(), state: Mutex::new(state) })
+        let publication = Self { place, process: this_process(), trace, state: Mutex::new(state) };
+        publication.change().recover(&publication.place)?;
+        Ok(publication)
     }
 
     /// Says whether this process published it, and not the one that it was forked from.
     pub(crate) fn is_ours(&self) -> bool {
-        self.pid == process::id()
+        self.process == this_process()
     }
 
-    /// Returns where it is or was last published.
+    /// Returns where it is or was last published; in a forked child it may be the directory alone.
     pub(crate) fn path(&self) -> PathBuf {
-        self.lock().path.clone()
+        if self.is_ours() {
+            return self.lock().path.clone();
+        }
+        // Whoever held the lock when the process was forked does not exist here.
+        self.state.try_lock().map_or_else(|_| self.place.directory.clone(), |state| state.path.clone())
     }
 
-    /// Returns the pipe to wait on; publishes anew if it was lost. `None` if there is none now.
-    pub(crate) fn await_next(&self) -> Option<Arc<Fifo>> {
-        let mut state = self.lock();
-        state.recover(&self.place);
-        let Phase::Published(site) = &state.phase else { return None };
+    /// Returns the pipe that readers find; `None` if there is none now.
+    pub(crate) fn published(&self) -> Option<Arc<Fifo>> {
+        match &self.lock().phase {
+            Phase::Published(site) => Some(Arc::clone(site.fifo())),
+            Phase::Lost | Phase::Withdrawn => None,
+        }
+    }
+
+    /// Returns the pipe to wait on; publishes anew if it was lost. `None` if it was withdrawn.
+    ///
+    /// # Errors
+    /// It was lost and cannot be published now.
+    pub(crate) fn await_next(&self) -> Result<Option<Arc<Fifo>>, Error> {
+        let mut state = self.change();
+        state.recover(&self.place)?;
+        let Phase::Published(site) = &state.phase else { return Ok(None) };
         let fifo = Arc::clone(site.fifo());
         state.awaited = Some(Arc::clone(&fifo));
-        Some(fifo)
+        Ok(Some(fifo))
     }
 
-    /// Puts a fresh pipe in the place of `served`, at which a reader arrived.
+    /// Puts a fresh pipe in the place of `served`, at which a reader arrived; does without where none can be made.
     pub(crate) fn hand_over(&self, served: &Arc<Fifo>) -> Handover {
-        let mut state = self.lock();
+        let mut state = self.change();
         state.awaited = None;
         let Phase::Published(site) = &mut state.phase else { return Handover::Outdated };
         if !Arc::ptr_eq(site.fifo(), served) {
             return Handover::Outdated;
         }
-        if let Ok(retired) = site.renew() {
-            state.retire(retired);
-            return Handover::Fresh;
+        match site.renew() {
+            Ok(retired) => state.retire(retired),
+            Err(_) => {
+                state.leave(Phase::Lost);
+                // What is wrong is told by the next attempt.
+                let _ = state.recover(&self.place);
+            }
         }
-        state.leave(Phase::Lost);
-        state.recover(&self.place);
-        if matches!(state.phase, Phase::Published(_)) { Handover::Fresh } else { Handover::Failed }
+        Handover::Retired
     }
 
     /// Publishes anew if readers do not find the pipe any more, and frees readers stranded on a retired one.
     pub(crate) fn mend(&self) {
-        let mut state = self.lock();
+        let mut state = self.change();
         if matches!(&state.phase, Phase::Published(site) if !site.is_intact()) {
             state.leave(Phase::Lost);
         }
-        state.recover(&self.place);
+        // What is wrong is told by the recorder's thread, which tries as well.
+        let _ = state.recover(&self.place);
         if !state.is_awaiting_published() {
             // It was tried when that pipe was left, which may have failed for want of a descriptor.
             let _ = state.release();
@@ -129,9 +169,17 @@ impl Publication {
         if !self.is_ours() {
             return Ok(());
         }
-        let mut state = self.lock();
+        let mut state = self.change();
         state.leave(Phase::Withdrawn);
         state.release()
+    }
+
+    fn change(&self) -> Change<'_> {
+        // Before the lock, which must not be held by a thread that a signal has stopped.
+        let deferred = self.trace.map(|_| Deferred::new());
+        let state = self.lock();
+        self.trace.inspect(|trace| trace.begin_change());
+        Change { state, trace: self.trace, _deferred: deferred }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -140,15 +188,59 @@ impl Publication {
     }
 }
 
-impl State {
-    /// Publishes anew what was lost, if that is possible now.
-    fn recover(&mut self, place: &Place) {
-        if matches!(self.phase, Phase::Lost)
-            && let Ok(site) = Site::establish(place)
+fn this_process() -> (u32, u32) {
+    (process::id(), fork::generation())
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        if let Some(trace) = self.trace
+            && self.is_ours()
         {
+            trace.give_back();
+        }
+    }
+}
+
+impl Deref for Change<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        let Some(trace) = self.trace else { return };
+        trace.end_change(match &self.state.phase {
+            Phase::Published(site) => Some((site.dir().as_fd(), site.name(), site.fifo().id())),
+            Phase::Lost | Phase::Withdrawn => None,
+        });
+    }
+}
+
+impl State {
+    /// Publishes anew what was lost.
+    fn recover(&mut self, place: &Place) -> Result<(), Error> {
+        if matches!(self.phase, Phase::Lost) {
+            // Pipes that are kept for stranded readers take room as well.
+            self.free_stranded();
+            let path = &place.directory;
+            let dir =
+                if self.makes_directory { PipeDir::create(path)? } else { PipeDir::open_to_publish(path)? };
+            self.makes_directory = dir.is_own();
+            let site = Site::establish(place, dir)?;
             self.path = site.path();
             self.phase = Phase::Published(site);
         }
+        Ok(())
     }
 
     /// Ends the present phase; a pipe that is published is removed and nobody waits on it any more.
@@ -184,9 +276,15 @@ impl State {
     }
 
     fn free_stranded(&mut self) {
-        while self.retired.front().is_some_and(|(since, _)| since.elapsed() >= STRANDED_AFTER) {
-            if let Some((_, fifo)) = self.retired.pop_front() {
-                fifo.free_stranded();
+        for _ in 0..self.retired.len() {
+            let Some((since, fifo)) = self.retired.pop_front() else { return };
+            if since.elapsed() < STRANDED_AFTER {
+                return self.retired.push_front((since, fifo));
+            }
+            fifo.free_stranded();
+            // Where we may not remove it any more, readers go on coming.
+            if fifo.is_named().unwrap_or(false) {
+                self.retired.push_back((Instant::now(), fifo));
             }
         }
     }

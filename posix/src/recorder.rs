@@ -3,9 +3,12 @@
 //! Owns the order of a read: a fresh pipe takes the name first, then the snapshot is taken, so that no pipe carries two
 //! snapshots. It never makes a recording thread wait. Started by the builder.
 
+use crate::error::Error;
+use crate::fork::NotInherited;
 use crate::publication::{Handover, Publication};
-use crate::stop::{BackOff, Stop};
+use crate::stop::Stop;
 use crate::text::Text;
+use crate::trouble::Trouble;
 use crate::write::write_within;
 use statvent_core::Reader;
 use std::sync::Arc;
@@ -22,6 +25,8 @@ pub(crate) struct Recording {
     pub(crate) publication: Arc<Publication>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) write_deadline: Duration,
+    /// How long it may rest between attempts while nothing can be published.
+    pub(crate) longest_rest: Duration,
     pub(crate) counts: Arc<Counts>,
 }
 
@@ -44,47 +49,44 @@ impl Counts {
 }
 
 impl Recording {
-    /// Serves readers until it is said to stop.
+    /// Serves readers until it is said to stop, or all is withdrawn.
     pub(crate) fn run(&self) {
         let mut text = Text::default();
-        let mut back_off = BackOff::new();
+        let mut trouble = Trouble::new(self.longest_rest);
         while !self.stop.is_set() {
-            if self.serve_next(&mut text).is_some() {
-                back_off = BackOff::new();
-            } else {
-                self.stop.wait(back_off.rest());
+            match self.serve_next(&mut text) {
+                Ok(true) => trouble.is_over(),
+                Ok(false) => return,
+                Err(err) => {
+                    self.stop.wait(trouble.rest_after(&err));
+                }
             }
         }
     }
 
-    /// Waits for one reader and serves it; `None` if that is not possible now.
-    fn serve_next(&self, text: &mut Text) -> Option<()> {
-        let fifo = self.publication.await_next()?;
+    /// Waits for one reader and serves it; `false` if none will come any more.
+    fn serve_next(&self, text: &mut Text) -> Result<bool, Error> {
+        let Some(fifo) = self.publication.await_next()? else { return Ok(false) };
         let pipe = match fifo.wait_for_reader() {
-            Ok(Some(pipe)) => pipe,
+            Ok(Some(pipe)) => NotInherited::from_opened(pipe),
             Ok(None) => {
                 self.stop.wait(LOOK_EVERY);
-                return Some(());
+                return Ok(true);
             }
-            Err(_) => {
+            Err(source) => {
                 self.publication.mend();
-                return None;
+                return Err(Error::System { source });
             }
         };
-        match self.publication.hand_over(&fifo) {
-            Handover::Outdated => return Some(()),
-            Handover::Failed => {
-                self.counts.abandoned.fetch_add(1, Ordering::Relaxed);
-                return None;
-            }
-            Handover::Fresh => {}
+        if self.publication.hand_over(&fifo) == Handover::Outdated {
+            return Ok(true);
         }
         let text = text.of(self.registry.snapshot());
-        let count = match write_within(&pipe, text, self.write_deadline, &self.stop) {
+        let count = match write_within(pipe.file(), text, self.write_deadline, &self.stop) {
             Ok(()) => &self.counts.served,
             Err(_) => &self.counts.abandoned,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        Some(())
+        Ok(true)
     }
 }

@@ -20,7 +20,7 @@ use std::{io, process};
 /// What a user chose of a site.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    /// The directory's absolute path; the directory is made when it is missing.
+    /// The directory's absolute path.
     pub(crate) directory: PathBuf,
     /// What stands before the pid in the name.
     pub(crate) label: Option<String>,
@@ -41,12 +41,12 @@ impl Site {
     ///
     /// Free is a name that nothing has, or nothing but a dead pipe that we may remove. A byte that is held takes no name
     /// by itself, because whoever may read the directory can hold all of them.
-    pub(crate) fn establish(place: &Place) -> Result<Self, Error> {
+    pub(crate) fn establish(place: &Place, dir: PipeDir) -> Result<Self, Error> {
         let label = match place.label.as_deref() {
             Some(label) => Some(Label::new(label).ok_or_else(|| Error::Label { found: label.to_owned() })?),
             None => None,
         };
-        let dir = Arc::new(PipeDir::create(&place.directory)?);
+        let dir = Arc::new(dir);
         let failed = |source| Error::Pipe { path: dir.path().to_owned(), source };
         let pid = process::id();
         for n in 0..=u16::MAX {
@@ -64,6 +64,16 @@ impl Site {
     /// Returns the path of the pipe.
     pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join(&self.name)
+    }
+
+    /// Returns the directory.
+    pub(crate) fn dir(&self) -> &PipeDir {
+        &self.dir
+    }
+
+    /// Returns the name of the pipe in it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Returns the pipe that has the name.

@@ -1,7 +1,8 @@
 //! The word to stop, which every waiting thread of a recorder hears at once.
 //!
 //! Owns the event descriptor and every wait with a time limit. It knows neither pipes nor threads. Set by the handle;
-//! waited for by the recorder (between retries, and while a pipe is full) and by upkeep (between rounds).
+//! waited for by the recorder (between retries, and while a pipe is full) and by upkeep (between rounds, and for
+//! `watch`).
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -25,8 +26,8 @@ pub(crate) struct Stop {
 pub(crate) enum Woken {
     /// It was said to stop.
     Stopped,
-    /// The pipe takes bytes, or its reader left.
-    Writable,
+    /// The descriptor takes or has bytes, or its other end left.
+    Ready,
     /// The time is over.
     Late,
 }
@@ -56,16 +57,22 @@ impl Stop {
 
     /// Waits until a pipe takes bytes, until the time comes, or for the word.
     pub(crate) fn wait_writable(&self, pipe: BorrowedFd<'_>, until: Option<Instant>) -> Woken {
-        self.poll(Some(pipe), until)
+        self.poll(Some((pipe, PollFlags::POLLOUT)), until)
+    }
+
+    /// Waits until a descriptor has something to read, at most so long, or for the word.
+    pub(crate) fn wait_readable(&self, descriptor: BorrowedFd<'_>, at_most: Duration) -> Woken {
+        self.poll(Some((descriptor, PollFlags::POLLIN)), Instant::now().checked_add(at_most))
     }
 
     /// Polls; a moment too far away to be told is never.
-    fn poll(&self, pipe: Option<BorrowedFd<'_>>, until: Option<Instant>) -> Woken {
+    fn poll(&self, other: Option<(BorrowedFd<'_>, PollFlags)>, until: Option<Instant>) -> Woken {
         loop {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             let event = PollFd::new(self.event.as_fd(), PollFlags::POLLIN);
-            let mut both = [event, PollFd::new(pipe.unwrap_or(self.event.as_fd()), PollFlags::POLLOUT)];
-            let polled = if pipe.is_some() { &mut both[..] } else { &mut both[..1] };
+            let (descriptor, wanted) = other.unwrap_or((self.event.as_fd(), PollFlags::empty()));
+            let mut both = [event, PollFd::new(descriptor, wanted)];
+            let polled = if other.is_some() { &mut both[..] } else { &mut both[..1] };
             match poll(polled, left.map(rounded_up)) {
                 Ok(_) | Err(nix::Error::EINTR) => {}
                 // Refused when the program took all descriptors from itself (`RLIMIT_NOFILE`).
@@ -74,8 +81,8 @@ impl Stop {
             if self.is_set() {
                 return Woken::Stopped;
             }
-            if pipe.is_some() && both[1].any() == Some(true) {
-                return Woken::Writable;
+            if other.is_some() && both[1].any() == Some(true) {
+                return Woken::Ready;
             }
             if left == Some(Duration::ZERO) {
                 return Woken::Late;
@@ -90,10 +97,11 @@ fn rounded_up(left: Duration) -> PollTimeout {
     PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
 }
 
-/// How long to rest between attempts: doubles from 10 ms to 10 s.
-#[derive(Debug)]
+/// How long to rest between attempts: doubles from 10 ms to 10 s, or to what was said to be the longest.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct BackOff {
     next: Duration,
+    longest: Duration,
 }
 
 impl BackOff {
@@ -101,13 +109,18 @@ impl BackOff {
     const LONGEST: Duration = Duration::from_secs(10);
 
     pub(crate) const fn new() -> Self {
-        Self { next: Self::FIRST }
+        Self { next: Self::FIRST, longest: Self::LONGEST }
+    }
+
+    /// Rests no longer than this: 10 ms at least, 10 s at most.
+    pub(crate) fn up_to(longest: Duration) -> Self {
+        Self { next: Self::FIRST, longest: longest.clamp(Self::FIRST, Self::LONGEST) }
     }
 
     /// Returns the rest to take now.
     pub(crate) fn rest(&mut self) -> Duration {
         let rest = self.next;
-        self.next = (rest * 2).min(Self::LONGEST);
+        self.next = (rest * 2).min(self.longest);
         rest
     }
 }
@@ -139,7 +152,23 @@ mod tests {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let until = Instant::now().checked_add(Duration::from_secs(10));
-        assert_eq!(stop.wait_writable(writer.as_fd(), until), Woken::Writable);
+        assert_eq!(stop.wait_writable(writer.as_fd(), until), Woken::Ready);
+    }
+
+    #[test]
+    fn a_descriptor_with_bytes_wakes_before_the_time() {
+        let stop = Stop::new().unwrap();
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        assert_eq!(stop.wait_readable(reader.as_fd(), Duration::from_millis(2)), Woken::Late);
+        std::io::Write::write_all(&mut writer, b"x").unwrap();
+        assert_eq!(stop.wait_readable(reader.as_fd(), Duration::from_secs(10)), Woken::Ready);
+    }
+
+    #[test]
+    fn rests_double_up_to_the_longest() {
+        let mut back_off = BackOff::up_to(Duration::from_millis(50));
+        let rests: Vec<_> = (0..5).map(|_| back_off.rest().as_millis()).collect();
+        assert_eq!(rests, [10, 20, 40, 50, 50]);
     }
 
     #[test]

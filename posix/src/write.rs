@@ -38,8 +38,8 @@ fn write_in_pieces(mut pipe: &File, mut text: &[u8], until: Option<Instant>, sto
             return Ok(());
         }
         match stop.wait_writable(pipe.as_fd(), until) {
-            Woken::Writable if until.is_none_or(|until| Instant::now() < until) => {}
-            Woken::Writable | Woken::Late => return Err(ErrorKind::TimedOut.into()),
+            Woken::Ready if until.is_none_or(|until| Instant::now() < until) => {}
+            Woken::Ready | Woken::Late => return Err(ErrorKind::TimedOut.into()),
             Woken::Stopped => return Err(ErrorKind::Interrupted.into()),
         }
     }

@@ -7,10 +7,17 @@
 mod support;
 
 mod ends;
+mod exactness;
+mod faults;
+mod forks;
+mod hard_readers;
 mod idle;
 mod mending;
 mod names;
+mod namespaces;
 mod no_proc;
 mod once;
 mod reads;
+mod signals;
 mod stopping;
+mod taken_away;

@@ -1,10 +1,12 @@
 //! A recorder where `/proc` is missing, as in a chroot: it works, but has to look for its readers.
 
-use crate::support::{Stats, cat, errand, eventually, names, start_alone, within};
-use nix::unistd::{Uid, chdir, chroot};
+use crate::namespaces::in_new;
+use crate::support::{Stats, cat, errand, eventually, names, start_alone_by, within};
+use nix::unistd::{chdir, chroot};
 use statvent_posix::Recorder;
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -12,12 +14,11 @@ fn a_recorder_serves_mends_and_stops_without_proc() {
     if let Some(root) = errand() {
         return serve_mend_and_stop(&root);
     }
-    if !Uid::effective().is_root() {
-        return eprintln!("skipped: only root may change the root directory");
-    }
+    // Only root may change the root directory, be it that of a user namespace.
+    let Some(unshare) = in_new(&["--mount"]) else { return };
     let temp = tempfile::tempdir().unwrap();
-    let mut child = start_alone("no_proc::a_recorder_serves_mends_and_stops_without_proc", temp.path());
-    let status = within("the process in the chroot", move || child.0.wait().unwrap());
+    let name = "no_proc::a_recorder_serves_mends_and_stops_without_proc";
+    let status = start_alone_by(&unshare, name, temp.path(), Stdio::inherit()).wait();
     assert!(status.success(), "{status}");
 }
 

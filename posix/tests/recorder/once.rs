@@ -1,9 +1,7 @@
 //! The recorder that a process starts once, however often it is asked to.
 
-use crate::support::{Stats, alone, cat, names, within};
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
-use statvent_posix::{Error, start_once};
+use crate::support::{Stats, alone, cat, names};
+use statvent_posix::start_once;
 use std::{env, fs, process};
 
 #[test]
@@ -37,26 +35,4 @@ fn the_environment_names_the_directory() {
     unsafe { env::set_var("STATVENT_PIPE_DIR", temp.path()) };
     start_once(&STATS, None).unwrap();
     assert_eq!(names(temp.path()), [format!("{}.stats", process::id())]);
-}
-
-#[test]
-fn a_forked_child_is_told_that_it_publishes_nothing() {
-    if !alone("once::a_forked_child_is_told_that_it_publishes_nothing") {
-        return;
-    }
-    static STATS: Stats = Stats::new();
-    let temp = tempfile::tempdir().unwrap();
-    start_once(&STATS, Some(temp.path())).unwrap();
-    // SAFETY: the child calls only what is under test, which takes no lock that another thread holds, and exits.
-    match unsafe { fork() }.unwrap() {
-        ForkResult::Child => {
-            let refused = start_once(&STATS, Some(temp.path()));
-            process::exit(i32::from(!matches!(refused, Err(Error::Forked))));
-        }
-        ForkResult::Parent { child } => {
-            let ended = within("the child to exit", move || waitpid(child, None));
-            assert_eq!(ended, Ok(WaitStatus::Exited(child, 0)));
-        }
-    }
-    start_once(&STATS, Some(temp.path())).unwrap();
 }

@@ -6,12 +6,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use statvent_core::{Reader, Registry};
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use std::{env, thread};
@@ -76,6 +77,17 @@ pub(crate) fn locked_read(path: &Path) -> String {
         }
         read_locked(pipe)
     })
+}
+
+/// Reads a pipe as a careful reader does, but at most for a moment; returns nothing where there is nothing to read.
+pub(crate) fn read_whole(path: &Path) -> String {
+    let Ok(pipe) = open_nonblocking(path) else { return String::new() };
+    // A writer that waits for a reader comes at once.
+    let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut fds, PollTimeout::from(20_u8)) {
+        Ok(1) => read_locked(pipe).unwrap_or_default(),
+        _ => String::new(),
+    }
 }
 
 /// Reads to the end of the data; `None` if the pipe was retired before.
@@ -150,11 +162,75 @@ impl Drop for Killed {
 
 /// Starts the test `name` in a process of its own, with an errand and a pipe for its standard input.
 pub(crate) fn start_alone(name: &str, errand: &Path) -> Killed {
-    let mut command = Command::new(env::current_exe().unwrap());
+    start_alone_by(&[], name, errand, Stdio::inherit())
+}
+
+/// As [`start_alone`], by another program that is given this one as its last arguments, and with this standard error.
+pub(crate) fn start_alone_by(program: &[&str], name: &str, errand: &Path, stderr: Stdio) -> Killed {
+    let us = env::current_exe().unwrap();
+    let mut words = program.iter().map(OsStr::new).chain([us.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap());
     command
+        .args(words)
         .args([name, "--exact", "--nocapture"])
         .env(ALONE, errand)
         .stdin(Stdio::piped())
-        .stdout(Stdio::null());
+        .stdout(Stdio::null())
+        .stderr(stderr);
     Killed(command.spawn().unwrap())
+}
+
+impl Killed {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        within("the process to end", move || self.0.wait().unwrap())
+    }
+
+    /// Tells a process to end by itself, and waits until it did.
+    pub(crate) fn end(mut self) {
+        drop(self.0.stdin.take());
+        let status = self.wait();
+        assert!(status.success(), "{status}");
+    }
+}
+
+/// Returns once the tests tell this process to end.
+pub(crate) fn until_told() {
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// Starts a test in a process that publishes `a: 1` in `dir`, and returns it with its pipe, which was read once.
+pub(crate) fn start_publisher(name: &str, dir: &Path) -> (Killed, PathBuf) {
+    let process = start_alone(name, dir);
+    let pipe = dir.join(format!("{}.stats", process.pid()));
+    eventually("the pipe", || pipe.exists().then_some(()));
+    assert_eq!(locked_read(&pipe), "a: 1\n");
+    (process, pipe)
+}
+
+/// Returns the directory of a thread of this process in `/proc`.
+pub(crate) fn thread_named(name: &str) -> Option<PathBuf> {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let mut paths = threads.map(|thread| thread.unwrap().path());
+    paths.find(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name))
+}
+
+/// Returns how often the scheduler switched away from a thread, of its own will or not.
+pub(crate) fn switches(thread: &Path) -> u64 {
+    let status = fs::read_to_string(thread.join("status")).unwrap();
+    let counts = status.lines().filter_map(|line| {
+        let (name, count) = line.split_once(':')?;
+        name.ends_with("voluntary_ctxt_switches").then(|| count.trim().parse::<u64>().unwrap())
+    });
+    counts.sum()
+}
+
+/// Prints why a test is not run; where it has to run, that is a failure.
+pub(crate) fn skip(why: &str) {
+    assert!(env::var_os("STATVENT_TEST_ALL").is_none(), "cannot run here: {why}");
+    eprintln!("skipped: {why}");
 }

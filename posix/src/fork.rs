@@ -1,0 +1,170 @@
+//! What becomes of a process's recorders and registries when it forks: the child starts from zero and publishes nothing.
+//!
+//! Owns the handlers around `fork(2)`, the list of registries that follow it, and which descriptors the child must not
+//! keep. What is set to zero is the registry's matter (`statvent_core::Reader::after_fork_in_child`). Called by the
+//! builder, `once`, and whoever owns a registry without a recorder.
+//!
+//! Every lock of this crate that is static is held across the fork, so that the child finds none of them held by a
+//! thread that it does not have. In the order of `Held`, as everywhere.
+#![allow(
+    unsafe_code,
+    reason = "pthread_atfork has no safe wrapper, and nothing else hands locks over to a child"
+)]
+
+use crate::publication::Publication;
+use crate::{exit, once};
+use statvent_core::{Reader, forget_threads_of_parent};
+use std::cell::UnsafeCell;
+use std::fs::File;
+use std::mem::{self, ManuallyDrop};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+
+/// Makes the children of this process start from zero in `registry`, with the same names; calls after the first one for
+/// a registry change nothing.
+///
+/// A recorder does so for its registry, and the crate `statvent` for its global one before `main`. It is for a registry
+/// that a process records into and whose children start recorders, while it has none itself. Followed are the forks of
+/// `fork(3)` and of whatever calls it; not bare `clone(2)`, after which nothing of this library may be used.
+///
+/// Recording goes on in other threads while the process forks: what they count is the parent's alone. Registering a
+/// new name or reading waits until the fork is done.
+///
+/// ```
+/// use statvent_core::Registry;
+///
+/// static STATS: Registry<64, 0, 0> = Registry::new();
+/// statvent_posix::follow_forks(&STATS);
+/// ```
+pub fn follow_forks(registry: impl Into<Reader<'static>>) {
+    register();
+    let registry = registry.into();
+    let mut followed = lock(&FOLLOWED);
+    if followed.iter().all(|known| known.memory() != registry.memory()) {
+        followed.push(registry);
+    }
+}
+
+/// Has the handlers called from now on. Comes before any lock is taken: the system may hold one of its own while it calls
+/// them.
+pub(crate) fn register() {
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
+    // Relaxed: it guards nothing but the call itself.
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        // Refused for want of memory alone. SAFETY: plain functions that live as long as the program and do not unwind.
+        unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
+    }
+}
+
+/// Returns how many forks lie between this process and the first one that used this library.
+///
+/// Tells a child from its parent also where both have the same pid, in two namespaces.
+pub(crate) fn generation() -> u32 {
+    // Relaxed: it changes in the child's only thread, before any other.
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// An open file that children do not keep. Else they would hold a parent's proof of life, or its end of a pipe that
+/// somebody reads to the end.
+#[derive(Debug)]
+pub(crate) struct NotInherited(ManuallyDrop<File>);
+
+impl NotInherited {
+    /// Opens a file while nobody can fork.
+    pub(crate) fn open<E>(open: impl FnOnce() -> Result<File, E>) -> Result<Self, E> {
+        let mut descriptors = lock(&DESCRIPTORS);
+        let file = open()?;
+        descriptors.push(file.as_raw_fd());
+        Ok(Self(ManuallyDrop::new(file)))
+    }
+
+    /// Takes a file that was opened. A child that is forked right between the two keeps it.
+    pub(crate) fn from_opened(file: File) -> Self {
+        lock(&DESCRIPTORS).push(file.as_raw_fd());
+        Self(ManuallyDrop::new(file))
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl AsFd for NotInherited {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Drop for NotInherited {
+    fn drop(&mut self) {
+        let mut descriptors = lock(&DESCRIPTORS);
+        let descriptor = self.0.as_raw_fd();
+        descriptors.retain(|known| *known != descriptor);
+        // Closed under the lock, so that no child is forked in between.
+        // SAFETY: it is dropped here alone, and not used afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.0) };
+    }
+}
+
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+static FOLLOWED: Mutex<Vec<Reader<'static>>> = Mutex::new(Vec::new());
+static DESCRIPTORS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+
+/// What a thread that forks holds meanwhile.
+struct Held {
+    started: MutexGuard<'static, once::Started>,
+    published: MutexGuard<'static, Vec<Weak<Publication>>>,
+    followed: MutexGuard<'static, Vec<Reader<'static>>>,
+    descriptors: MutexGuard<'static, Vec<RawFd>>,
+}
+
+/// Where `Held` is between the handlers.
+struct AcrossFork(UnsafeCell<Option<Held>>);
+
+// SAFETY: touched by the handlers alone, and by them only while the locks of `Held` are held: by one thread at a time.
+unsafe impl Sync for AcrossFork {}
+
+static ACROSS_FORK: AcrossFork = AcrossFork(UnsafeCell::new(None));
+
+extern "C" fn before() {
+    let held = Held {
+        started: once::lock(),
+        published: exit::lock(),
+        followed: lock(&FOLLOWED),
+        descriptors: lock(&DESCRIPTORS),
+    };
+    held.followed.iter().for_each(|registry| registry.before_fork());
+    // SAFETY: see `AcrossFork`; all locks are held.
+    unsafe { *ACROSS_FORK.0.get() = Some(held) };
+}
+
+extern "C" fn after_in_parent() {
+    if let Some(held) = take_held() {
+        held.followed.iter().for_each(|registry| registry.after_fork_in_parent());
+    }
+}
+
+extern "C" fn after_in_child() {
+    let Some(mut held) = take_held() else { return };
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+    for descriptor in held.descriptors.drain(..) {
+        // SAFETY: whatever owns it in the child is never dropped: the recorders' threads do not exist here, and the rest
+        // is forgotten, below or by `Recorder`.
+        unsafe { libc::close(descriptor) };
+    }
+    mem::forget(held.started.take());
+    mem::forget(mem::take(&mut *held.published));
+    forget_threads_of_parent();
+    held.followed.iter().for_each(|registry| registry.after_fork_in_child());
+}
+
+fn take_held() -> Option<Held> {
+    // SAFETY: see `AcrossFork`; the thread that filled it holds all locks until what is taken here is dropped, and in the
+    // child it is the only one.
+    unsafe { (*ACROSS_FORK.0.get()).take() }
+}
+
+fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,116 @@
+//! The ends of a process that are its `main`'s own: by return, by a panic, by `exit`, by `abort`, and by a signal that
+//! is waited for while all threads block it.
+//!
+//! Without the test harness, whose threads would run the tests: this program runs itself again for each end.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+use statvent_core::Registry;
+use statvent_core::pipe_name::PipeName;
+use statvent_posix::{PipeDir, liveness, start_once, sweep};
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio, abort, exit};
+use std::{env, fs};
+
+static STATS: Registry<8, 2, 64> = Registry::new();
+
+const END: &str = "STATVENT_TEST_END";
+
+struct Case {
+    end: &'static str,
+    is_expected: fn(ExitStatus) -> bool,
+    is_left: bool,
+}
+
+const CASES: [Case; 6] = [
+    Case { end: "return", is_expected: |status| status.success(), is_left: false },
+    Case { end: "panic", is_expected: |status| status.code() == Some(101), is_left: false },
+    Case { end: "exit", is_expected: |status| status.code() == Some(3), is_left: false },
+    Case { end: "waited for a signal", is_expected: |status| status.code() == Some(4), is_left: false },
+    Case { end: "abort", is_expected: |status| status.signal() == Some(libc::SIGABRT), is_left: true },
+    Case { end: "kill", is_expected: |status| status.signal() == Some(libc::SIGKILL), is_left: true },
+];
+
+fn main() {
+    if let Ok(end) = env::var(END) {
+        return come_to(&end);
+    }
+    for case in CASES {
+        see(&case);
+        println!("test main_ends::{} ... ok", case.end);
+    }
+}
+
+/// Publishes, waits until it is told to end, and ends.
+fn come_to(end: &str) {
+    let sigterm = SigSet::from(Signal::SIGTERM);
+    if end == "waited for a signal" {
+        sigterm.thread_block().unwrap();
+    }
+    STATS.incr("a", 1);
+    start_once(&STATS, Some(Path::new("pipes"))).unwrap();
+    match end {
+        "return" => until_told(),
+        "panic" => {
+            until_told();
+            panic!("as it should");
+        }
+        "exit" => {
+            until_told();
+            exit(3);
+        }
+        "abort" => {
+            until_told();
+            abort();
+        }
+        "kill" => {
+            until_told();
+            kill(Pid::this(), Signal::SIGKILL).unwrap();
+        }
+        _ => {
+            assert_eq!(sigterm.wait(), Ok(Signal::SIGTERM));
+            exit(4);
+        }
+    }
+}
+
+fn until_told() {
+    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+}
+
+fn see(case: &Case) {
+    let temp = tempfile::tempdir().unwrap();
+    let mut process = Command::new(env::current_exe().unwrap())
+        .env(END, case.end)
+        .current_dir(temp.path())
+        .stdin(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let name = PipeName { label: None, pid: process.id(), n: 0 };
+    let path = temp.path().join("pipes").join(name.to_string());
+    while !path.exists() {
+        assert_eq!(process.try_wait().unwrap(), None, "{}: no pipe", case.end);
+        std::thread::yield_now();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), "a: 1\n");
+    if case.end == "waited for a signal" {
+        kill(Pid::from_raw(process.id() as i32), Signal::SIGTERM).unwrap();
+    }
+    drop(process.stdin.take());
+    let status = process.wait().unwrap();
+    assert!((case.is_expected)(status), "{}: {status}", case.end);
+    assert_eq!(path.exists(), case.is_left, "{}", case.end);
+    if case.is_left {
+        let dir = PipeDir::open(path.parent().unwrap()).unwrap();
+        assert!(!liveness::is_alive(&dir, &name).unwrap(), "{}: still taken for alive", case.end);
+        let judged = File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
+        assert!(sweep::remove_dead(&dir, path.file_name().unwrap(), judged).unwrap());
+        assert!(dir.names().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,69 @@
+//! What is read while threads and stats come and go: exactly what was recorded, neither more nor less.
+
+use crate::support::{cat, locked_read, within};
+use statvent_core::Registry;
+use statvent_posix::Recorder;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+const THREADS_AT_A_TIME: u64 = 4;
+const THREADS: u64 = 400;
+const CALLS: u64 = 500;
+
+/// Room for a stat of each thread, and for the one of all.
+static STATS: Registry<1024, 2, 16_384> = Registry::new();
+
+/// How many calls began, and how many ended: what is read lies between.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+static ENDED: AtomicU64 = AtomicU64::new(0);
+
+/// One short-lived thread: counts into a stat of all, and into one that nobody had before.
+fn count(thread: u64) {
+    let own = format!("thread.{thread}");
+    for _ in 0..CALLS {
+        BEGUN.fetch_add(1, Ordering::SeqCst);
+        STATS.incr("all", 1);
+        ENDED.fetch_add(1, Ordering::SeqCst);
+        STATS.incr(&own, 1);
+    }
+}
+
+fn value(text: &str, name: &str) -> u64 {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
+#[test]
+fn threads_and_stats_that_come_while_somebody_reads_are_counted_exactly() {
+    let temp = tempfile::tempdir().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
+    let path = recorder.path();
+    let n_reads = within("the threads", move || {
+        let counting = thread::spawn(|| {
+            for first in (0..THREADS).step_by(THREADS_AT_A_TIME as usize) {
+                thread::scope(|scope| {
+                    (first..first + THREADS_AT_A_TIME)
+                        .for_each(|thread| drop(scope.spawn(move || count(thread))));
+                });
+            }
+        });
+        let mut n_reads = 0;
+        while !counting.is_finished() {
+            let at_least = ENDED.load(Ordering::SeqCst);
+            let text = locked_read(&path);
+            let at_most = BEGUN.load(Ordering::SeqCst);
+            let found = value(&text, "all");
+            assert!((at_least..=at_most).contains(&found), "{at_least} <= {found} <= {at_most}");
+            let names: std::collections::HashSet<_> =
+                text.lines().map(|line| line.split(':').next()).collect();
+            assert_eq!(names.len(), text.lines().count(), "a stat twice");
+            n_reads += 1;
+        }
+        counting.join().unwrap();
+        n_reads
+    });
+    assert!(n_reads > 10, "too few reads to tell: {n_reads}");
+    let text = cat(&recorder.path());
+    assert_eq!(value(&text, "all"), THREADS * CALLS);
+    assert!((0..THREADS).all(|thread| value(&text, &format!("thread.{thread}")) == CALLS));
+}

@@ -1,0 +1,198 @@
+//! What the system takes away from a running recorder: descriptors, permission, peace. It neither ends nor runs hot,
+//! tells of what lasts in one line, and goes on as soon as that is possible.
+
+use crate::support::{
+    Stats, alone, become_ordinary, cat, errand, eventually, locked_read, names, observe_for, read_whole,
+    start_alone_by, switches, thread_named, within,
+};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use statvent_posix::Recorder;
+use std::fs::{self, Permissions};
+use std::io::{PipeWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+static STATS: Stats = Stats::new();
+
+/// How often the threads of all recorders were switched to so far.
+fn all_switches() -> u64 {
+    let threads = ["statvent-pipe", "statvent-upkeep"];
+    threads.iter().map(|name| switches(&eventually(name, || thread_named(name)))).sum()
+}
+
+/// Asserts that the threads do next to nothing for a while.
+fn see_them_rest() {
+    let before = all_switches();
+    observe_for(Duration::from_secs(2));
+    let n = all_switches() - before;
+    // Attempts 50 ms apart by both threads at most, and a few more where a lock is taken.
+    assert!(n < 200, "{n} switches in 2 s");
+}
+
+/// Runs the test `name` in a process of its own in `dir`, and returns what its recorders said.
+fn said_by(name: &str, dir: &Path) -> Vec<String> {
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let process = start_alone_by(&[], name, dir, stderr.reopen().unwrap().into());
+    let status = process.wait();
+    let said = fs::read_to_string(stderr.path()).unwrap();
+    assert!(status.success(), "{status}: {said}");
+    said.lines().filter(|line| line.starts_with("statvent: ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_recorder_without_descriptors_says_so_once_rests_and_recovers() {
+    let Some(dir) = errand() else {
+        let temp = tempfile::tempdir().unwrap();
+        let name = "faults::a_recorder_without_descriptors_says_so_once_rests_and_recovers";
+        let said = said_by(name, temp.path());
+        assert_eq!(said.len(), 1, "{said:?}");
+        let begin = ": its stats cannot be read for now, and it goes on trying: ";
+        assert!(
+            said[0].contains(begin) && said[0].ends_with("Too many open files (os error 24)"),
+            "{said:?}"
+        );
+        return;
+    };
+    STATS.incr("a", 1);
+    let recorder =
+        Recorder::builder(&STATS).directory(dir).upkeep_interval(Duration::from_millis(50)).start().unwrap();
+    let mut reader = Command::new("sh")
+        .args(["-c", "read -r word; cat \"$0\""])
+        .arg(recorder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let paths = ["statvent-pipe", "statvent-upkeep"].map(|name| eventually(name, || thread_named(name)));
+    let statuses: Vec<_> = paths.iter().map(|path| fs::File::open(path.join("status")).unwrap()).collect();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+    // The end of this reader's pipe was there before; no further one can be had.
+    reader.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let mut text = String::new();
+    reader.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "a: 1\n");
+    let n_before = count_switches(&statuses);
+    observe_for(Duration::from_secs(2));
+    let n = count_switches(&statuses) - n_before;
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    assert!(n < 600, "{n} switches in 2 s");
+    reader.wait().unwrap();
+    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+}
+
+/// Adds up the switches in files of `/proc` that were opened before.
+fn count_switches(statuses: &[fs::File]) -> u64 {
+    use std::os::unix::fs::FileExt;
+    let count = |status: &fs::File| {
+        let mut text = vec![0; 8192];
+        let n = status.read_at(&mut text, 0).unwrap();
+        let text = String::from_utf8(text[..n].to_vec()).unwrap();
+        let counts = text.lines().filter_map(|line| line.split_once("_ctxt_switches:"));
+        counts.map(|(_, count)| count.trim().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    statuses.iter().map(count).sum()
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_any_more_is_told_once_and_recovered_from() {
+    let Some(dir) = errand() else {
+        let temp = tempfile::tempdir().unwrap();
+        fs::set_permissions(temp.path(), Permissions::from_mode(0o777)).unwrap();
+        let name = "faults::a_directory_that_may_not_be_written_any_more_is_told_once_and_recovered_from";
+        let said = said_by(name, temp.path());
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("it goes on trying: no pipe can be made in "), "{said:?}");
+        assert!(said[0].ends_with("Permission denied (os error 13)"), "{said:?}");
+        return;
+    };
+    become_ordinary();
+    STATS.incr("a", 1);
+    let dir = dir.join("pipes");
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).upkeep_interval(Duration::from_millis(50)).start().unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
+    // Whoever reads now is served; who comes later waits, and is let go.
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    (0..3).for_each(|_| assert_eq!(cat(&recorder.path()), ""));
+    see_them_rest();
+    // Long enough for attempts that come ever less often to come too late.
+    observe_for(Duration::from_secs(1));
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    let begin = Instant::now();
+    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    drop(recorder);
+    assert!(names(&dir).is_empty());
+}
+
+#[test]
+fn standard_error_that_nobody_reads_holds_nothing_up() {
+    if !alone("faults::standard_error_that_nobody_reads_holds_nothing_up") {
+        return;
+    }
+    become_ordinary();
+    STATS.incr("a", 1);
+    let (_unread, full) = std::io::pipe().unwrap();
+    fill(&full);
+    nix::unistd::dup2_stderr(&full).unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("pipes");
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).upkeep_interval(Duration::from_millis(20)).start().unwrap();
+    fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    // Long enough for a line to be due.
+    observe_for(Duration::from_millis(1500));
+    fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    within("the recorder to stop", move || drop(recorder));
+}
+
+/// Fills a pipe until it takes no more.
+fn fill(mut pipe: &PipeWriter) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    while pipe.write(&[b'x'; 4096]).is_ok() {}
+    while pipe.write(b"x").is_ok() {}
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
+}
+
+extern "C" fn nothing(_: libc::c_int) {}
+
+/// The handler interrupts system calls for good, at any moment, in any thread that lets it.
+#[test]
+fn a_storm_of_signals_costs_no_read() {
+    if !alone("faults::a_storm_of_signals_costs_no_read") {
+        return;
+    }
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    for signal in [Signal::SIGUSR1, Signal::SIGCHLD] {
+        // SAFETY: the handler does nothing.
+        unsafe { sigaction(signal, &action) }.unwrap();
+    }
+    STATS.incr("a", 1);
+    let temp = tempfile::tempdir().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .upkeep_interval(Duration::from_millis(5))
+        .start()
+        .unwrap();
+    let us = nix::unistd::getpid();
+    let path = recorder.path();
+    let reading = thread::spawn(move || (0..500).all(|_| locked_read(&path) == "a: 1\n"));
+    let mut n_sent = 0;
+    while !reading.is_finished() {
+        kill(us, Signal::SIGUSR1).unwrap();
+        kill(us, Signal::SIGCHLD).unwrap();
+        n_sent += 2;
+    }
+    assert!(reading.join().unwrap());
+    assert!(n_sent > 1000, "{n_sent} signals are no storm");
+    drop(recorder);
+    assert!(names(temp.path()).is_empty());
+}

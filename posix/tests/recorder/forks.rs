@@ -1,0 +1,206 @@
+//! A process that forks: the child publishes nothing of its parent's, and neither keeps nor ends what is the parent's.
+//!
+//! Each test forks in a process of its own.
+
+use crate::support::{
+    DEADLINE, Stats, alone, cat, errand, eventually, fill_beyond_any_pipe, names, open_nonblocking,
+    start_alone, wait_readable, within,
+};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
+use statvent_core::pipe_name::PipeName;
+use statvent_posix::{PipeDir, Recorder, liveness, start_once};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, process, thread};
+
+static STATS: Stats = Stats::new();
+
+/// A child that was forked, and what holds it: it may go on when that is dropped.
+struct Forked {
+    pid: Pid,
+    _goes_on: PipeWriter,
+    said: PipeReader,
+}
+
+/// What a child has of its parent.
+struct Parent {
+    may_go_on: PipeReader,
+    say: PipeWriter,
+}
+
+impl Parent {
+    /// Tells the parent that a point is reached, and waits until it lets go.
+    fn meet(&mut self) {
+        self.say.write_all(b".").unwrap();
+        let _ = self.may_go_on.read_to_end(&mut Vec::new());
+    }
+}
+
+/// Forks a child that ends by `exit` after `work`: with 0, or with 1 if that panicked.
+fn forked(work: impl FnOnce(Parent)) -> Forked {
+    let (may_go_on, goes_on) = pipe().unwrap();
+    let (said, say) = pipe().unwrap();
+    // SAFETY: the child calls what is under test and little else, and does not return.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => Forked { pid: child, _goes_on: goes_on, said },
+        ForkResult::Child => {
+            nix::unistd::alarm::set(DEADLINE.as_secs() as u32);
+            drop(goes_on);
+            let ended = catch_unwind(AssertUnwindSafe(|| work(Parent { may_go_on, say })));
+            process::exit(i32::from(ended.is_err()));
+        }
+    }
+}
+
+impl Forked {
+    /// Waits until the child has reached its point.
+    fn meet(&mut self) {
+        self.said.read_exact(&mut [0]).unwrap();
+    }
+
+    /// Lets the child go on and sees it succeed.
+    fn end(self) {
+        let pid = self.pid;
+        drop(self._goes_on);
+        let ended = within("the child to exit", move || waitpid(pid, None));
+        assert_eq!(ended, Ok(WaitStatus::Exited(pid, 0)));
+    }
+}
+
+fn pipe_of(dir: &Path, pid: impl std::fmt::Display) -> PathBuf {
+    dir.join(format!("{pid}.stats"))
+}
+
+#[test]
+fn a_child_may_publish_too_and_its_exit_leaves_its_parents_pipe() {
+    if !alone("forks::a_child_may_publish_too_and_its_exit_leaves_its_parents_pipe") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    STATS.incr("a", 5);
+    start_once(&STATS, Some(dir)).unwrap();
+    let mut child = forked(|mut parent| {
+        STATS.incr("a", 1);
+        STATS.incr("b", 1);
+        start_once(&STATS, Some(dir)).unwrap();
+        parent.meet();
+    });
+    child.meet();
+    STATS.incr("a", 2);
+    assert_eq!(cat(&pipe_of(dir, child.pid)), "a: 1\nb: 1\n");
+    assert_eq!(cat(&pipe_of(dir, process::id())), "a: 7\n");
+    child.end();
+    assert_eq!(names(dir), [format!("{}.stats", process::id())]);
+    assert_eq!(cat(&pipe_of(dir, process::id())), "a: 7\n");
+}
+
+#[test]
+fn a_child_without_a_recorder_touches_nothing() {
+    if !alone("forks::a_child_without_a_recorder_touches_nothing") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path();
+    STATS.incr("a", 5);
+    start_once(&STATS, Some(dir)).unwrap();
+    let own = Recorder::builder(&STATS).directory(dir).label("own").start().unwrap();
+    forked(move |_| {
+        STATS.incr("a", 1);
+        let _ = own.path();
+        drop(own);
+    })
+    .end();
+    let first = pipe_of(dir, process::id());
+    assert_eq!(cat(&first), "a: 5\n");
+    assert_eq!(names(dir), [format!("{}.stats", process::id())], "the other one was moved into the closure");
+}
+
+#[test]
+fn a_child_that_lives_on_is_no_proof_that_its_parent_does() {
+    const NAME: &str = "forks::a_child_that_lives_on_is_no_proof_that_its_parent_does";
+    if let Some(dir) = errand() {
+        start_once(&STATS, Some(&dir)).unwrap();
+        let mut child = forked(|mut parent| parent.meet());
+        child.meet();
+        fs::write(dir.join("forked"), child.pid.to_string()).unwrap();
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let mut parent = start_alone(NAME, temp.path());
+    let child = eventually("a child", || fs::read_to_string(temp.path().join("forked")).ok()?.parse().ok());
+    let child = Pid::from_raw(child);
+    let name = PipeName { label: None, pid: parent.0.id(), n: 0 };
+    let dir = PipeDir::open(temp.path()).unwrap();
+    nix::sys::signal::kill(child, nix::sys::signal::SIGSTOP).unwrap();
+    assert!(liveness::is_alive(&dir, &name).unwrap());
+    parent.0.kill().unwrap();
+    parent.0.wait().unwrap();
+    assert!(!liveness::is_alive(&dir, &name).unwrap(), "the child holds its parent's byte");
+    nix::sys::signal::kill(child, nix::sys::signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_fork_in_the_middle_of_a_write_does_not_delay_the_reader() {
+    if !alone("forks::a_fork_in_the_middle_of_a_write_does_not_delay_the_reader") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (registry, text) = fill_beyond_any_pipe();
+    let recorder = Recorder::builder(registry).directory(temp.path()).start().unwrap();
+    let reader = eventually("the pipe", || open_nonblocking(&recorder.path()).ok());
+    wait_readable(&reader);
+    let mut child = forked(|mut parent| parent.meet());
+    child.meet();
+    // The child is still there, and the end of file comes all the same.
+    let (mut reader, mut read) = (reader, Vec::new());
+    eventually("the end of the snapshot", || match reader.read_to_end(&mut read) {
+        Ok(_) => Some(()),
+        Err(err) if err.kind() == ErrorKind::WouldBlock => None,
+        Err(err) => panic!("{err}"),
+    });
+    assert!(read == text.as_bytes());
+    child.end();
+}
+
+#[test]
+fn forks_while_recorders_start_serve_and_end_leave_nobody_stuck() {
+    if !alone("forks::forks_while_recorders_start_serve_and_end_leave_nobody_stuck") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (dir, other) = (temp.path().join("pipes"), temp.path().join("other"));
+    let ended = AtomicBool::new(false);
+    STATS.incr("a", 1);
+    start_once(&STATS, Some(&dir)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Acquire) {
+                drop(Recorder::builder(&STATS).directory(&other).start().unwrap());
+            }
+        });
+        scope.spawn(|| {
+            while !ended.load(Ordering::Acquire) {
+                start_once(&STATS, None).unwrap();
+                assert_eq!(cat(&pipe_of(&dir, process::id())), "a: 1\n");
+            }
+        });
+        for _ in 0..50 {
+            let mut child = forked(|mut parent| {
+                start_once(&STATS, Some(&dir)).unwrap();
+                STATS.incr("a", 3);
+                parent.meet();
+            });
+            child.meet();
+            assert_eq!(cat(&pipe_of(&dir, child.pid)), "a: 3\n");
+            child.end();
+        }
+        ended.store(true, Ordering::Release);
+    });
+    assert_eq!(names(&dir), [format!("{}.stats", process::id())]);
+    assert!(names(&other).is_empty());
+}

@@ -1,0 +1,102 @@
+//! Readers that make it hard: they do not read, or their pipes are small.
+//!
+//! Root's pipes take any size, so that each test becomes an ordinary user, in a process of its own.
+
+use crate::support::{
+    DEADLINE, Stats, alone, become_ordinary, eventually, fill_beyond_any_pipe, locked_read, names,
+    open_nonblocking, wait_readable,
+};
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use statvent_posix::Recorder;
+use std::fs;
+use std::io::pipe;
+use std::time::{Duration, Instant};
+
+#[test]
+fn a_reader_that_never_reads_a_small_snapshot_delays_nobody() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let deadline = DEADLINE * 10;
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).write_deadline(deadline).start().unwrap();
+    let hanging: Vec<_> = (0..50)
+        .map(|_| {
+            let hanging = open_nonblocking(&recorder.path()).unwrap();
+            wait_readable(&hanging);
+            assert_eq!(locked_read(&recorder.path()), "a: 1\n");
+            hanging
+        })
+        .collect();
+    // Those were given everything: what they do with it is their affair.
+    eventually("the last count", || (recorder.n_served() == 100).then_some(()));
+    assert_eq!((hanging.len(), recorder.n_abandoned()), (50, 0));
+}
+
+#[test]
+fn a_reader_that_never_reads_a_large_snapshot_delays_others_by_the_write_deadline_alone() {
+    if !alone(
+        "hard_readers::a_reader_that_never_reads_a_large_snapshot_delays_others_by_the_write_deadline_alone",
+    ) {
+        return;
+    }
+    become_ordinary();
+    let temp = tempfile::tempdir().unwrap();
+    let (large, expected) = fill_beyond_any_pipe();
+    let deadline = Duration::from_millis(500);
+    let recorder = Recorder::builder(large)
+        .directory(temp.path())
+        .write_deadline(deadline)
+        .upkeep_interval(Duration::from_millis(5))
+        .start()
+        .unwrap();
+    let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = eventually("a quiet moment", || Some(descriptors()));
+    let mut hanging = Vec::new();
+    for n_hanging in 1..=3 {
+        hanging.push(open_nonblocking(&recorder.path()).unwrap());
+        wait_readable(hanging.last().unwrap());
+        let begin = Instant::now();
+        assert!(locked_read(&recorder.path()) == expected);
+        // The rest is for the snapshot itself, on a machine that is busy.
+        assert!(begin.elapsed() < deadline + Duration::from_secs(1), "{:?}", begin.elapsed());
+        assert_eq!(recorder.n_abandoned(), n_hanging);
+    }
+    // One descriptor for each reader here, which is the test's, and none of the recorder's.
+    eventually("the descriptors of abandoned writes", || {
+        (descriptors() == before + hanging.len()).then_some(())
+    });
+}
+
+#[test]
+fn a_snapshot_arrives_whole_through_pipes_of_8_kib_that_may_not_grow() {
+    if !alone("hard_readers::a_snapshot_arrives_whole_through_pipes_of_8_kib_that_may_not_grow") {
+        return;
+    }
+    become_ordinary();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
+    // What a user's pipes may hold together is used up: by large ones first, then by any.
+    let mut others: Vec<_> = (0..1000)
+        .map_while(|_| {
+            let ends = pipe().unwrap();
+            fcntl(&ends.1, FcntlArg::F_SETPIPE_SZ(1 << 20)).is_ok().then_some(ends)
+        })
+        .collect();
+    let is_small = |ends: &(std::io::PipeReader, std::io::PipeWriter)| {
+        fcntl(&ends.1, FcntlArg::F_GETPIPE_SZ).unwrap() <= 8192
+    };
+    others.extend((0..1000).map(|_| pipe().unwrap()).take_while(|ends| !is_small(ends)));
+    assert!(is_small(&pipe().unwrap()), "{} pipes were not enough", others.len());
+
+    let temp = tempfile::tempdir().unwrap();
+    let (large, expected) = fill_beyond_any_pipe();
+    let recorder = Recorder::builder(large).directory(temp.path()).write_deadline(DEADLINE).start().unwrap();
+    let reader = open_nonblocking(&recorder.path()).unwrap();
+    assert!(fcntl(&reader, FcntlArg::F_GETPIPE_SZ).unwrap() <= 8192);
+    drop(reader);
+    for _ in 0..3 {
+        assert!(locked_read(&recorder.path()) == expected);
+    }
+    assert_eq!(names(temp.path()).len(), 1);
+}

@@ -1,0 +1,217 @@
+//! Processes that share a directory and not a pid namespace, and file systems that are full or read-only.
+//!
+//! Namespaces are made by `unshare(1)`: as root, or as an ordinary user where the system lets him have a user namespace.
+//! Elsewhere the tests say that they are skipped; `bin/namespaces` sees to it that they are not.
+
+use crate::support::{
+    Killed, Stats, errand, eventually, locked_read, names, observe_for, read_whole, skip, start_alone_by,
+    until_told,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+use statvent_core::pipe_name::PipeName;
+use statvent_posix::{PipeDir, Recorder, liveness, start_once};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+static STATS: Stats = Stats::new();
+
+/// The words that run a program in new namespaces; `None` if the system does not let us.
+pub(crate) fn in_new(namespaces: &[&'static str]) -> Option<Vec<&'static str>> {
+    let mut words = vec!["unshare"];
+    words.extend(namespaces);
+    if !Uid::effective().is_root() {
+        words.push("--map-root-user");
+    }
+    let tried = Command::new(words[0]).args(&words[1..]).arg("true").stderr(Stdio::null()).status();
+    if tried.is_ok_and(|status| status.success()) {
+        return Some(words);
+    }
+    skip("no namespaces without being root, or without unshare(1)");
+    None
+}
+
+/// Publishes which process this is, seen from outside, and until it is told to end.
+fn publish_outer_pid(dir: &Path) {
+    // The namespace is new, and /proc that of the tests.
+    let outer: i64 = fs::read_link("/proc/self").unwrap().to_str().unwrap().parse().unwrap();
+    STATS.set("outer", outer);
+    start_once(&STATS, Some(dir)).unwrap();
+    until_told();
+}
+
+fn outer_pid(pipe: &Path) -> i32 {
+    locked_read(pipe).trim().strip_prefix("outer: ").unwrap().parse().unwrap()
+}
+
+/// Starts the test `name` as the second process of a new pid namespace, and waits for its pipe.
+fn start_second(unshare: &[&str], name: &str, pipe: &Path) -> Killed {
+    let words = [unshare, &["sh", "-c", "\"$@\"; exit $?", "sh"]].concat();
+    let process = start_alone_by(&words, name, pipe.parent().unwrap(), Stdio::inherit());
+    eventually("the pipe", || pipe.exists().then_some(()));
+    process
+}
+
+#[test]
+fn processes_of_equal_pid_in_two_pid_namespaces_both_publish_and_are_told_apart() {
+    if let Some(dir) = errand() {
+        return publish_outer_pid(&dir);
+    }
+    let Some(unshare) = in_new(&["--pid", "--fork", "--kill-child"]) else { return };
+    let name = "namespaces::processes_of_equal_pid_in_two_pid_namespaces_both_publish_and_are_told_apart";
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    let alive = |n| liveness::is_alive(&dir, &PipeName { label: None, pid: 2, n }).unwrap();
+    let pipes = ["2.stats", "2-1.stats"].map(|name| temp.path().join(name));
+    let first = start_second(&unshare, name, &pipes[0]);
+    let pid_of_first = outer_pid(&pipes[0]);
+    let second = start_second(&unshare, name, &pipes[1]);
+    let pid_of_second = outer_pid(&pipes[1]);
+    assert_ne!(pid_of_first, pid_of_second);
+    for _ in 0..20 {
+        assert_eq!(pipes.each_ref().map(|pipe| outer_pid(pipe)), [pid_of_first, pid_of_second]);
+        assert!(alive(0) && alive(1));
+    }
+
+    // The one that is killed leaves its pipe; the other one, of the same pid, is not taken for dead.
+    kill(Pid::from_raw(pid_of_first), Signal::SIGKILL).unwrap();
+    first.wait();
+    assert!(!alive(0) && alive(1));
+    assert_eq!(outer_pid(&pipes[1]), pid_of_second);
+
+    // A third one replaces the pipe of the dead.
+    let third = start_second(&unshare, name, &pipes[0]);
+    let pid_of_third = eventually("the third pipe", || {
+        let text = read_whole(&pipes[0]);
+        text.trim().strip_prefix("outer: ")?.parse::<i32>().ok()
+    });
+    assert!(pid_of_third != pid_of_first && alive(0));
+    assert_eq!(outer_pid(&pipes[1]), pid_of_second);
+
+    // A signal from outside, and a normal end, each remove their own pipe alone.
+    kill(Pid::from_raw(pid_of_third), Signal::SIGTERM).unwrap();
+    third.wait();
+    assert_eq!(names(temp.path()), ["2-1.stats"]);
+    assert_eq!(outer_pid(&pipes[1]), pid_of_second);
+    second.end();
+    assert!(names(temp.path()).is_empty());
+}
+
+/// The system ends it by no signal that it does not handle, and so must we.
+#[test]
+fn the_first_process_of_a_container_goes_on_after_sigterm() {
+    if let Some(dir) = errand() {
+        return publish_outer_pid(&dir);
+    }
+    let Some(unshare) = in_new(&["--pid", "--fork", "--kill-child"]) else { return };
+    let temp = tempfile::tempdir().unwrap();
+    let name = "namespaces::the_first_process_of_a_container_goes_on_after_sigterm";
+    let process = start_alone_by(&unshare, name, temp.path(), Stdio::inherit());
+    let pipe = temp.path().join("1.stats");
+    eventually("the pipe", || pipe.exists().then_some(()));
+    let pid = outer_pid(&pipe);
+    // While the first thread blocks signals, as it does for a moment when it starts another one, the system ends such a
+    // process by a signal that another thread does not block.
+    let status = format!("/proc/{pid}/status");
+    eventually("the first thread to take signals", || {
+        fs::read_to_string(&status).unwrap().contains("SigBlk:\t0000000000000000").then_some(())
+    });
+    for _ in 0..3 {
+        let before = fs::metadata(&pipe).unwrap().ino();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        observe_for(Duration::from_millis(50));
+        assert_eq!(fs::metadata(&pipe).unwrap().ino(), before);
+        assert_eq!(outer_pid(&pipe), pid);
+    }
+    process.end();
+    assert!(names(temp.path()).is_empty());
+}
+
+/// Runs the test `name` with a file system of its own mounted on the directory that is its errand.
+fn on_a_file_system(options: &str, name: &str) {
+    let Some(unshare) = in_new(&["--mount"]) else { return };
+    let temp = tempfile::tempdir().unwrap();
+    let mount = format!("mount -t tmpfs -o {options} none '{}' && exec \"$@\"", temp.path().display());
+    let words = [&unshare, &["sh", "-c", &mount, "sh"][..]].concat();
+    let status = start_alone_by(&words, name, temp.path(), Stdio::inherit()).wait();
+    assert!(status.success(), "{status}");
+}
+
+/// Makes files until the file system takes no more.
+fn fill(dir: &Path) {
+    let mut made = (0..100).map(|i| fs::File::create(dir.join(format!("file{i}"))));
+    assert!(made.any(|made| made.is_err()));
+}
+
+#[test]
+fn a_full_file_system_refuses_a_start_in_a_sentence() {
+    let Some(dir) = errand() else {
+        return on_a_file_system(
+            "nr_inodes=4",
+            "namespaces::a_full_file_system_refuses_a_start_in_a_sentence",
+        );
+    };
+    fill(&dir);
+    let before = names(&dir);
+    let err = Recorder::builder(&STATS).directory(&dir).start().unwrap_err();
+    let dir_path = dir.display();
+    assert_eq!(
+        format!("{err:?}"),
+        format!(
+            "no pipe can be made in {dir_path}: see to what is missing (descriptors, room, or a file system with \
+             pipes and locks), or choose another directory (STATVENT_PIPE_DIR names the default one): No space left \
+             on device (os error 28)"
+        )
+    );
+    assert_eq!(names(&dir), before);
+}
+
+#[test]
+fn a_file_system_that_fills_up_costs_no_read() {
+    let Some(dir) = errand() else {
+        return on_a_file_system("nr_inodes=8", "namespaces::a_file_system_that_fills_up_costs_no_read");
+    };
+    STATS.incr("a", 1);
+    let recorder = Recorder::builder(&STATS).directory(&dir).start().unwrap();
+    for _ in 0..5 {
+        fill(&dir);
+        // There is no room for a fresh pipe beside the one that is read, and then there is.
+        for _ in 0..3 {
+            eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+        }
+    }
+    assert_eq!(recorder.n_abandoned(), 0);
+    eventually("the pipe", || recorder.path().exists().then_some(()));
+    assert_eq!(names(&dir).iter().filter(|name| name.contains(".stats")).count(), 1);
+}
+
+#[test]
+fn a_file_system_that_becomes_read_only_is_recovered_from() {
+    let Some(dir) = errand() else {
+        return on_a_file_system(
+            "size=64k",
+            "namespaces::a_file_system_that_becomes_read_only_is_recovered_from",
+        );
+    };
+    let remount = |how: &str| {
+        let option = format!("remount,bind,{how}");
+        let status = Command::new("mount").args(["-o", &option]).arg(&dir).status().unwrap();
+        assert!(status.success(), "{status}");
+    };
+    STATS.incr("a", 1);
+    let often = Duration::from_millis(50);
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(often).start().unwrap();
+    for _ in 0..3 {
+        remount("ro");
+        assert_eq!(locked_read(&recorder.path()), "a: 1\n");
+        let refused = Recorder::builder(&STATS).directory(&dir).start().unwrap_err();
+        assert!(format!("{refused:?}").ends_with("Read-only file system (os error 30)"), "{refused:?}");
+        remount("rw");
+        eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    }
+    drop(recorder);
+    assert!(names(&dir).is_empty());
+}

@@ -1,0 +1,281 @@
+//! SIGTERM and SIGINT: where they end the process its pipe goes, and where the program has other plans nothing happens.
+//!
+//! Each test is run twice: by the tests, and in the process that gets the signal, where it is given a directory.
+
+use crate::support::{
+    Killed, Stats, errand, eventually, locked_read, names, open_nonblocking, start_alone, start_alone_by,
+    start_publisher, until_told, within,
+};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork, pause};
+use signal_hook::consts::SIGTERM;
+use statvent_posix::{Recorder, start_once};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+static STATS: Stats = Stats::new();
+
+/// Whether a handler of the program ran.
+static HANDLED: AtomicBool = AtomicBool::new(false);
+
+fn publish(dir: &Path) {
+    STATS.incr("a", 1);
+    start_once(&STATS, Some(dir)).unwrap();
+}
+
+fn send(process: &Killed, signal: Signal) {
+    kill(Pid::from_raw(process.pid() as i32), signal).unwrap();
+}
+
+/// In the process that gets the signal: may get it now, notes that the program handled it, goes on until told to end.
+fn go_on_once(is_handled: impl Fn() -> bool) {
+    STATS.incr("ready", 1);
+    eventually("the signal", || is_handled().then_some(()));
+    STATS.incr("handled", 1);
+    until_told();
+}
+
+/// Sees a process go on after a signal that it handles, and end without a trace when it likes.
+fn see_it_go_on(name: &str) {
+    let temp = tempfile::tempdir().unwrap();
+    let process = start_alone(name, temp.path());
+    let pipe = temp.path().join(format!("{}.stats", process.pid()));
+    eventually("the program", || (locked_read(&pipe) == "a: 1\nready: 1\n").then_some(()));
+    send(&process, Signal::SIGTERM);
+    eventually("the handler", || locked_read(&pipe).ends_with("handled: 1\n").then_some(()));
+    process.end();
+    assert!(names(temp.path()).is_empty());
+}
+
+extern "C" fn note(_: libc::c_int) {
+    HANDLED.store(true, Ordering::Relaxed);
+}
+
+fn handle(handler: SigHandler) {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the handler stores to an atomic alone.
+    unsafe { sigaction(Signal::SIGTERM, &action) }.unwrap();
+}
+
+#[test]
+fn a_signal_that_ends_the_process_takes_all_its_pipes_along() {
+    if let Some(dir) = errand() {
+        publish(&dir);
+        let second = Recorder::builder(&STATS).directory(&dir).start();
+        let third = Recorder::builder(&STATS).directory(dir.join("own")).label("shop").start();
+        until_told();
+        return drop((second, third));
+    }
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let temp = tempfile::tempdir().unwrap();
+        let name = "signals::a_signal_that_ends_the_process_takes_all_its_pipes_along";
+        let (process, _) = start_publisher(name, temp.path());
+        let own = temp.path().join("own");
+        eventually("the third pipe", || own.exists().then(|| names(&own).pop()).flatten());
+        assert_eq!(names(temp.path()).len(), 3);
+        send(&process, signal);
+        assert_eq!(process.wait().signal(), Some(signal as i32));
+        assert_eq!(names(temp.path()), ["own"]);
+        assert!(names(&own).is_empty());
+    }
+}
+
+#[test]
+fn a_process_that_is_ended_while_it_is_read_leaves_nothing() {
+    if let Some(dir) = errand() {
+        publish(&dir);
+        return until_told();
+    }
+    let temp = tempfile::tempdir().unwrap();
+    for n_reads in 1..=40 {
+        let name = "signals::a_process_that_is_ended_while_it_is_read_leaves_nothing";
+        let process = start_alone(name, temp.path());
+        let pipe = temp.path().join(format!("{}.stats", process.pid()));
+        eventually("the pipe", || pipe.exists().then_some(()));
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (reading, over) = (pipe.clone(), Arc::clone(&is_over));
+        let reader = thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                let _ = open_nonblocking(&reading);
+            }
+        });
+        (0..n_reads).for_each(|_| assert_eq!(locked_read(&pipe), "a: 1\n"));
+        send(&process, Signal::SIGTERM);
+        assert_eq!(process.wait().signal(), Some(SIGTERM));
+        is_over.store(true, Ordering::Relaxed);
+        within("the reader", move || reader.join().unwrap());
+        assert_eq!(names(temp.path()), [""; 0], "after {n_reads} reads");
+    }
+}
+
+#[test]
+fn a_pipe_that_was_replaced_is_left_alone() {
+    if let Some(dir) = errand() {
+        publish(&dir);
+        return until_told();
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (process, pipe) = start_publisher("signals::a_pipe_that_was_replaced_is_left_alone", temp.path());
+    std::fs::write(temp.path().join("file"), "precious").unwrap();
+    std::fs::rename(temp.path().join("file"), &pipe).unwrap();
+    send(&process, Signal::SIGTERM);
+    assert_eq!(process.wait().signal(), Some(SIGTERM));
+    assert_eq!(std::fs::read(pipe).unwrap(), b"precious");
+}
+
+#[test]
+fn a_handler_that_was_there_first_stays() {
+    let Some(dir) = errand() else { return see_it_go_on("signals::a_handler_that_was_there_first_stays") };
+    handle(SigHandler::Handler(note));
+    publish(&dir);
+    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_handler_that_comes_later_takes_over() {
+    let Some(dir) = errand() else { return see_it_go_on("signals::a_handler_that_comes_later_takes_over") };
+    publish(&dir);
+    handle(SigHandler::Handler(note));
+    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+}
+
+#[test]
+fn signal_hook_that_was_there_first_is_not_disturbed() {
+    let Some(dir) = errand() else {
+        return see_it_go_on("signals::signal_hook_that_was_there_first_is_not_disturbed");
+    };
+    let handled = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&handled)).unwrap();
+    publish(&dir);
+    go_on_once(|| handled.load(Ordering::Relaxed));
+}
+
+/// It passes signals on to whatever was there before.
+#[test]
+fn signal_hook_that_comes_later_is_not_disturbed() {
+    let Some(dir) = errand() else {
+        return see_it_go_on("signals::signal_hook_that_comes_later_is_not_disturbed");
+    };
+    publish(&dir);
+    let handled = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&handled)).unwrap();
+    go_on_once(|| handled.load(Ordering::Relaxed));
+}
+
+/// A graceful shutdown as servers have it: the loop ends at the signal, then the program goes on.
+fn shut_down_gracefully(first: impl FnOnce(), later: impl FnOnce()) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        first();
+        let mut asked = signal(SignalKind::terminate()).unwrap();
+        later();
+        STATS.incr("ready", 1);
+        asked.recv().await.unwrap();
+    });
+    STATS.incr("handled", 1);
+    until_told();
+}
+
+#[test]
+fn tokio_that_was_there_first_shuts_down_gracefully() {
+    let Some(dir) = errand() else {
+        return see_it_go_on("signals::tokio_that_was_there_first_shuts_down_gracefully");
+    };
+    shut_down_gracefully(|| {}, || publish(&dir));
+}
+
+#[test]
+fn tokio_that_comes_later_shuts_down_gracefully() {
+    let Some(dir) = errand() else {
+        return see_it_go_on("signals::tokio_that_comes_later_shuts_down_gracefully");
+    };
+    shut_down_gracefully(|| publish(&dir), || {});
+}
+
+#[test]
+fn a_signal_that_is_ignored_stays_ignored() {
+    if let Some(dir) = errand() {
+        handle(SigHandler::SigIgn);
+        publish(&dir);
+        return until_told();
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (process, pipe) = start_publisher("signals::a_signal_that_is_ignored_stays_ignored", temp.path());
+    for _ in 0..3 {
+        send(&process, Signal::SIGTERM);
+        assert_eq!(locked_read(&pipe), "a: 1\n");
+    }
+    process.end();
+    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn a_program_under_nohup_survives_a_hangup_and_cleans_up_at_its_end() {
+    if let Some(dir) = errand() {
+        publish(&dir);
+        return until_told();
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let name = "signals::a_program_under_nohup_survives_a_hangup_and_cleans_up_at_its_end";
+    let process = start_alone_by(&["nohup"], name, temp.path(), Stdio::null());
+    let pipe = temp.path().join(format!("{}.stats", process.pid()));
+    assert_eq!(locked_read(&pipe), "a: 1\n");
+    send(&process, Signal::SIGHUP);
+    assert_eq!(locked_read(&pipe), "a: 1\n");
+    send(&process, Signal::SIGTERM);
+    assert_eq!(process.wait().signal(), Some(SIGTERM));
+    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn a_recorder_that_is_told_to_leave_signals_alone_does() {
+    if let Some(dir) = errand() {
+        STATS.incr("a", 1);
+        let recorder = Recorder::builder(&STATS).directory(dir).without_signal_cleanup().start().unwrap();
+        until_told();
+        return drop(recorder);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let name = "signals::a_recorder_that_is_told_to_leave_signals_alone_does";
+    let (process, pipe) = start_publisher(name, temp.path());
+    send(&process, Signal::SIGTERM);
+    assert_eq!(process.wait().signal(), Some(SIGTERM));
+    assert!(pipe.exists());
+}
+
+#[test]
+fn a_forked_child_that_is_ended_leaves_its_parents_pipe_alone() {
+    let Some(dir) = errand() else {
+        let temp = tempfile::tempdir().unwrap();
+        let name = "signals::a_forked_child_that_is_ended_leaves_its_parents_pipe_alone";
+        let process = start_alone(name, temp.path());
+        let pipe = temp.path().join(format!("{}.stats", process.pid()));
+        // Nobody reads before that: a fresh pipe would not be the one that the child knew.
+        eventually("the child's end", || temp.path().join("seen").exists().then_some(()));
+        assert_eq!(locked_read(&pipe), "a: 1\n");
+        process.end();
+        return assert_eq!(names(temp.path()), ["seen"]);
+    };
+    publish(&dir);
+    let pipe = dir.join(format!("{}.stats", std::process::id()));
+    // SAFETY: the child does nothing but wait for its end.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Child => loop {
+            pause();
+        },
+        ForkResult::Parent { child } => {
+            kill(child, Signal::SIGTERM).unwrap();
+            let ended = within("the child to end", move || waitpid(child, None));
+            assert_eq!(ended, Ok(WaitStatus::Signaled(child, Signal::SIGTERM, false)));
+        }
+    }
+    assert!(pipe.exists());
+    std::fs::write(dir.join("seen"), "").unwrap();
+    until_told();
+}
