@@ -1,15 +1,19 @@
-//! How long a collection takes of 100 pipes that say 200 lines each, alone and beside 100 pipes of dead processes.
+//! How long a collection takes of 100 pipes that say 200 lines each, alone and beside 100 pipes of dead processes, and of
+//! 1000 such pipes.
 //!
 //! Run with `cargo bench -p statvent-web`. Half of the stats are floats; each answer is checked. The writers are
-//! recorders of this process, so that the figures hold their share as well.
+//! recorders, of this process or of children that it starts of itself, so that the figures hold their share as well.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark has no users, and panics as a test may")]
 
+use std::env::{current_exe, var_os};
 use std::hint::black_box;
+use std::io::{BufRead as _, BufReader, stdin};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use statvent_core::Registry;
@@ -22,6 +26,10 @@ const N_LINES: usize = 200;
 /// The largest pid there can be, which no process has.
 const FREE_PID: u32 = 2_147_483_647;
 
+const N_CHILDREN: usize = 10;
+/// Names the directory in which a child publishes as many pipes as there are here.
+const CHILD_VARIABLE: &str = "STATVENT_BENCH_CHILD";
+
 static STATS: [Registry<256, 1, 8192>; N_PIPES] = [const { Registry::new() }; N_PIPES];
 
 fn collect(criterion: &mut Criterion) {
@@ -29,14 +37,14 @@ fn collect(criterion: &mut Criterion) {
     let _recorders: Vec<_> = STATS.iter().map(|stats| publish(stats, dir.path())).collect();
     let mut collector = new_collector(dir.path());
     criterion.bench_function("collect/100_pipes_of_200_lines", |bencher| {
-        bencher.iter(|| collect_and_check(&mut collector, 0));
+        bencher.iter(|| collect_and_check(&mut collector, N_PIPES, 0));
     });
     for n in 1..=N_PIPES {
         mkfifo(&dir.path().join(format!("{FREE_PID}-{n}.stats")), Mode::S_IRUSR).unwrap();
     }
     criterion.bench_function("collect/first_beside_100_dead_pipes", |bencher| {
         // A new collector each time: it must find out about the dead, and never removes them.
-        bencher.iter(|| collect_and_check(&mut new_collector(dir.path()), N_PIPES));
+        bencher.iter(|| collect_and_check(&mut new_collector(dir.path()), N_PIPES, N_PIPES));
     });
 }
 
@@ -52,15 +60,55 @@ fn publish(stats: &'static Registry<256, 1, 8192>, dir: &Path) -> Recorder {
     Recorder::builder(stats).directory(dir).without_upkeep().start().unwrap()
 }
 
-fn collect_and_check(collector: &mut Collector, n_dead: usize) {
+fn collect_and_check(collector: &mut Collector, n_pipes: usize, n_dead: usize) {
     let collection = collector.collect().unwrap();
-    assert_eq!(collection.counts, Counts { ok: N_PIPES, late: n_dead, ..Counts::default() });
+    assert_eq!(collection.counts, Counts { ok: n_pipes, late: n_dead, ..Counts::default() });
     let sums = aggregate(collection.readings);
     assert_eq!(sums.len(), N_LINES);
-    assert_eq!(sums[0].1, Sum::Int(3 * N_PIPES as i128));
-    assert_eq!(sums[N_LINES - 1].1, Sum::Float(0.25 * N_PIPES as f64));
+    assert_eq!(sums[0].1, Sum::Int(3 * n_pipes as i128));
+    assert_eq!(sums[N_LINES - 1].1, Sum::Float(0.25 * n_pipes as f64));
     black_box(sums);
 }
 
-criterion_group!(benches, collect);
-criterion_main!(benches);
+fn collect_many(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    // A recorder keeps descriptors: a thousand of them are too many for one process.
+    let children: Vec<_> = (0..N_CHILDREN).map(|_| start_child(dir.path())).collect();
+    let mut collector = new_collector(dir.path());
+    let mut group = criterion.benchmark_group("collect");
+    group.sample_size(10);
+    group.bench_function("1000_pipes_of_200_lines", |bencher| {
+        bencher.iter(|| collect_and_check(&mut collector, N_CHILDREN * N_PIPES, 0));
+    });
+    for mut child in children {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+}
+
+/// Starts a process that publishes until its standard input ends, and waits until it does.
+fn start_child(dir: &Path) -> Child {
+    let mut command = Command::new(current_exe().unwrap());
+    command.env(CHILD_VARIABLE, dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    child
+}
+
+fn be_child(dir: &Path) {
+    let _recorders: Vec<_> = STATS.iter().map(|stats| publish(stats, dir)).collect();
+    println!("published");
+    stdin().read_line(&mut String::new()).unwrap();
+}
+
+criterion_group!(benches, collect, collect_many);
+
+fn main() {
+    match var_os(CHILD_VARIABLE) {
+        Some(dir) => be_child(dir.as_ref()),
+        None => {
+            benches();
+            Criterion::default().configure_from_args().final_summary();
+        }
+    }
+}

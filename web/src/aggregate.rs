@@ -41,12 +41,19 @@ pub enum Sum {
 /// # Ok::<(), statvent_web::collect::ReadingError>(())
 /// ```
 pub fn aggregate<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> Vec<(&'a [u8], Sum)> {
-    let mut totals = HashMap::<&[u8], Total<'a>>::new();
+    // Totals are large, so a table that grows holds their places alone.
+    let mut places = HashMap::<&[u8], usize>::new();
+    let mut totals = Vec::<(&[u8], Total<'a>)>::new();
     for (reading_idx, reading) in readings.into_iter().enumerate() {
         for (name, value) in reading.stats() {
-            totals.entry(name).or_default().take(reading_idx, value);
+            let place = *places.entry(name).or_insert_with(|| {
+                totals.push((name, Total::default()));
+                totals.len() - 1
+            });
+            totals[place].1.take(reading_idx, value);
         }
     }
+    drop(places);
     let mut sums: Vec<_> = totals.into_iter().map(|(name, total)| (name, total.finish())).collect();
     sums.sort_unstable_by_key(|(name, _)| *name);
     sums
@@ -92,7 +99,8 @@ impl<'a> Total<'a> {
 /// An exact sum of integers; large once it was too large for 128 bits.
 enum Exact {
     Small(i128),
-    Large(BigInt),
+    /// Rare, and so out of the way of the others.
+    Large(Box<BigInt>),
 }
 
 impl Default for Exact {
@@ -106,9 +114,9 @@ impl Exact {
         match self {
             Self::Small(sum) => match sum.checked_add(int) {
                 Some(total) => *sum = total,
-                None => *self = Self::Large(BigInt::from(*sum) + int),
+                None => *self = Self::Large(Box::new(BigInt::from(*sum) + int)),
             },
-            Self::Large(sum) => *sum += int,
+            Self::Large(sum) => **sum += int,
         }
     }
 
@@ -117,14 +125,14 @@ impl Exact {
         if let Ok(int) = text.parse::<i128>() {
             self.add_small(int);
         } else if let Ok(int) = text.parse::<BigInt>() {
-            *self = Self::Large(int + self.to_big());
+            *self = Self::Large(Box::new(int + self.to_big()));
         }
     }
 
     fn to_big(&self) -> BigInt {
         match self {
             Self::Small(sum) => BigInt::from(*sum),
-            Self::Large(sum) => sum.clone(),
+            Self::Large(sum) => BigInt::clone(sum),
         }
     }
 
@@ -140,7 +148,7 @@ impl Exact {
     fn finish(self) -> Sum {
         match self {
             Self::Small(sum) => Sum::Int(sum),
-            Self::Large(sum) => i128::try_from(&sum).map_or(Sum::BigInt(sum), Sum::Int),
+            Self::Large(sum) => i128::try_from(&*sum).map_or(Sum::BigInt(*sum), Sum::Int),
         }
     }
 }

@@ -11,16 +11,20 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
+use crate::bridge;
+
 /// What `--help` prints.
 pub(crate) const HELP: &str = "\
 statvent-web: sums the stats of every process of this host and serves them as JSON
 
 usage: statvent-web [options]
+       statvent-web bridge --name NAME [options] [INPUT]    (see statvent-web bridge --help)
 
   -p, --port PORT       port to serve on; 0 picks a free one [7828]
   -i, --ip ADDRESS      address to serve on [127.0.0.1]
   -l, --path PATH       path of the stats [/stats]
   -d, --pipe-dir DIR    directory of the pipes [$STATVENT_PIPE_DIR, or /tmp/stats-pipe]
+      --allow-uid UID   read the pipes of this user alone, by number; may be given again [all users]
       --deadline TIME   how long a process may take to answer: 500ms, 2s, 1 [1s]
       --demo [N]        start N small processes with stats of their own and serve them [3]
   -h, --help            print this
@@ -46,8 +50,12 @@ pub(crate) enum Command {
     DemoWorker(PathBuf),
     /// The same in a directory that goes with the demo.
     DemoWorkerInTemp(PathBuf),
+    /// Publish what a board prints.
+    Bridge(bridge::Options),
     /// Print the help text.
     Help,
+    /// Print the bridge's help text.
+    BridgeHelp,
     /// Print the version.
     Version,
 }
@@ -63,6 +71,8 @@ pub(crate) struct Options {
     pub(crate) stats_path: String,
     /// The directory of the pipes, if it is given.
     pub(crate) pipe_dir: Option<PathBuf>,
+    /// The users whose pipes are read; all users if there is none.
+    pub(crate) allowed_uids: Vec<u32>,
     /// How long a process may take to answer.
     pub(crate) deadline: Duration,
     /// The number of processes to start.
@@ -76,6 +86,7 @@ impl Default for Options {
             port: 7828,
             stats_path: "/stats".to_owned(),
             pipe_dir: None,
+            allowed_uids: Vec::new(),
             deadline: Duration::from_secs(1),
             n_demo_workers: None,
         }
@@ -97,6 +108,11 @@ pub(crate) enum ArgsError {
         /// What is taken.
         expected: &'static str,
     },
+    /// An option that there is no default for.
+    Missing {
+        /// The option.
+        option: &'static str,
+    },
 }
 
 impl fmt::Display for ArgsError {
@@ -105,6 +121,9 @@ impl fmt::Display for ArgsError {
             Self::Words(err) => write!(f, "{err}: expected the options that --help lists"),
             Self::Value { option, found, expected } => {
                 write!(f, "{option} was given {found:?}: expected {expected}")
+            }
+            Self::Missing { option } => {
+                write!(f, "{option} is missing: expected the options that --help lists")
             }
         }
     }
@@ -120,6 +139,10 @@ impl From<lexopt::Error> for ArgsError {
 
 /// Reads a command line, without the program's name.
 pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsError> {
+    let mut words = words.into_iter().peekable();
+    if words.next_if(|word| word == bridge::WORD).is_some() {
+        return bridge::parse(words);
+    }
     let mut parser = lexopt::Parser::from_args(words);
     let mut options = Options::default();
     while let Some(arg) = parser.next()? {
@@ -137,6 +160,10 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
             Short('d') | Long("pipe-dir") => {
                 options.pipe_dir = Some(read(&mut parser, "--pipe-dir", "a directory", parse_dir)?);
             }
+            Long("allow-uid") => {
+                let expected = "the number of a user, as `id -u` prints it";
+                options.allowed_uids.push(read(&mut parser, "--allow-uid", expected, parse_text)?);
+            }
             Long("deadline") => {
                 let expected = "a time from 1ms to 60s, as in 500ms, 2s or 1";
                 options.deadline = read(&mut parser, "--deadline", expected, parse_duration)?;
@@ -152,7 +179,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command
     Ok(Command::Serve(options))
 }
 
-fn read<T>(
+pub(crate) fn read<T>(
     parser: &mut lexopt::Parser,
     option: &'static str,
     expected: &'static str,
@@ -185,7 +212,7 @@ fn parse_path(word: &OsString) -> Option<String> {
     (path.starts_with('/') && is_plain).then(|| path.to_owned())
 }
 
-fn parse_dir(word: &OsString) -> Option<PathBuf> {
+pub(crate) fn parse_dir(word: &OsString) -> Option<PathBuf> {
     (!word.is_empty()).then(|| word.into())
 }
 
@@ -247,6 +274,11 @@ mod tests {
     }
 
     #[test]
+    fn ok_several_users() {
+        assert_eq!(options("--allow-uid 0 --allow-uid=65534").allowed_uids, [0, 65_534]);
+    }
+
+    #[test]
     fn ok_demo_with_and_without_a_number() {
         for (words, n_workers) in [("--demo", 3), ("--demo 5", 5), ("--demo=1", 1), ("--demo -p 0", 3)] {
             assert_eq!(options(words).n_demo_workers, Some(n_workers), "{words}");
@@ -272,6 +304,10 @@ mod tests {
                 "-l stats",
                 "--path was given \"stats\": expected a path that begins with a slash, as in /stats, without white \
                  space, ? and #",
+            ),
+            (
+                "--allow-uid root",
+                "--allow-uid was given \"root\": expected the number of a user, as `id -u` prints it",
             ),
             ("-d=", "--pipe-dir was given \"\": expected a directory"),
             (

@@ -1,11 +1,12 @@
 //! The binary `statvent-web`: reads the command line and wires the parts.
 //!
 //! Owns the order of starting and ending, and the exit status: 0, 1 when it cannot run, 2 for a command line that is
-//! not understood. Everything else is in the library, `args` and `demo`.
+//! not understood. Everything else is in the library, `args`, `bridge` and `demo`.
 
 #![forbid(unsafe_code)]
 
 mod args;
+mod bridge;
 mod demo;
 
 use std::error::Error;
@@ -17,6 +18,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use args::{Command, Options};
+use bridge::{Bridge, Input};
 use demo::Demo;
 use statvent_web::collect::{MAX_PIPES, Trouble};
 use statvent_web::serve::{Config, Service};
@@ -28,7 +30,9 @@ fn main() -> ExitCode {
         Ok(Command::Serve(options)) => serve(options),
         Ok(Command::DemoWorker(pipe_dir)) => demo::worker::run(&pipe_dir).map_err(Into::into),
         Ok(Command::DemoWorkerInTemp(pipe_dir)) => demo::worker::run_in_temp(&pipe_dir).map_err(Into::into),
+        Ok(Command::Bridge(options)) => bridge(options),
         Ok(Command::Help) => print(args::HELP),
+        Ok(Command::BridgeHelp) => print(bridge::HELP),
         Ok(Command::Version) => print(concat!("statvent-web ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(err) => {
             complain(&err);
@@ -60,7 +64,9 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         pipe_dir: pipe_dir.unwrap_or(defaults.pipe_dir),
         stats_path: options.stats_path.clone(),
         deadline: options.deadline,
+        request_deadline: defaults.request_deadline,
         answer_deadline: defaults.answer_deadline,
+        allowed_uids: options.allowed_uids.clone(),
     };
     let service = Service::start_reporting(config, reporter())?;
     say(format_args!("listening on http://{address}"));
@@ -69,6 +75,17 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         say(format_args!("      cat {}", demo.pipe_path().display()));
     }
     runtime.block_on(service.serve(listener, shutdown))?;
+    Ok(())
+}
+
+fn bridge(options: bridge::Options) -> Result<(), Box<dyn Error>> {
+    // This may wait for a device; signals end the process meanwhile, which has published nothing yet.
+    let input = Input::open(options.input.clone())?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let shutdown = runtime.block_on(async { shutdown() })?;
+    let bridge = Bridge::start(options, input)?;
+    say(format_args!("publishing {}", bridge.pipe_path().display()));
+    runtime.block_on(bridge.run(shutdown))?;
     Ok(())
 }
 

@@ -6,14 +6,15 @@
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
-use statvent_posix::dir::PipeDir;
-
 use super::belief::Belief;
+use super::discover::Source;
 use super::pipe::{Opening, Pipe, PipeError, Step};
 use super::reading::Reading;
 
 /// How long a live process without a lock may need from the removal of its pipe to the next one.
 const MISSING_PATIENCE: Duration = Duration::from_millis(100);
+/// How long a stranger is waited for after many silent ones.
+const CROWD_PATIENCE: Duration = Duration::from_millis(3);
 /// A writer that takes longer than this no longer keeps others from being asked.
 pub(super) const FRESH_FOR: Duration = Duration::from_millis(10);
 /// The longest time between two looks for a name that is missing.
@@ -28,14 +29,24 @@ pub(super) struct Question<'a> {
     pub(super) name: &'a OsStr,
     /// The pipe, if it is open from the last collection.
     pub(super) open: Option<Box<Pipe>>,
-    /// What it said last.
-    pub(super) last: Option<&'a Reading>,
+    /// What it said last; kept until it says something else.
+    pub(super) last: Option<Reading>,
     /// Whether it has a registry of ours, whose stats only grow in number and keep their order.
     pub(super) only_grows: bool,
+    /// Whether nothing was ever heard of it, so that most likely nobody is there.
+    pub(super) is_stranger: bool,
     /// How long to wait for a sign of life; zero asks and goes on.
     pub(super) patience: Duration,
     /// How long to wait for all that it says once it gave one.
     pub(super) deadline: Duration,
+}
+
+/// A question that is over.
+pub(super) struct Told {
+    /// What came of it.
+    pub(super) heard: Heard,
+    /// What was said before, unless it is of no use any more.
+    pub(super) last: Option<Reading>,
 }
 
 /// What came of a question.
@@ -55,8 +66,9 @@ pub(super) enum Heard {
 /// A question, and how far it has come.
 pub(super) struct Asked<'a> {
     name: &'a OsStr,
-    last: Option<&'a Reading>,
+    last: Option<Reading>,
     only_grows: bool,
+    is_stranger: bool,
     patience: Duration,
     deadline: Duration,
     begun_at: Instant,
@@ -81,21 +93,26 @@ impl State {
 
 impl<'a> Asked<'a> {
     pub(super) fn new(question: Question<'a>) -> Self {
-        let Question { name, open, last, only_grows, patience, deadline } = question;
+        let Question { name, open, last, only_grows, is_stranger, patience, deadline } = question;
         let now = Instant::now();
         let state = open.map_or(State::lost(now), State::Open);
-        Self { name, last, only_grows, patience, deadline, begun_at: now, state, belief: Belief::default() }
+        let belief = Belief::default();
+        Self { name, last, only_grows, is_stranger, patience, deadline, begun_at: now, state, belief }
     }
 
-    /// Begins its time.
-    pub(super) const fn begin(&mut self, now: Instant) {
+    /// Begins its time; `since` is when the first of all questions was put. Where that is a deadline ago, there are so
+    /// many who are silent that strangers are not waited for.
+    pub(super) fn begin(&mut self, now: Instant, since: Instant) {
         self.begun_at = now;
+        if self.is_stranger && now.saturating_duration_since(since) >= self.deadline {
+            self.patience = self.patience.min(CROWD_PATIENCE);
+        }
     }
 
     /// Goes as far as it can without waiting. `chunk` is memory to read into.
-    pub(super) fn advance(&mut self, dir: &PipeDir, now: Instant, chunk: &mut [u8]) {
+    pub(super) fn advance(&mut self, source: &Source, now: Instant, chunk: &mut [u8]) {
         if let State::Lost { .. } = self.state {
-            self.look_up(dir, now);
+            self.look_up(source, now);
         }
         let State::Open(pipe) = &mut self.state else { return };
         match pipe.advance(now, chunk) {
@@ -113,8 +130,13 @@ impl<'a> Asked<'a> {
         self.answer(heard);
     }
 
-    /// Ends the question.
+    /// Ends the question. What is replaced by it is freed, so that two readings of one process stand side by side for as
+    /// short as can be.
     pub(super) fn answer(&mut self, heard: Heard) {
+        if matches!(heard, Heard::Said(_) | Heard::Failed(_) | Heard::Foreign) {
+            self.last = None;
+        }
+        self.belief = Belief::default();
         self.state = State::Answered(heard);
     }
 
@@ -158,32 +180,44 @@ impl<'a> Asked<'a> {
         matches!(&self.state, State::Open(pipe) if pipe.has_writer()) && now < self.begun_at + FRESH_FOR
     }
 
-    /// The memory for this process, in bytes: for what it said last or says now, whichever is more. Only one stays.
+    /// The memory for this process, in bytes: for what it said last and what it says now.
     pub(super) fn n_bytes(&self) -> usize {
-        let n_bytes_last = self.last.map_or(0, Reading::n_bytes);
-        match &self.state {
-            State::Open(pipe) | State::Answered(Heard::Nothing(Some(pipe))) => {
-                (pipe.n_bytes() + self.belief.n_bytes()).max(n_bytes_last)
-            }
-            State::Answered(Heard::Said(reading)) => reading.n_bytes(),
-            State::Answered(Heard::Failed(_) | Heard::Foreign) => 0,
-            State::Answered(Heard::Nothing(None) | Heard::Missing) => n_bytes_last,
-            State::Lost { .. } => self.belief.n_bytes().max(n_bytes_last),
-        }
+        self.n_bytes_last() + self.n_bytes_now()
+    }
+
+    /// The larger of both, which is what it will come to.
+    pub(super) fn weight(&self) -> usize {
+        self.n_bytes_last().max(self.n_bytes_now())
     }
 
     /// What came of it by now.
-    pub(super) fn finish(mut self) -> Heard {
-        match self.state {
+    pub(super) fn finish(mut self) -> Told {
+        let heard = match self.state {
             State::Answered(heard) => heard,
             State::Lost { missing_since: Some(_), .. } => Heard::Missing,
             State::Lost { .. } => self.belief.settle().map_or(Heard::Nothing(None), Heard::Said),
             State::Open(pipe) => self.belief.settle().map_or(Heard::Nothing(Some(pipe)), Heard::Said),
+        };
+        Told { heard, last: self.last }
+    }
+
+    fn n_bytes_last(&self) -> usize {
+        self.last.as_ref().map_or(0, Reading::n_bytes)
+    }
+
+    fn n_bytes_now(&self) -> usize {
+        match &self.state {
+            State::Open(pipe) | State::Answered(Heard::Nothing(Some(pipe))) => {
+                pipe.n_bytes() + self.belief.n_bytes()
+            }
+            State::Answered(Heard::Said(reading)) => reading.n_bytes(),
+            State::Answered(_) => 0,
+            State::Lost { .. } => self.belief.n_bytes(),
         }
     }
 
-    fn look_up(&mut self, dir: &PipeDir, now: Instant) {
-        self.state = match Pipe::open(dir, self.name) {
+    fn look_up(&mut self, source: &Source, now: Instant) {
+        self.state = match Pipe::open(source, self.name) {
             Opening::Pipe(pipe) => State::Open(pipe),
             Opening::Missing => self.still_missing(now),
             Opening::Foreign => State::Answered(Heard::Foreign),
@@ -202,7 +236,7 @@ impl<'a> Asked<'a> {
 
     /// Takes what was said as the answer, or asks again.
     fn weigh(&mut self, reading: Reading, now: Instant) {
-        match self.belief.weigh(reading, self.last.filter(|_| self.only_grows)) {
+        match self.belief.weigh(reading, self.last.as_ref().filter(|_| self.only_grows)) {
             Some(reading) => self.answer(Heard::Said(reading)),
             None => self.ask_again(now),
         }

@@ -5,17 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{fmt, io};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use statvent_posix::dir::{DirError, PipeDir};
+use statvent_posix::dir::DirError;
 use statvent_posix::node::FileId;
 
-use super::discover::discover;
-use super::pipe::{CHUNK_BYTES, Pipe};
+use super::admission::{Budget, Excess, MAX_NAME_BYTES, MAX_NAMES, excess};
+use super::discover::{Kind, Source};
+use super::newcomers::Newcomers;
+use super::outcome::{CollectError, Collection, Counts};
+use super::pipe::{CHUNK_BYTES, Pipe, PipeError};
 use super::process::{Process, Standing};
 use super::reading::Reading;
 use super::scrape::scrape;
@@ -23,15 +26,21 @@ use super::trouble::{Reason, Trouble};
 
 /// The most pipes that are asked in one collection, and the most processes that are remembered.
 pub const MAX_PIPES: usize = 4096;
-/// The most memory that all that is said may take, in bytes; twice as much while new readings replace the last ones.
-const MAX_BYTES_IN_ALL: usize = 256 << 20;
+
+/// Chosen so that the service stays below 64 MB, whatever is said to it: see its test of hostile writers.
+const LIMITS: Limits = Limits {
+    n_bytes_at_work: 26 << 20,
+    n_bytes_at_rest: 20 << 20,
+    readings: Budget { n_bytes: 16 << 20, n_names: MAX_NAMES, n_name_bytes: MAX_NAME_BYTES },
+};
 
 /// The most pipes of late processes that stay open from one collection to the next.
 const MAX_KEPT_OPEN: usize = 256;
 
 /// Collects from all pipes of one directory, again and again.
 ///
-/// Blocks the thread that calls it; never longer than a deadline for each 384 silent processes.
+/// Blocks the thread that calls it; never longer than a deadline for each 384 processes that were heard before and are
+/// silent.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,71 +55,55 @@ const MAX_KEPT_OPEN: usize = 256;
 pub struct Collector {
     path: PathBuf,
     deadline: Duration,
+    allowed_uids: Vec<u32>,
     dir_id: Option<FileId>,
     processes: BTreeMap<OsString, Process>,
     /// Memory to read into.
     chunk: Vec<u8>,
-    limit_bytes: usize,
+    limits: Limits,
 }
 
-/// What one collection brought.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Collection<'a> {
-    /// A reading for each process that is `ok` or `stale`, in the order of the pipes' names.
-    pub readings: Vec<&'a Reading>,
-    /// How the processes stand.
-    pub counts: Counts,
-    /// The pipes counted as unreadable, those above [`MAX_PIPES`] aside, and the processes with malformed lines.
-    pub troubles: Vec<Trouble>,
-}
-
-/// How many processes stand how.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counts {
-    /// Answered in this collection.
-    pub ok: usize,
-    /// Did not answer in time; their last values count.
-    pub stale: usize,
-    /// Did not answer in time and never did before.
-    pub late: usize,
-    /// Pipes that we may not read, that say more than a process may, or that are too many.
-    pub unreadable: usize,
-    /// Names in the directory that are not those of pipes.
-    pub ignored: usize,
-}
-
-/// Why there is no collection.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum CollectError {
-    /// The pipe directory cannot be used.
-    Directory(DirError),
-}
-
-impl fmt::Display for CollectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory(err) => err.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for CollectError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Directory(err) => err.source(),
-        }
-    }
+/// What all processes together may take.
+struct Limits {
+    /// While they are asked: for what they said last and what they say now.
+    n_bytes_at_work: usize,
+    /// Between two collections: for what they said last and what the late ones have said so far.
+    n_bytes_at_rest: usize,
+    /// The readings of one collection.
+    readings: Budget,
 }
 
 impl Collector {
     /// Returns a collector that knows no process yet; `deadline` is how long one may take to answer.
     #[must_use]
     pub fn new(path: PathBuf, deadline: Duration) -> Self {
-        let chunk = vec![0; CHUNK_BYTES];
-        let limit_bytes = MAX_BYTES_IN_ALL;
-        Self { path, deadline, dir_id: None, processes: BTreeMap::new(), chunk, limit_bytes }
+        Self {
+            path,
+            deadline,
+            allowed_uids: Vec::new(),
+            dir_id: None,
+            processes: BTreeMap::new(),
+            chunk: vec![0; CHUNK_BYTES],
+            limits: LIMITS,
+        }
+    }
+
+    /// Reads the pipes of these users alone; those of all users if there is none.
+    #[must_use]
+    pub fn allow_uids(self, allowed_uids: Vec<u32>) -> Self {
+        Self { allowed_uids, ..self }
+    }
+
+    /// Returns a collector for the same pipes that knows no process.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        Self::new(self.path.clone(), self.deadline).allow_uids(self.allowed_uids.clone())
+    }
+
+    /// Returns the path of the directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Says whether the directory can be used; one that is missing can.
@@ -118,7 +111,7 @@ impl Collector {
     /// # Errors
     /// [`CollectError::Directory`] says what to do.
     pub fn check(&self) -> Result<(), CollectError> {
-        self.open_dir().map(drop)
+        Source::open(&self.path, &[]).map(drop).map_err(CollectError::Directory)
     }
 
     /// Asks every process of the directory, once.
@@ -128,22 +121,34 @@ impl Collector {
     /// # Errors
     /// [`CollectError::Directory`] if the directory is there and cannot be used.
     pub fn collect(&mut self) -> Result<Collection<'_>, CollectError> {
-        let dir = self.open_dir()?;
-        let dir_id = dir.as_ref().map(PipeDir::id);
+        let source = Source::open(&self.path, &self.allowed_uids).map_err(CollectError::Directory)?;
+        let dir_id = source.as_ref().map(|source| source.dir.id());
         if self.dir_id != dir_id {
             self.processes.clear();
             self.dir_id = dir_id;
         }
-        let Some(dir) = dir else { return Ok(Collection::default()) };
-        let found = discover(dir.names().map_err(CollectError::Directory)?);
-        self.processes.retain(|name, process| !process.is_gone() || found.names.binary_search(name).is_ok());
-        let n_above_limit = self.make_acquaintance(found.names);
-        let (mut counts, mut troubles) = self.ask(&dir);
-        counts.unreadable += n_above_limit;
-        counts.ignored += found.n_foreign;
+        let Some(source) = source else { return Ok(Collection::default()) };
+        let (n_foreign, n_left_out) = self.make_acquaintance(&source).map_err(CollectError::Directory)?;
+        let mut standings = self.ask(&source);
+        self.refuse_excess(&mut standings);
         self.close_excess();
         self.shed();
-        troubles.extend(self.processes.iter().filter_map(malformed));
+        self.processes
+            .values_mut()
+            .filter_map(|process| process.open.as_mut())
+            .for_each(|open| open.loosen());
+        let mut counts = Counts::of(&standings);
+        counts.unreadable += n_left_out;
+        counts.ignored += n_foreign;
+        let mut troubles = Vec::new();
+        if n_left_out > 0 {
+            let name = self.path.clone().into_os_string();
+            troubles.push(Trouble { name, reason: Reason::Crowded { n_pipes: n_left_out } });
+        }
+        for ((name, process), standing) in self.processes.iter().zip(standings) {
+            let reason = reason(process, standing);
+            troubles.extend(reason.map(|reason| Trouble { name: name.clone(), reason }));
+        }
         let readings = self.processes.values().filter_map(|process| process.last.as_ref()).collect();
         Ok(Collection { readings, counts, troubles })
     }
@@ -158,59 +163,76 @@ impl Collector {
     }
 
     fn rest_once(&mut self, wake: BorrowedFd<'_>) -> io::Result<bool> {
+        let n_bytes: usize = self.processes.values().map(Process::n_bytes).sum();
+        let room_bytes = self.limits.n_bytes_at_rest.saturating_sub(n_bytes);
         let open = self.processes.values_mut().filter(|process| is_worth_polling(process));
-        let goes_on = wait(wake, &mut open.collect::<Vec<_>>(), &mut self.chunk)?;
+        let goes_on = wait(wake, &mut open.collect::<Vec<_>>(), &mut self.chunk, room_bytes)?;
         self.shed();
         Ok(goes_on)
     }
 
-    fn open_dir(&self) -> Result<Option<PipeDir>, CollectError> {
-        match PipeDir::open(&self.path) {
-            Ok(dir) => Ok(Some(dir)),
-            Err(DirError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(err) => Err(CollectError::Directory(err)),
-        }
-    }
-
-    /// Takes in processes that are not known yet, while there is room; returns how many there is none for.
-    fn make_acquaintance(&mut self, names: Vec<OsString>) -> usize {
-        let mut n_above_limit = 0;
-        for name in names {
-            if self.processes.len() < MAX_PIPES {
-                self.processes.entry(name).or_default();
-            } else if !self.processes.contains_key(&name) {
-                n_above_limit += 1;
+    /// Lists the directory and takes in who is new, while there is room; returns how many names are not those of pipes
+    /// that we read, and for how many pipes there is no room.
+    fn make_acquaintance(&mut self, source: &Source) -> Result<(usize, usize), DirError> {
+        self.processes.values_mut().for_each(|process| process.is_listed = false);
+        let mut newcomers = Newcomers::default();
+        let mut n_foreign = 0;
+        source.list(|name, kind| match self.processes.get_mut(name) {
+            Some(process) => process.is_listed = true,
+            None if kind == Kind::Pipe && source.allows_named(name) => {
+                newcomers.meet(source, name, MAX_PIPES)
             }
-        }
-        n_above_limit
+            None => n_foreign += 1,
+        })?;
+        self.processes.retain(|_, process| !process.is_gone() || process.is_listed);
+        let n_strangers = self.make_room(newcomers.n_held());
+        let (welcome, n_left_out) = newcomers.choose(MAX_PIPES.saturating_sub(self.processes.len()));
+        self.processes.extend(welcome.into_iter().map(|name| (name, Process::default())));
+        Ok((n_foreign, n_left_out + n_strangers))
     }
 
-    fn ask(&mut self, dir: &PipeDir) -> (Counts, Vec<Trouble>) {
+    /// Forgets pipes on which nobody was ever heard, where so many places are needed and there are too few.
+    fn make_room(&mut self, n_places: usize) -> usize {
+        let n_missing = (self.processes.len() + n_places).saturating_sub(MAX_PIPES);
+        let strangers = self.processes.extract_if(.., |_, process| process.is_stranger());
+        strangers.take(n_missing).filter(|(_, process)| process.is_listed).count()
+    }
+
+    /// Asks all; returns how each of them stands, in their order.
+    fn ask(&mut self, source: &Source) -> Vec<Standing> {
         let mut questions = Vec::new();
         let mut are_asked = Vec::new();
         for (name, process) in &mut self.processes {
-            let question = process.question(dir, name, self.deadline);
+            let question = process.question(source, name, self.deadline);
             are_asked.push(question.is_some());
             questions.extend(question);
         }
-        let heard = scrape(dir, questions, &mut self.chunk, self.limit_bytes);
-        let asked = self.processes.iter_mut().zip(are_asked).filter_map(|(asked, is)| is.then_some(asked));
-        let mut counts = Counts::default();
-        let mut troubles = Vec::new();
-        for ((name, process), heard) in asked.zip(heard) {
-            match process.take(dir, name, heard) {
-                Standing::Ok => counts.ok += 1,
-                Standing::Stale => counts.stale += 1,
-                Standing::Late => counts.late += 1,
-                Standing::Foreign => counts.ignored += 1,
-                Standing::Gone => {}
-                Standing::Unreadable(err) => {
-                    counts.unreadable += 1;
-                    troubles.push(Trouble { name: name.clone(), reason: Reason::Unreadable(err) });
-                }
-            }
+        let mut told = scrape(source, questions, &mut self.chunk, self.limits.n_bytes_at_work).into_iter();
+        let mut take = |((name, process), is_asked): ((&OsString, &mut Process), bool)| {
+            let told = is_asked.then(|| told.next()).flatten();
+            told.map_or(Standing::Gone, |told| process.take(source, name, told))
+        };
+        self.processes.iter_mut().zip(are_asked).map(&mut take).collect()
+    }
+
+    /// Leaves out those who say more than there is room for in all.
+    fn refuse_excess(&mut self, standings: &mut [Standing]) {
+        let (places, readings): (Vec<_>, Vec<_>) = (self.processes.values().enumerate())
+            .filter_map(|(idx, process)| Some((idx, process.last.as_ref()?)))
+            .unzip();
+        let limit_bytes = self.limits.readings.n_bytes;
+        let refused: BTreeMap<usize, Excess> = excess(&readings, self.limits.readings)
+            .into_iter()
+            .map(|(reading_idx, excess)| (places[reading_idx], excess))
+            .collect();
+        for (idx, (process, standing)) in self.processes.values_mut().zip(standings).enumerate() {
+            let Some(excess) = refused.get(&idx) else { continue };
+            process.refuse();
+            *standing = Standing::Unreadable(match excess {
+                Excess::Bytes => PipeError::TooMuchInAll { limit_bytes },
+                Excess::Names => PipeError::TooManyNames,
+            });
         }
-        (counts, troubles)
     }
 
     /// Closes pipes of late processes where there are too many, those first that nobody has open for writing: a writer
@@ -233,7 +255,7 @@ impl Collector {
     /// Closes pipes that are still asked, those first on which most was said, until what is held fits.
     fn shed(&mut self) {
         let mut n_bytes: usize = self.processes.values().map(Process::n_bytes).sum();
-        while n_bytes > self.limit_bytes {
+        while n_bytes > self.limits.n_bytes_at_rest {
             let open = self.processes.values_mut().filter(|process| process.open.is_some());
             let Some(largest) = open.max_by_key(|process| process.n_bytes()) else { return };
             n_bytes -= largest.n_bytes();
@@ -243,9 +265,16 @@ impl Collector {
     }
 }
 
-fn malformed((name, process): (&OsString, &Process)) -> Option<Trouble> {
-    let n_lines = process.last.as_ref().map_or(0, Reading::n_malformed);
-    (n_lines > 0).then(|| Trouble { name: name.clone(), reason: Reason::Malformed { n_lines } })
+/// What an operator should know of a process.
+fn reason(process: &Process, standing: Standing) -> Option<Reason> {
+    let n_malformed = process.last.as_ref().map_or(0, Reading::n_malformed);
+    match standing {
+        Standing::Unreadable(err) => Some(Reason::Unreadable(err)),
+        Standing::Stale | Standing::Late if process.open.as_ref().is_some_and(|open| open.has_begun()) => {
+            Some(Reason::Unfinished)
+        }
+        _ => (n_malformed > 0).then_some(Reason::Malformed { n_lines: n_malformed }),
+    }
 }
 
 fn is_worth_polling(process: &Process) -> bool {
@@ -253,7 +282,14 @@ fn is_worth_polling(process: &Process) -> bool {
 }
 
 /// Waits for one of the pipes and gives each that is readable a turn; `false` once `wake` is readable.
-fn wait(wake: BorrowedFd<'_>, processes: &mut [&mut Process], chunk: &mut [u8]) -> io::Result<bool> {
+///
+/// Once those have taken the room that there is, the others wait for their turn until there is more.
+fn wait(
+    wake: BorrowedFd<'_>,
+    processes: &mut [&mut Process],
+    chunk: &mut [u8],
+    room_bytes: usize,
+) -> io::Result<bool> {
     let mut polled = vec![PollFd::new(wake, PollFlags::POLLIN)];
     let open = processes.iter().filter_map(|process| process.open.as_ref());
     polled.extend(open.map(|open| PollFd::new(open.as_fd(), PollFlags::POLLIN)));
@@ -268,10 +304,16 @@ fn wait(wake: BorrowedFd<'_>, processes: &mut [&mut Process], chunk: &mut [u8]) 
         return Ok(false);
     }
     let now = Instant::now();
+    let mut n_bytes_taken = 0;
     for (process, _) in processes.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
         if let Some(open) = &mut process.open {
+            let n_bytes_before = open.n_bytes();
             let step = open.advance(now, chunk);
+            n_bytes_taken += open.n_bytes().saturating_sub(n_bytes_before);
             process.take_step(step);
+        }
+        if n_bytes_taken > room_bytes {
+            break;
         }
     }
     Ok(true)
@@ -285,7 +327,6 @@ mod tests {
     use nix::unistd::mkfifo;
     use std::fs::OpenOptions;
     use std::io::Write as _;
-    use std::path::Path;
 
     fn make_fifo(dir: &Path, name: &str) -> PathBuf {
         let path = dir.join(name);
@@ -315,7 +356,7 @@ mod tests {
         let path = make_fifo(temp.path(), "late.stats");
         let mut collector = Collector::new(temp.path().to_owned(), Duration::from_millis(1));
         assert_eq!(collector.collect().unwrap().counts.late, 1);
-        collector.limit_bytes = 10_000;
+        collector.limits.n_bytes_at_rest = 6_000;
         let mut writer = OpenOptions::new().write(true).open(path).unwrap();
         let wake = EventFd::new().unwrap();
         for is_open in [true, false] {

@@ -46,6 +46,11 @@ pub(super) fn look(dir: &PipeDir, name: &OsStr, seen_held: &mut bool) -> Life {
     }
 }
 
+/// Says whether the byte of a pipe's name is held, as by a recorder that lives.
+pub(super) fn is_held(dir: &PipeDir, name: &OsStr) -> bool {
+    PipeName::parse(name.as_bytes()).is_some_and(|name| is_alive(dir, &name).unwrap_or(false))
+}
+
 /// The rounds in which a pipe was found with neither process nor writer, one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {

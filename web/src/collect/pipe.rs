@@ -14,9 +14,10 @@ use std::{fmt, io};
 use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
-use statvent_posix::dir::PipeDir;
 use statvent_posix::node::{FileId, Node};
 
+use super::admission::{MAX_NAME_BYTES, MAX_NAMES};
+use super::discover::Source;
 use super::reading::{Reading, ReadingBuilder, ReadingError};
 
 /// The bytes read at a time, and the memory for them: the largest pipe of an ordinary user, so that what was written in
@@ -45,6 +46,8 @@ pub enum PipeError {
         /// The limit that was passed.
         limit_bytes: usize,
     },
+    /// All processes together have more stats of different names than fit in an answer.
+    TooManyNames,
 }
 
 impl fmt::Display for PipeError {
@@ -61,6 +64,11 @@ impl fmt::Display for PipeError {
                 f,
                 "all pipes together hold more than {limit_bytes} bytes of stats, and this one most of it: publish fewer"
             ),
+            Self::TooManyNames => write!(
+                f,
+                "all pipes together hold more than {MAX_NAMES} names, or {MAX_NAME_BYTES} bytes of names and digits, and \
+                 this one most of them: publish fewer"
+            ),
         }
     }
 }
@@ -70,7 +78,7 @@ impl core::error::Error for PipeError {
         match self {
             Self::System(err) => Some(err),
             Self::TooMuch(err) => Some(err),
-            Self::TooMuchInAll { .. } => None,
+            Self::TooMuchInAll { .. } | Self::TooManyNames => None,
         }
     }
 }
@@ -81,7 +89,7 @@ pub(super) enum Opening {
     Pipe(Box<Pipe>),
     /// Nothing has the name.
     Missing,
-    /// Something else than a pipe has it.
+    /// Something else than a pipe has it, or one whose owner is not allowed.
     Foreign,
     /// A pipe has it that is not for us.
     Refused(PipeError),
@@ -118,6 +126,8 @@ pub(super) struct Pipe {
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Lock {
     None,
+    /// Given back, while nobody writes, for others to judge the pipe; to be taken again before it is read.
+    Loose,
     /// Taken while the pipe still had its name.
     InTime,
     /// Taken when the pipe was retired already.
@@ -125,17 +135,19 @@ enum Lock {
 }
 
 impl Pipe {
-    /// Opens the pipe of that name, and nothing that is not a pipe: neither link, file, socket nor device.
-    pub(super) fn open(dir: &PipeDir, name: &OsStr) -> Opening {
-        match dir.node(name) {
-            Ok(Some(node)) if node.is_fifo => {}
+    /// Opens the pipe of that name, and nothing that is not a pipe of an allowed owner: neither link, file, socket nor
+    /// device.
+    pub(super) fn open(source: &Source, name: &OsStr) -> Opening {
+        let is_ours = |node: &Node| node.is_fifo && source.allows(node);
+        match source.dir.node(name) {
+            Ok(Some(node)) if is_ours(&node) => {}
             Ok(Some(_)) => return Opening::Foreign,
             Ok(None) => return Opening::Missing,
             Err(err) => return Opening::Refused(PipeError::System(err)),
         }
         // Without `O_CREAT`, which `fs.protected_fifos` would refuse.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = match openat(dir, name, flags, Mode::empty()) {
+        let file = match openat(&source.dir, name, flags, Mode::empty()) {
             Ok(descriptor) => File::from(descriptor),
             Err(nix::Error::ENOENT) => return Opening::Missing,
             // A link or a socket that took the name since.
@@ -143,7 +155,7 @@ impl Pipe {
             Err(err) => return Opening::Refused(PipeError::System(err.into())),
         };
         match Node::of(&file) {
-            Ok(node) if node.is_fifo => Opening::Pipe(Box::new(Self::new(file, node.id))),
+            Ok(node) if is_ours(&node) => Opening::Pipe(Box::new(Self::new(file, node.id))),
             Ok(_) => Opening::Foreign,
             Err(err) => Opening::Refused(PipeError::System(err)),
         }
@@ -194,20 +206,34 @@ impl Pipe {
         self.has_writer
     }
 
+    /// Whether something was said, and not all.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
     /// Whether nobody writes and nothing was said, seen while we had it to ourselves: else it is no evidence, because
     /// another reader may have it, and the writer with it.
     pub(super) fn is_quiet(&self) -> bool {
-        self.lock != Lock::None && !self.has_writer && self.heard.is_empty()
+        matches!(self.lock, Lock::InTime | Lock::TooLate) && !self.has_writer && self.heard.is_empty()
+    }
+
+    /// Gives the lock back where nobody writes: while we rest, others may have to see that its process is dead.
+    pub(super) fn loosen(&mut self) {
+        if self.is_quiet() && self.file.unlock().is_ok() {
+            self.lock = Lock::Loose;
+        }
     }
 
     /// The memory that what was heard takes, in bytes.
-    pub(super) const fn n_bytes(&self) -> usize {
+    pub(super) fn n_bytes(&self) -> usize {
         self.heard.n_bytes()
     }
 
     /// Locks the pipe against other readers, which would each get a part of what it says; `false` if it is taken.
     fn take_lock(&mut self) -> io::Result<bool> {
-        if self.lock == Lock::None {
+        if matches!(self.lock, Lock::None | Lock::Loose) {
+            // Where another reader has taken it, waking up at what that one reads would be in vain.
+            self.lock = Lock::None;
             match self.file.try_lock() {
                 Ok(()) => self.lock = if self.is_retired()? { Lock::TooLate } else { Lock::InTime },
                 Err(TryLockError::WouldBlock) => return Ok(false),
@@ -297,6 +323,11 @@ mod tests {
             (
                 PipeError::TooMuchInAll { limit_bytes: 7 },
                 "all pipes together hold more than 7 bytes of stats, and this one most of it: publish fewer",
+            ),
+            (
+                PipeError::TooManyNames,
+                "all pipes together hold more than 65536 names, or 8388608 bytes of names and digits, and this one \
+                 most of them: publish fewer",
             ),
         ];
         for (err, message) in cases {

@@ -4,15 +4,22 @@
 //! by `pipe` chunk by chunk; read by `aggregate`, and by everything that shows stats per process.
 
 use core::fmt;
-use core::ops::Range;
 
 use statvent_core::line::{Line, LineSplitter, Number, parse_line};
+
+use super::blocks::{Blocks, Span};
 
 /// The most bytes that one process may say in one collection.
 pub const MAX_READING_BYTES: usize = 4 << 20;
 
 /// The most stats that one process may have.
 pub const MAX_READING_STATS: usize = 65_536;
+
+/// Blocks of 24 KiB.
+const STATS_A_BLOCK: usize = 1024;
+
+/// Names and digits, each shorter than a line, in blocks that hold several of them.
+type Text = Blocks<u8, { 32 << 10 }>;
 
 /// The stats of one process.
 ///
@@ -28,8 +35,9 @@ pub const MAX_READING_STATS: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Reading {
     /// Names and the digits of large integers, one after the other.
-    text: Vec<u8>,
-    stats: Vec<Stat>,
+    text: Text,
+    stats: Blocks<Stat, STATS_A_BLOCK>,
+    n_stats: usize,
     n_malformed: usize,
     is_torn: bool,
 }
@@ -47,7 +55,7 @@ impl Reading {
 
     /// Iterates over names and values in the order of the lines; a name may come twice.
     pub fn stats(&self) -> impl Iterator<Item = (&[u8], Number<'_>)> {
-        self.stats.iter().map(|stat| (&self.text[stat.name.clone()], stat.value.number(&self.text)))
+        self.stats.iter().map(|stat| (self.text.get(&stat.name), stat.value.number(&self.text)))
     }
 
     /// The number of lines that were skipped because they are none.
@@ -59,7 +67,7 @@ impl Reading {
     /// The number of lines that are stats.
     #[must_use]
     pub const fn n_stats(&self) -> usize {
-        self.stats.len()
+        self.n_stats
     }
 
     /// Whether it ended within a line: somebody else took the rest, or the process did not write it.
@@ -70,8 +78,8 @@ impl Reading {
 
     /// The memory that this takes, in bytes.
     #[must_use]
-    pub const fn n_bytes(&self) -> usize {
-        self.text.capacity() + self.stats.capacity() * size_of::<Stat>()
+    pub fn n_bytes(&self) -> usize {
+        self.text.n_bytes() + self.stats.n_bytes()
     }
 }
 
@@ -86,9 +94,8 @@ pub struct ReadingBuilder {
 impl ReadingBuilder {
     /// Returns a builder to which nothing was said yet.
     #[must_use]
-    pub const fn new() -> Self {
-        let reading = Reading { text: Vec::new(), stats: Vec::new(), n_malformed: 0, is_torn: false };
-        Self { splitter: LineSplitter::new(), reading, n_fed: 0 }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Takes the next chunk; lines that are none are skipped and counted.
@@ -103,11 +110,11 @@ impl ReadingBuilder {
         let reading = &mut self.reading;
         self.splitter.feed(chunk, |line| match line.and_then(parse_line) {
             // One more than the limit is enough to know that it was passed.
-            Ok(line) if reading.stats.len() <= MAX_READING_STATS => reading.push(line),
+            Ok(line) if reading.n_stats <= MAX_READING_STATS => reading.push(line),
             Ok(_) => {}
             Err(_) => reading.n_malformed += 1,
         });
-        if self.reading.stats.len() > MAX_READING_STATS { Err(ReadingError::TooManyStats) } else { Ok(()) }
+        if self.reading.n_stats > MAX_READING_STATS { Err(ReadingError::TooManyStats) } else { Ok(()) }
     }
 
     /// Whether nothing was said yet.
@@ -118,7 +125,7 @@ impl ReadingBuilder {
 
     /// The memory that this takes, in bytes.
     #[must_use]
-    pub const fn n_bytes(&self) -> usize {
+    pub fn n_bytes(&self) -> usize {
         self.reading.n_bytes()
     }
 
@@ -127,8 +134,8 @@ impl ReadingBuilder {
     pub fn finish(mut self) -> Reading {
         self.reading.is_torn = self.splitter.finish().is_err();
         self.reading.n_malformed += usize::from(self.reading.is_torn);
-        self.reading.text.shrink_to_fit();
-        self.reading.stats.shrink_to_fit();
+        self.reading.text.shrink();
+        self.reading.stats.shrink();
         self.reading
     }
 }
@@ -159,24 +166,25 @@ impl fmt::Display for ReadingError {
 
 impl core::error::Error for ReadingError {}
 
+/// Kept small: there is one for each line of each process.
 #[derive(Debug)]
 struct Stat {
-    name: Range<usize>,
+    name: Span,
     value: Value,
 }
 
 #[derive(Debug)]
 enum Value {
     Int(i64),
-    BigInt(Range<usize>),
+    BigInt(Span),
     Float(f64),
 }
 
 impl Value {
-    fn number<'a>(&self, text: &'a [u8]) -> Number<'a> {
+    fn number<'a>(&self, text: &'a Text) -> Number<'a> {
         match self {
             Self::Int(int) => Number::Int(*int),
-            Self::BigInt(digits) => Number::BigInt(&text[digits.clone()]),
+            Self::BigInt(digits) => Number::BigInt(text.get(digits)),
             Self::Float(float) => Number::Float(*float),
         }
     }
@@ -184,19 +192,14 @@ impl Value {
 
 impl Reading {
     fn push(&mut self, line: Line<'_>) {
-        let name = self.keep(line.name);
+        let name = self.text.keep(line.name);
         let value = match line.value {
             Number::Int(int) => Value::Int(int),
-            Number::BigInt(digits) => Value::BigInt(self.keep(digits)),
+            Number::BigInt(digits) => Value::BigInt(self.text.keep(digits)),
             Number::Float(float) => Value::Float(float),
         };
         self.stats.push(Stat { name, value });
-    }
-
-    fn keep(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.text.len();
-        self.text.extend_from_slice(bytes);
-        start..self.text.len()
+        self.n_stats += 1;
     }
 }
 

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use statvent_posix::dir::PipeDir;
 
-use super::asked::{Asked, FRESH_FOR, Heard, Question};
+use super::asked::{Asked, FRESH_FOR, Heard, Question, Told};
+use super::discover::Source;
 use super::pipe::PipeError;
 
 /// The most pipes with a writer that are asked at a time: more of them get in each other's way.
@@ -24,17 +24,19 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(2);
 /// Asks all, and returns what came of each question, in their order.
 ///
 /// `chunk` is memory to read into. What all processes say may take `limit_bytes`; where it is more, those who say most
-/// are cut off. Waits no longer than the largest deadline for each 384 questions whose processes are silent, and
-/// mostly far less.
+/// are cut off. Waits no longer than the largest deadline for each 384 questions whose processes are silent though
+/// they were heard before or hold their byte, and mostly far less.
 pub(super) fn scrape(
-    dir: &PipeDir,
+    source: &Source,
     questions: Vec<Question<'_>>,
     chunk: &mut [u8],
     limit_bytes: usize,
-) -> Vec<Heard> {
+) -> Vec<Told> {
     let asked: Vec<_> = questions.into_iter().map(Asked::new).collect();
     let n_bytes = asked.iter().map(Asked::n_bytes).sum();
-    let mut scrape = Scrape { dir, asked, next: 0, active: Vec::new(), chunk, n_bytes, limit_bytes };
+    let begun_at = Instant::now();
+    let mut scrape =
+        Scrape { source, begun_at, asked, next: 0, active: Vec::new(), chunk, n_bytes, limit_bytes };
     loop {
         let now = Instant::now();
         scrape.ask_more(now);
@@ -47,7 +49,8 @@ pub(super) fn scrape(
 }
 
 struct Scrape<'a> {
-    dir: &'a PipeDir,
+    source: &'a Source,
+    begun_at: Instant,
     asked: Vec<Asked<'a>>,
     /// The first question that was not asked yet.
     next: usize,
@@ -66,7 +69,7 @@ impl Scrape<'_> {
             self.next += 1;
             // Asking thousands takes longer than the patience with some of them.
             let now = Instant::now();
-            self.asked[idx].begin(now);
+            self.asked[idx].begin(now, self.begun_at);
             self.active.push(idx);
             self.take_turn(idx, now);
             self.forget_answered();
@@ -133,7 +136,7 @@ impl Scrape<'_> {
 
     fn take_turn(&mut self, idx: usize, now: Instant) {
         let n_bytes_before = self.asked[idx].n_bytes();
-        self.asked[idx].advance(self.dir, now, self.chunk);
+        self.asked[idx].advance(self.source, now, self.chunk);
         self.account(idx, n_bytes_before);
         while self.n_bytes > self.limit_bytes {
             self.cut_off_largest();
@@ -143,7 +146,7 @@ impl Scrape<'_> {
     /// Whoever says most costs the others their place: not the one whose turn it happens to be.
     fn cut_off_largest(&mut self) {
         let err = PipeError::TooMuchInAll { limit_bytes: self.limit_bytes };
-        if let Some(idx) = (0..self.asked.len()).max_by_key(|&idx| self.asked[idx].n_bytes()) {
+        if let Some(idx) = (0..self.asked.len()).max_by_key(|&idx| self.asked[idx].weight()) {
             self.end(idx, |asked| asked.answer(Heard::Failed(err)));
         }
     }
@@ -190,13 +193,16 @@ mod tests {
         (0..n_stats).map(|n| format!("a.rather.long.name.{n}: {n}\n")).collect()
     }
 
-    fn ask(dir: &Path, asked: &[(&str, Option<&Reading>)], limit_bytes: usize) -> Vec<Heard> {
+    fn ask(dir: &Path, asked: Vec<(&str, Option<Reading>)>, limit_bytes: usize) -> Vec<Heard> {
         let deadline = Duration::from_secs(20);
-        let questions = asked.iter().map(|(name, last)| {
-            let (name, last) = (name.as_ref(), *last);
-            Question { name, open: None, last, only_grows: false, patience: deadline, deadline }
+        let questions = asked.into_iter().map(|(name, last)| {
+            let name = name.as_ref();
+            let (only_grows, is_stranger) = (false, last.is_none());
+            Question { name, open: None, last, only_grows, is_stranger, patience: deadline, deadline }
         });
-        scrape(&PipeDir::open(dir).unwrap(), questions.collect(), &mut vec![0; CHUNK_BYTES], limit_bytes)
+        let source = Source::open(dir, &[]).unwrap().unwrap();
+        let told = scrape(&source, questions.collect(), &mut vec![0; CHUNK_BYTES], limit_bytes);
+        told.into_iter().map(|told| told.heard).collect()
     }
 
     fn is_said(heard: &Heard) -> bool {
@@ -217,8 +223,8 @@ mod tests {
         for name in &names[20..] {
             writer(temp.path(), name, SMALL.to_owned());
         }
-        let asked: Vec<_> = names.iter().map(|name| (&**name, None)).collect();
-        let heard = ask(temp.path(), &asked, 8 << 20);
+        let asked = names.iter().map(|name| (&**name, None)).collect();
+        let heard = ask(temp.path(), asked, 8 << 20);
         assert!(heard[..10].iter().all(|heard| matches!(heard, Heard::Failed(_))));
         let n_large = heard[10..20].iter().filter(|heard| is_said(heard)).count();
         assert!((1..10).contains(&n_large), "{n_large} fit");
@@ -231,20 +237,25 @@ mod tests {
         let last = Reading::parse(large(1000).as_bytes()).unwrap();
         mkfifo(&temp.path().join("1.stats"), Mode::S_IRUSR).unwrap();
         writer(temp.path(), "2.stats", SMALL.to_owned());
-        let heard = ask(temp.path(), &[("1.stats", Some(&last)), ("2.stats", None)], last.n_bytes());
+        let limit_bytes = last.n_bytes();
+        let heard = ask(temp.path(), vec![("1.stats", Some(last)), ("2.stats", None)], limit_bytes);
         assert!(matches!(&heard[0], Heard::Failed(PipeError::TooMuchInAll { .. })));
         assert!(is_said(&heard[1]));
     }
 
     #[test]
-    fn a_reading_and_the_one_before_it_are_counted_once() {
+    fn a_reading_frees_the_one_before_it() {
         let temp = tempfile::tempdir().unwrap();
-        // More than is read in one turn.
-        let text = large(60_000);
-        let last = Reading::parse(text.as_bytes()).unwrap();
-        writer(temp.path(), "1.stats", text);
-        // While it grows a reading takes somewhat more than in the end.
-        let heard = ask(temp.path(), &[("1.stats", Some(&last))], last.n_bytes() * 3 / 2);
-        assert!(is_said(&heard[0]));
+        let text = large(10_000);
+        let last = || Reading::parse(text.as_bytes()).unwrap();
+        let n_bytes = last().n_bytes();
+        let names: Vec<_> = (0..40).map(|n| format!("{n}.stats")).collect();
+        for name in &names {
+            writer(temp.path(), name, text.clone());
+        }
+        let asked = names.iter().map(|name| (&**name, Some(last()))).collect();
+        // Not nearly enough for two of each; while it grows a reading takes somewhat more than in the end.
+        let heard = ask(temp.path(), asked, n_bytes * (names.len() + 2 * WINDOW));
+        assert!(heard.iter().all(is_said));
     }
 }

@@ -6,21 +6,24 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use statvent_core::name::EscapedName;
 
+use super::collector::MAX_PIPES;
+use super::outcome::CollectError;
 use super::pipe::PipeError;
 
-/// What is wrong with one process; shown as one line that says which, why, and what to do.
+/// What is wrong with one process, or with the directory; shown as one line that says which, why, and what to do.
 #[derive(Debug)]
 pub struct Trouble {
-    /// The name of its pipe.
+    /// The name of its pipe; the path of the directory where it is about that.
     pub name: OsString,
     /// What is wrong.
     pub reason: Reason,
 }
 
-/// What is wrong with a process.
+/// What is wrong.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reason {
@@ -31,6 +34,32 @@ pub enum Reason {
         /// How many there were in what it said last.
         n_lines: usize,
     },
+    /// It began to write and did not finish in time: it counts as late.
+    Unfinished,
+    /// There are more pipes in the directory than are asked.
+    Crowded {
+        /// How many are left out.
+        n_pipes: usize,
+    },
+    /// The directory cannot be used: no stats are served.
+    Directory {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+impl Trouble {
+    /// Says of a directory why nothing was collected from it.
+    #[must_use]
+    pub fn of_directory(path: &Path, err: &CollectError) -> Self {
+        let mut message = err.to_string();
+        let mut cause = core::error::Error::source(err);
+        while let Some(err) = cause {
+            message += &format!(": {err}");
+            cause = err.source();
+        }
+        Self { name: path.into(), reason: Reason::Directory { message } }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -61,6 +90,15 @@ impl fmt::Display for Reason {
                 "malformed lines, which are skipped: {n_lines}: expected \"name: number\" on each: mend what \
                  its program writes"
             ),
+            Self::Unfinished => f.write_str(
+                "its process began to write and did not end within the deadline: look for what stops or slows it",
+            ),
+            Self::Crowded { n_pipes } => write!(
+                f,
+                "pipes above the {MAX_PIPES} that are asked, which are left out: {n_pipes}: remove those that nobody \
+                 writes, or give some programs a directory of their own"
+            ),
+            Self::Directory { message } => write!(f, "no stats are served: {message}"),
         }
     }
 }
@@ -69,7 +107,7 @@ impl core::error::Error for Reason {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Unreadable(err) => err.source(),
-            Self::Malformed { .. } => None,
+            _ => None,
         }
     }
 }
@@ -103,6 +141,18 @@ mod tests {
             "7.stats: malformed lines, which are skipped: 3: expected \"name: number\" on each: mend what its \
              program writes"
         );
+        assert_eq!(
+            shown(b"7.stats", Reason::Unfinished),
+            "7.stats: its process began to write and did not end within the deadline: look for what stops or slows it"
+        );
+        assert_eq!(
+            shown(b"/pipes", Reason::Crowded { n_pipes: 7 }),
+            "/pipes: pipes above the 4096 that are asked, which are left out: 7: remove those that nobody writes, or \
+             give some programs a directory of their own"
+        );
+        let message = "it is gone".to_owned();
+        let lost = shown(b"/pipes", Reason::Directory { message });
+        assert_eq!(lost, "/pipes: no stats are served: it is gone");
     }
 
     #[test]

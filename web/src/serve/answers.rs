@@ -15,9 +15,11 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::body::Bodies;
+use super::panics::{Panicked, Panics};
 use super::reports::Reports;
 use crate::aggregate::aggregate;
-use crate::collect::{CollectError, Collector};
+use crate::collect::{CollectError, Collection, Collector, Trouble};
 use crate::encode::json::encode_json;
 
 /// The most requests that wait at a time; more than there are connections.
@@ -40,6 +42,10 @@ pub(super) enum AnswerError {
     Busy,
     /// Collections take too long.
     TooSlow,
+    /// Clients hold so much that they do not take that there is no memory for one more.
+    Unread,
+    /// Something panicked.
+    Panicked(Panicked),
     /// The collector's thread ended.
     Ended,
 }
@@ -56,6 +62,12 @@ impl fmt::Display for AnswerError {
             Self::TooSlow => {
                 write!(f, "no collection within {} s: look for what keeps the pipes busy", PATIENCE.as_secs())
             }
+            Self::Unread => write!(
+                f,
+                "answers that clients do not take hold {} bytes or more: ask again later",
+                Bodies::MAX_BYTES
+            ),
+            Self::Panicked(panicked) => panicked.fmt(f),
             Self::Ended => f.write_str("the collector has ended: restart the service"),
         }
     }
@@ -71,10 +83,11 @@ pub(super) struct Answers {
 
 impl Answers {
     /// Starts the collector's thread, which reports what goes wrong with single processes.
-    pub(super) fn start(collector: Collector, reports: Reports) -> io::Result<Self> {
+    pub(super) fn start(collector: Collector, reports: Reports, panics: Arc<Panics>) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (requests, arriving) = sync_channel(MAX_WAITING);
-        let desk = Desk { collector, reports, arriving, wake: Arc::clone(&wake) };
+        let bodies = Bodies::default();
+        let desk = Desk { collector, reports, panics, bodies, arriving, wake: Arc::clone(&wake) };
         thread::Builder::new().name("collector".to_owned()).spawn(|| desk.run())?;
         Ok(Self { requests: Some(requests), wake })
     }
@@ -112,6 +125,8 @@ impl Drop for Answers {
 struct Desk {
     collector: Collector,
     reports: Reports,
+    panics: Arc<Panics>,
+    bodies: Bodies,
     arriving: Receiver<oneshot::Sender<Answer>>,
     wake: Arc<EventFd>,
 }
@@ -134,7 +149,7 @@ impl Desk {
     /// Waits for requests and takes all there are; `None` when no more can come.
     fn next_requests(&mut self) -> Option<Vec<oneshot::Sender<Answer>>> {
         let mut waiting = Vec::new();
-        if self.collector.rest(self.wake.as_fd()).is_err() {
+        if !self.rest() {
             // Without polling, late processes wait until somebody asks.
             waiting.push(self.arriving.recv().ok()?);
         }
@@ -149,13 +164,42 @@ impl Desk {
         }
     }
 
+    /// Listens to late processes until somebody asks; `false` if that cannot be waited for.
+    fn rest(&mut self) -> bool {
+        let wake = self.wake.as_fd();
+        match self.panics.catch(|| self.collector.rest(wake)) {
+            Ok(rested) => rested.is_ok(),
+            Err(_) => {
+                self.collector = self.collector.anew();
+                false
+            }
+        }
+    }
+
     fn answer(&mut self) -> Answer {
-        let collection = self.collector.collect().map_err(AnswerError::Collect)?;
-        self.reports.take(&collection.troubles);
-        let sums = aggregate(collection.readings.iter().copied());
-        let body =
-            encode_json(&sums, seconds_since_1970(), &collection.counts).map_err(AnswerError::Encode)?;
-        Ok(body.into())
+        match self.panics.catch(|| answer(&mut self.collector, &mut self.reports)) {
+            Ok(Ok(body)) => Ok(self.bodies.hold(body).ok_or(AnswerError::Unread)?),
+            Ok(Err(err)) => Err(err.into()),
+            Err(panicked) => {
+                // What it knows of the processes may be half changed.
+                self.collector = self.collector.anew();
+                Err(AnswerError::Panicked(panicked).into())
+            }
+        }
+    }
+}
+
+fn answer(collector: &mut Collector, reports: &mut Reports) -> Result<Vec<u8>, AnswerError> {
+    match collector.collect() {
+        Ok(Collection { readings, counts, troubles, .. }) => {
+            reports.take(&troubles);
+            let sums = aggregate(readings);
+            encode_json(&sums, seconds_since_1970(), &counts).map_err(AnswerError::Encode)
+        }
+        Err(err) => {
+            reports.take(&[Trouble::of_directory(collector.path(), &err)]);
+            Err(AnswerError::Collect(err))
+        }
     }
 }
 
@@ -185,6 +229,10 @@ mod tests {
             ),
             (AnswerError::Busy, "1024 requests wait for a collection already: ask again later"),
             (AnswerError::TooSlow, "no collection within 60 s: look for what keeps the pipes busy"),
+            (
+                AnswerError::Unread,
+                "answers that clients do not take hold 12582912 bytes or more: ask again later",
+            ),
             (AnswerError::Ended, "the collector has ended: restart the service"),
         ];
         for (err, message) in cases {

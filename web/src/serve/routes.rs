@@ -10,6 +10,7 @@
 //! | any other | all | 404 |
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,22 +20,29 @@ use serde_json::json;
 
 use super::answers::{AnswerError, Answers};
 use super::host::{HostError, check_host};
+use super::panics::Panics;
 
 const METHODS: &str = "GET, HEAD";
 
 /// All that a request can reach.
 pub(super) struct Routes {
     pub(super) stats_path: String,
-    /// The address that requests come in at.
-    pub(super) served_on: IpAddr,
     pub(super) answers: Answers,
+    pub(super) panics: Arc<Panics>,
 }
 
 impl Routes {
-    /// Answers one request; its body, if it has one, is not read.
-    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    /// Answers one request that came in at this address, whatever happens; its body, if it has one, is not read.
+    pub(super) async fn answer<B>(&self, served_on: IpAddr, request: &Request<B>) -> Response<Full<Bytes>> {
+        let answer = self.panics.guard(self.route(served_on, request)).await;
+        answer.unwrap_or_else(|err| {
+            message(StatusCode::INTERNAL_SERVER_ERROR, &err.to_string(), request.uri().path())
+        })
+    }
+
+    async fn route<B>(&self, served_on: IpAddr, request: &Request<B>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
-        match check_host(self.served_on, request.version(), request.uri(), request.headers()) {
+        match check_host(served_on, request.version(), request.uri(), request.headers()) {
             Ok(()) => {}
             Err(err @ HostError::Foreign { .. }) => {
                 return message(StatusCode::FORBIDDEN, &err.to_string(), path);
@@ -62,8 +70,8 @@ impl Routes {
 
 fn status_of(err: &AnswerError) -> StatusCode {
     match err {
-        AnswerError::Busy | AnswerError::TooSlow => StatusCode::SERVICE_UNAVAILABLE,
-        AnswerError::Collect(_) | AnswerError::Encode(_) | AnswerError::Ended => {
+        AnswerError::Busy | AnswerError::TooSlow | AnswerError::Unread => StatusCode::SERVICE_UNAVAILABLE,
+        AnswerError::Collect(_) | AnswerError::Encode(_) | AnswerError::Panicked(_) | AnswerError::Ended => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }

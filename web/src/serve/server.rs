@@ -1,41 +1,33 @@
 //! Accepts connections, within limits, and lets them finish.
 //!
-//! Owns connections from accepted to closed: how many, how long, and draining at the end. It knows no path (see
-//! `routes`). Called by the binary, which gives it a listener and a future that ends it.
+//! Owns accepting, how many connections there are, and draining at the end. What goes on in each is in `connection`.
+//! Called by the binary, which gives it a listener and a future that ends it.
 
-use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
 use statvent_posix::dir::PipeDir;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::answers::Answers;
+use super::connection::{DRAIN_DEADLINE, Terms};
+use super::panics::Panics;
+use super::places::{Place, Places};
 use super::race::{First, race};
 use super::reports::Reports;
 use super::routes::Routes;
-use super::write_deadline::WriteDeadline;
 use crate::collect::{CollectError, Collector, Trouble};
 
 /// The most connections at a time; others wait in the listener's queue.
 const MAX_CONNECTIONS: u32 = 256;
-/// How long a client may take to send a request, or send none on an open connection.
-const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
-/// How long a connection lives before it is asked to end, so that nobody keeps a place for ever.
-const CONNECTION_LIFE: Duration = Duration::from_secs(300);
-/// How long a connection that was asked to end may take, its last answer included.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
-/// The memory for the head of a request.
-const MAX_HEAD_BYTES: usize = 16 << 10;
 const FIRST_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -48,18 +40,25 @@ pub struct Config {
     pub pipe_dir: PathBuf,
     /// How long a process may take to answer.
     pub deadline: Duration,
+    /// How long a client may take to send a request, or send none on an open connection; that is ended then.
+    pub request_deadline: Duration,
     /// How long a client may take to take an answer; its connection is ended then.
     pub answer_deadline: Duration,
+    /// The users whose pipes are read; all users if there is none.
+    pub allowed_uids: Vec<u32>,
 }
 
 impl Default for Config {
-    /// `/stats`, the directory that recorders use by default, one second for a process and ten for a client.
+    /// `/stats`, the directory that recorders use by default, one second for a process, ten for each thing that a client
+    /// does, all users.
     fn default() -> Self {
         Self {
             stats_path: "/stats".to_owned(),
             pipe_dir: PipeDir::default_path(),
             deadline: Duration::from_secs(1),
+            request_deadline: Duration::from_secs(10),
             answer_deadline: Duration::from_secs(10),
+            allowed_uids: Vec::new(),
         }
     }
 }
@@ -97,9 +96,9 @@ impl core::error::Error for ServeError {
 
 /// A service that is ready: its directory was checked and its collector runs.
 pub struct Service {
-    stats_path: String,
+    routes: Arc<Routes>,
+    request_deadline: Duration,
     answer_deadline: Duration,
-    answers: Answers,
 }
 
 impl Service {
@@ -129,10 +128,18 @@ impl Service {
         config: Config,
         on_trouble: impl FnMut(&Trouble) + Send + 'static,
     ) -> Result<Self, ServeError> {
-        let collector = Collector::new(config.pipe_dir, config.deadline);
+        let Config { stats_path, pipe_dir, deadline, request_deadline, answer_deadline, allowed_uids } =
+            config;
+        let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);
         collector.check().map_err(ServeError::Directory)?;
-        let answers = Answers::start(collector, Reports::new(on_trouble)).map_err(ServeError::Collector)?;
-        Ok(Self { stats_path: config.stats_path, answer_deadline: config.answer_deadline, answers })
+        let panics = Arc::new(Panics::default());
+        let answers = Answers::start(collector, Reports::new(on_trouble), Arc::clone(&panics))
+            .map_err(ServeError::Collector)?;
+        Ok(Self {
+            routes: Arc::new(Routes { stats_path, answers, panics }),
+            request_deadline,
+            answer_deadline,
+        })
     }
 
     /// Serves until `shutdown` is ready, then lets requests in flight finish, for 5 s at most.
@@ -148,21 +155,36 @@ impl Service {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
         let (listener, address) = adopt(listener).map_err(ServeError::Listener)?;
-        let Self { stats_path, answer_deadline, answers } = self;
-        let routes = Arc::new(Routes { stats_path, served_on: address.ip(), answers });
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
         let (stop, stopped) = watch::channel(());
+        let terms = self.terms(address.ip(), stopped);
+        let places = Arc::new(Places::new(MAX_CONNECTIONS));
         let mut shutdown = pin!(shutdown);
         loop {
             let next = pin!(accept(&listener, &places));
             let First::Right(accepted) = race(shutdown.as_mut(), next).await else { break };
-            tokio::spawn(accepted.serve(Arc::clone(&routes), answer_deadline, stopped.clone()));
+            tokio::spawn(accepted.serve(terms.clone()));
         }
         drop(listener);
         drop(stop);
         // All places are free once all connections are closed. Those that are not by then are cut off.
-        let _ = timeout(DRAIN_DEADLINE, places.acquire_many(MAX_CONNECTIONS)).await;
+        let _ = timeout(DRAIN_DEADLINE, places.all_free()).await;
         Ok(())
+    }
+
+    /// Answers the requests that come in on a stream that is open already, until the client has no more.
+    ///
+    /// For a stream of another kind than TCP. `served_on` says who may ask: a loopback address is for requests that
+    /// name loopback as their host, any other one for all. Needs a tokio runtime with time.
+    pub async fn serve_stream(&self, stream: impl Read + Write + Unpin, served_on: IpAddr) {
+        // Held, so that it does not close.
+        let (_never, stopped) = watch::channel(());
+        self.terms(served_on, stopped).serve(stream, Arc::default()).await;
+    }
+
+    fn terms(&self, served_on: IpAddr, stopped: watch::Receiver<()>) -> Terms {
+        let Self { routes, request_deadline, answer_deadline } = self;
+        let (request_deadline, answer_deadline) = (*request_deadline, *answer_deadline);
+        Terms { routes: Arc::clone(routes), served_on, request_deadline, answer_deadline, stopped }
     }
 }
 
@@ -172,14 +194,12 @@ fn adopt(listener: StdListener) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((TcpListener::from_std(listener)?, address))
 }
 
-/// Waits for a place, then for a connection.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Accepted {
-    // The semaphore is never closed; without a place the connection is served all the same.
-    let place = Arc::clone(places).acquire_owned().await.ok();
+/// Waits for a connection, then for its place.
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Accepted {
     let mut pause = FIRST_ACCEPT_PAUSE;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Accepted { stream, _place: place },
+            Ok((stream, _)) => return Accepted { stream, place: places.take().await },
             // Out of descriptors, most likely: some come back when connections end.
             Err(_) => sleep(pause).await,
         }
@@ -189,28 +209,15 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Accepted {
 
 struct Accepted {
     stream: TcpStream,
-    _place: Option<OwnedSemaphorePermit>,
+    place: Place,
 }
 
 impl Accepted {
-    /// Answers requests until the client has no more, it takes too long, or `stopped` is closed.
-    async fn serve(self, routes: Arc<Routes>, answer_deadline: Duration, mut stopped: watch::Receiver<()>) {
+    async fn serve(self, terms: Terms) {
         // Answers are written whole; where this is refused they are only slower.
         let _ = self.stream.set_nodelay(true);
-        let service = service_fn(|request| {
-            let routes = Arc::clone(&routes);
-            async move { Ok::<_, Infallible>(routes.answer(&request).await) }
-        });
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(REQUEST_DEADLINE).max_buf_size(MAX_HEAD_BYTES);
-        let stream = WriteDeadline::new(TokioIo::new(self.stream), answer_deadline);
-        let mut connection = pin!(builder.serve_connection(stream, service));
-        let end = pin!(timeout(CONNECTION_LIFE, stopped.changed()));
-        if let First::Right(_) = race(connection.as_mut(), end).await {
-            connection.as_mut().graceful_shutdown();
-            // What a client does to its own connection concerns nobody else.
-            let _ = timeout(DRAIN_DEADLINE, connection).await;
-        }
+        let seat = Arc::clone(self.place.seat());
+        terms.serve(TokioIo::new(self.stream), seat).await;
     }
 }
 

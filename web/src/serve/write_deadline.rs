@@ -5,25 +5,30 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Sleep, sleep};
 
+use super::places::Seat;
+
 /// A stream whose writing fails with `TimedOut` when what was to be written is not taken in time.
 ///
 /// Progress wins no time: a peer that takes a byte now and then holds its place no longer than one that takes none.
 pub(super) struct WriteDeadline<S> {
     stream: S,
+    /// Whose answers these are.
+    seat: Arc<Seat>,
     deadline: Duration,
     /// Runs while something waits to be written.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> WriteDeadline<S> {
-    pub(super) const fn new(stream: S, deadline: Duration) -> Self {
-        Self { stream, deadline, waiting: None }
+    pub(super) const fn new(stream: S, seat: Arc<Seat>, deadline: Duration) -> Self {
+        Self { stream, seat, deadline, waiting: None }
     }
 
     /// Passes on what came of writing, unless that has waited for too long.
@@ -70,6 +75,7 @@ impl<S: Write + Unpin> Write for WriteDeadline<S> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
         ready!(self.limit(cx, flushed))?;
         self.waiting = None;
+        self.seat.has_taken_all();
         Poll::Ready(Ok(()))
     }
 
@@ -118,7 +124,7 @@ mod tests {
     #[test]
     fn a_peer_that_takes_a_little_now_and_then_is_given_up() {
         run(async {
-            let mut stream = WriteDeadline::new(Slow { takes: false }, SHORT);
+            let mut stream = WriteDeadline::new(Slow { takes: false }, Arc::default(), SHORT);
             let begin = tokio::time::Instant::now();
             let err = loop {
                 match write(&mut stream).await {
@@ -134,7 +140,7 @@ mod tests {
     #[test]
     fn what_was_taken_whole_costs_the_next_answer_no_time() {
         run(async {
-            let mut stream = WriteDeadline::new(Slow { takes: false }, SHORT);
+            let mut stream = WriteDeadline::new(Slow { takes: false }, Arc::default(), SHORT);
             let begin = tokio::time::Instant::now();
             while begin.elapsed() < 3 * SHORT {
                 for _ in 0..2 {

@@ -3,7 +3,13 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::{Legacy, Server, eventually, make_fifo, pipe_dir, unlocked_name};
+use nix::unistd::Uid;
+use statvent_core::Registry;
+use statvent_posix::Recorder;
+
+use crate::support::{
+    HeldBytes, Legacy, Program, Server, eventually, make_fifo, pipe_dir, set_mode, unlocked_name,
+};
 
 /// A pid that nobody has: that of a process that ended and was waited for.
 fn free_pid() -> u32 {
@@ -48,4 +54,39 @@ fn a_writer_without_a_pid_here_is_read_all_the_same() {
         let reply = server.stats();
         assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1}"#, [1, 0, 0, 0, 0]));
     }
+}
+
+// 1. A hundred pipes were left behind in the directory of another owner, where the service may remove none: half of
+// them it saw alive. 2. Those are known to be dead, the others are not waited for.
+#[test]
+fn a_hundred_dead_pipes_that_may_not_be_removed_cost_milliseconds() {
+    static OURS: Registry<64, 1, 4096> = Registry::new();
+    let dir = pipe_dir();
+    OURS.incr("hits", 1);
+    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let pid = free_pid();
+    for n in 1..=100 {
+        make_fifo(&dir.path().join(format!("{pid}-{n}.stats")));
+    }
+    if !Uid::effective().is_root() {
+        set_mode(dir.path(), 0o555);
+    }
+    let was_held = HeldBytes::take(dir.path(), pid, 1..51);
+    let args = ["-p", "0", "--deadline", "300ms", "-d", dir.path().to_str().unwrap()];
+    let client = Program::start_ordinary(args);
+    let (client, _service) = (client.client(), client);
+    assert_eq!(client.get("/stats").counts(), [1, 0, 100, 0, 0]);
+    drop(was_held);
+    for request in 0..5 {
+        let asked_at = Instant::now();
+        let reply = client.get("/stats");
+        assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1}"#, [1, 0, 50, 0, 0]));
+        assert!(
+            asked_at.elapsed() < Duration::from_millis(1000),
+            "request {request}: {:?}",
+            asked_at.elapsed()
+        );
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 101);
+    set_mode(dir.path(), 0o755);
 }

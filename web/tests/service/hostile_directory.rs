@@ -3,22 +3,18 @@
 //! The service runs as an ordinary user, to whom the unreadable pipe is unreadable.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown, symlink};
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::signal::Signal;
 use nix::unistd::Uid;
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
 use crate::support::{Legacy, Program, make_fifo, pipe_dir, set_mode, unlocked_name};
-
-/// The user `nobody`, by number, so that it need not have a name.
-const ORDINARY_USER: u32 = 65_534;
 
 /// All that would change if somebody had opened, read, written or replaced it.
 fn traces(path: &Path) -> [i64; 8] {
@@ -65,18 +61,8 @@ fn what_is_not_a_pipe_is_counted_and_not_touched() {
     let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
     let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
 
-    // A copy, because an ordinary user may not reach the folder that the binary was built in.
-    let place = pipe_dir();
-    let program = place.path().join("statvent-web");
-    fs::copy(Program::path(), &program).unwrap();
-    set_mode(&program, 0o755);
-    let mut command = Command::new(program);
-    command.args(["--port", "0", "--deadline", "500ms", "--pipe-dir"]).arg(dir.path()).stderr(Stdio::piped());
-    if Uid::effective().is_root() {
-        chown(place.path(), Some(ORDINARY_USER), None).unwrap();
-        command.uid(ORDINARY_USER).gid(ORDINARY_USER).current_dir("/");
-    }
-    let service = Program::spawn(&mut command);
+    let args = ["--port", "0", "--deadline", "500ms", "--pipe-dir", dir.path().to_str().unwrap()];
+    let service = Program::start_ordinary(args);
     let client = service.client();
 
     for request in 0..3 {
@@ -97,4 +83,60 @@ fn what_is_not_a_pipe_is_counted_and_not_touched() {
         assert_eq!(traces(&at(name)), before, "{name} was touched");
     }
     assert_eq!(opened.read_events().err(), Some(nix::Error::EAGAIN), "a file or a directory was opened");
+}
+
+// 1. Somebody makes more pipes than are asked, and writes none. 2. A recorder starts after that.
+#[test]
+fn pipes_that_nobody_writes_keep_no_live_process_out_however_many_they_are() {
+    static OURS: Registry<64, 8, 4096> = Registry::new();
+    const DEADLINE: Duration = Duration::from_secs(2);
+    let dir = pipe_dir();
+    for n in 0..5000 {
+        // Of a pid that is in use, so that nothing says that they are dead.
+        make_fifo(&dir.path().join(format!("{}-{n}.stats", std::process::id())));
+    }
+    let path = dir.path().to_str().unwrap();
+    let service = Program::start(["-p", "0", "--deadline", "2s", "-d", path]);
+    let client = service.client();
+    let ask = |counts| {
+        let asked_at = Instant::now();
+        assert_eq!(client.get("/stats").counts(), counts);
+        assert!(asked_at.elapsed() < 5 * DEADLINE, "{:?}", asked_at.elapsed());
+    };
+    ask([0, 0, 4096, 904, 0]);
+    assert_eq!(
+        service.line("that there are too many"),
+        format!(
+            "statvent-web: {path}: pipes above the 4096 that are asked, which are left out: 904: remove those that nobody \
+             writes, or give some programs a directory of their own"
+        )
+    );
+    OURS.incr("hits", 10);
+    let _ours = Recorder::builder(&OURS).directory(path).label("late").start().unwrap();
+    ask([1, 0, 4095, 905, 0]);
+    assert_eq!(client.get("/stats").stats_text(), r#"{"hits":10}"#);
+}
+
+#[test]
+fn a_directory_that_becomes_unsafe_is_told_once_and_followed_when_it_is_safe_again() {
+    static OURS: Registry<64, 8, 4096> = Registry::new();
+    let dir = pipe_dir();
+    OURS.incr("hits", 10);
+    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let service = Program::start(["-p", "0", "-d", path]);
+    let client = service.client();
+    for _ in 0..2 {
+        set_mode(dir.path(), 0o777);
+        for _ in 0..3 {
+            assert_eq!(client.get("/stats").status, 500);
+        }
+        let line = service.line("that the directory cannot be used");
+        assert!(line.starts_with(&format!("statvent-web: {path}: no stats are served: ")), "{line}");
+        assert!(line.contains("chmod 1777"), "{line}");
+        set_mode(dir.path(), 0o755);
+        assert_eq!(client.get("/stats").stats_text(), r#"{"hits":10}"#);
+    }
+    service.signal(Signal::SIGTERM);
+    assert_eq!(service.last_lines(), [""; 0]);
 }

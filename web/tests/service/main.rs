@@ -9,13 +9,19 @@
 mod support;
 
 mod binary;
+mod bridge;
 mod dead_pipes;
+mod death;
 mod demo;
 mod foreign_readers;
 mod hostile_directory;
 mod hostile_writers;
 mod http;
+mod http_faults;
 mod late_processes;
+mod many_readers;
+mod memory;
 mod original_reader;
+mod owners;
 mod sharing;
 mod sums;

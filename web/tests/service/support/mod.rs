@@ -1,6 +1,7 @@
 //! What the tests of the service share: a service in this process, an HTTP client, writers, and waiting.
 
 mod client;
+mod held;
 mod legacy;
 mod process;
 
@@ -14,8 +15,9 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 pub(crate) use client::{Client, Reply};
+pub(crate) use held::HeldBytes;
 pub(crate) use legacy::{Legacy, make_fifo};
-pub(crate) use process::Program;
+pub(crate) use process::{ORDINARY_USER, Program};
 
 /// The longest time that a test waits for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -27,6 +29,11 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited {DEADLINE:?} for: {what}");
         park_timeout(Duration::from_millis(1));
     }
+}
+
+/// Lets time pass, to see that nothing happens meanwhile.
+pub(crate) fn observe_for(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// A directory for pipes that is gone with the test.
@@ -65,7 +72,10 @@ impl Server {
     }
 
     pub(crate) fn start_with(config: Config, listener: TcpListener) -> Self {
-        let service = Service::start(config).unwrap();
+        Self::serve(Service::start(config).unwrap(), listener)
+    }
+
+    pub(crate) fn serve(service: Service, listener: TcpListener) -> Self {
         let client = Client::new(listener.local_addr().unwrap());
         let (shutdown, ended) = oneshot::channel::<()>();
         let thread = spawn(move || {

@@ -1,18 +1,26 @@
 //! The binary as a process.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::spawn;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
+use tempfile::TempDir;
 
-use super::{Client, DEADLINE, eventually};
+use super::{Client, DEADLINE, eventually, pipe_dir, set_mode};
+
+/// The user `nobody`, by number, so that it need not have a name.
+pub(crate) const ORDINARY_USER: u32 = 65_534;
 
 /// A running binary, killed when dropped.
 pub(crate) struct Program {
@@ -31,6 +39,36 @@ impl Program {
         Self::spawn(Command::new(Self::path()).args(args).stderr(Stdio::piped()).stdout(Stdio::null()))
     }
 
+    /// Starts it as an ordinary user, which this user is, or [`ORDINARY_USER`] where this is root.
+    pub(crate) fn start_ordinary<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
+        // The copy of the binary may go once it runs.
+        let (mut command, _place) = Self::ordinary();
+        Self::spawn(command.args(args).stderr(Stdio::piped()).stdout(Stdio::null()))
+    }
+
+    /// Starts one process of the demo as an ordinary user, and waits until it publishes.
+    pub(crate) fn start_ordinary_worker(pipe_dir: &Path) -> Self {
+        let (mut command, _place) = Self::ordinary();
+        command.arg("--demo-worker").arg(pipe_dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let worker = Self::spawn(&mut command);
+        worker.line("the path of its pipe");
+        worker
+    }
+
+    fn ordinary() -> (Command, TempDir) {
+        // A copy, because an ordinary user may not reach the folder that the binary was built in.
+        let place = pipe_dir();
+        let path = place.path().join("statvent-web");
+        fs::copy(Self::path(), &path).unwrap();
+        set_mode(&path, 0o755);
+        let mut command = Command::new(path);
+        if Uid::effective().is_root() {
+            chown(place.path(), Some(ORDINARY_USER), None).unwrap();
+            command.uid(ORDINARY_USER).gid(ORDINARY_USER).current_dir("/");
+        }
+        (command, place)
+    }
+
     /// Starts one process of the demo, which publishes; returns the path of its pipe as well.
     pub(crate) fn start_worker(pipe_dir: &Path) -> (Self, PathBuf) {
         let mut command = Command::new(Self::path());
@@ -41,7 +79,15 @@ impl Program {
     }
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        let mut started = None;
+        // While another test starts a program, that one holds what this one has just written.
+        eventually("the program to start", || {
+            let spawned = command.spawn();
+            let is_busy = spawned.as_ref().is_err_and(|err| err.kind() == ErrorKind::ExecutableFileBusy);
+            started = (!is_busy).then_some(spawned);
+            started.is_some()
+        });
+        let mut child = started.unwrap().unwrap();
         let (said, lines) = channel();
         let stdout = child.stdout.take().map(|out| Box::new(out) as Box<dyn std::io::Read + Send>);
         let stderr = child.stderr.take().map(|err| Box::new(err) as Box<dyn std::io::Read + Send>);
@@ -76,6 +122,36 @@ impl Program {
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// The most memory that it ever had, and has now, in kB.
+    pub(crate) fn memory_kb(&self) -> [u64; 2] {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        ["VmHWM:", "VmRSS:"].map(|key| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+            line.trim_end_matches("kB").trim().parse().unwrap()
+        })
+    }
+
+    /// What it is doing, as a letter: `Z` for a zombie.
+    pub(crate) fn state(&self) -> char {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn n_descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// How long it has kept a processor busy.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        // `utime` and `stime`, the 14th and 15th field, in hundredths of a second.
+        let n_ticks: u64 =
+            fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(10 * n_ticks)
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -1,0 +1,105 @@
+//! What holds for everything that several processes can say, however their pipes happen to give it. Called by the fuzz
+//! target and by the test that replays inputs. The first bytes of the input say how many pipes there are and how their
+//! chunks are cut.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use statvent_core::line::{Line, MAX_LINE_BYTES, Number, parse_line};
+use statvent_web::aggregate::{Sum, aggregate};
+use statvent_web::collect::{Counts, Reading, ReadingBuilder};
+use statvent_web::encode::json::encode_json;
+
+/// The most memory that a reading may take: for each byte that was said, and for itself.
+const BYTES_A_BYTE: usize = 16;
+const BYTES_A_READING: usize = 4096;
+
+pub(crate) fn collect(input: &[u8]) {
+    let (head, mut stream) = input.split_at(input.len().min(5));
+    let n_pipes = 1 + usize::from(head.first().copied().unwrap_or_default() % 4);
+    let mut cuts = head.iter().skip(1).map(|cut| usize::from(*cut) * 3 + 1).cycle();
+    let mut builders: Vec<_> = (0..n_pipes).map(|_| ReadingBuilder::new()).collect();
+    let mut wholes = vec![Vec::new(); n_pipes];
+    for pipe in (0..n_pipes).cycle() {
+        let (chunk, rest) = stream.split_at(cuts.next().unwrap_or(1).min(stream.len()));
+        builders[pipe].feed(chunk).expect("less than the limits");
+        wholes[pipe].extend_from_slice(chunk);
+        let n_bytes = builders[pipe].n_bytes();
+        assert!(n_bytes <= BYTES_A_BYTE * wholes[pipe].len() + BYTES_A_READING, "{n_bytes} bytes");
+        stream = rest;
+        if stream.is_empty() {
+            break;
+        }
+    }
+    let readings: Vec<_> = builders.into_iter().map(ReadingBuilder::finish).collect();
+    for (reading, whole) in readings.iter().zip(&wholes) {
+        agrees(reading, whole);
+    }
+    let sums = aggregate(&readings);
+    sums_agree(&sums, &wholes);
+    let body = encode_json(&sums, 1.5, &Counts::default()).expect("sums that can be written");
+    serde_json::from_slice::<&RawValue>(&body).expect("JSON");
+}
+
+/// Lines that are stats, and how many are none: all at once, with what reads a single line.
+fn naive(whole: &[u8]) -> (Vec<(&[u8], Number<'_>)>, usize) {
+    let mut lines: Vec<_> = whole.split(|byte| *byte == b'\n').collect();
+    let torn = lines.pop().unwrap_or_default();
+    let stats: Vec<_> =
+        lines.iter().filter_map(|line| read(line)).map(|line| (line.name, line.value)).collect();
+    let n_malformed = lines.len() - stats.len() + usize::from(!torn.is_empty());
+    (stats, n_malformed)
+}
+
+fn read(line: &[u8]) -> Option<Line<'_>> {
+    if line.len() > MAX_LINE_BYTES { None } else { parse_line(line).ok() }
+}
+
+fn agrees(reading: &Reading, whole: &[u8]) {
+    let (stats, n_malformed) = naive(whole);
+    assert_eq!((reading.n_stats(), reading.n_malformed()), (stats.len(), n_malformed));
+    for (found, expected) in reading.stats().zip(stats) {
+        assert!(found.0 == expected.0 && same(found.1, expected.1), "{found:?}, expected {expected:?}");
+    }
+}
+
+fn same(left: Number<'_>, right: Number<'_>) -> bool {
+    match (left, right) {
+        (Number::Float(left), Number::Float(right)) => left.to_bits() == right.to_bits(),
+        (left, right) => left == right,
+    }
+}
+
+/// Compares with sums in 128 bits; a name whose integers do not fit is left out.
+fn sums_agree(sums: &[(&[u8], Sum)], wholes: &[Vec<u8>]) {
+    let mut values = BTreeMap::<&[u8], Vec<Number<'_>>>::new();
+    for whole in wholes {
+        let last: BTreeMap<_, _> = naive(whole).0.into_iter().collect();
+        last.into_iter().for_each(|(name, value)| values.entry(name).or_default().push(value));
+    }
+    assert!(sums.iter().map(|(name, _)| name).eq(values.keys()), "each name once, in order");
+    for ((name, sum), values) in sums.iter().zip(values.values()) {
+        if let Some(expected) = naive_sum(values) {
+            let is_equal = match (sum, &expected) {
+                (Sum::Float(sum), Sum::Float(expected)) => {
+                    sum.to_bits() == expected.to_bits() || (sum.is_nan() && expected.is_nan())
+                }
+                (sum, expected) => sum == expected,
+            };
+            assert!(is_equal, "{}: {sum:?}, expected {expected:?}", name.escape_ascii());
+        }
+    }
+}
+
+fn naive_sum(values: &[Number<'_>]) -> Option<Sum> {
+    let mut ints = 0_i128;
+    let mut floats = None;
+    for value in values {
+        match value {
+            Number::Int(int) => ints = ints.checked_add(i128::from(*int))?,
+            Number::BigInt(digits) => ints = ints.checked_add(str::from_utf8(digits).ok()?.parse().ok()?)?,
+            Number::Float(float) => floats = Some(floats.map_or(*float, |sum: f64| sum + float)),
+        }
+    }
+    Some(floats.map_or(Sum::Int(ints), |floats| Sum::Float(floats + ints as f64)))
+}

@@ -1,0 +1,258 @@
+//! What becomes of a board's bytes: stats, or lines that are counted as skipped.
+//!
+//! Owns what is believed of a wire, which can lose bytes, add some, and be joined at any moment. It reads nothing itself
+//! (see `input`). Called by the bridge.
+
+use statvent_core::line::{Line, LineError, LineSplitter, Number, parse_line};
+use statvent_core::name::REJECTED_NAME;
+use statvent_core::{Counter, Registry, Value};
+
+/// The registry of a bridge: all names come from the wire. What does not fit is skipped and counted.
+pub(super) type Stats = Registry<4096, 0, { 256 * 1024 }>;
+
+/// The beginning of the bridge's own stats, which a board has no say in.
+const OWN_PREFIX: &[u8] = b"bridge.";
+const LINES_TAKEN: &str = "bridge.lines_taken";
+const LINES_SKIPPED: &str = "bridge.lines_skipped";
+
+/// Where the board's own `statvent.rejected` is shown: that name is the registry's of this process.
+const BOARD_REJECTED: &[u8] = b"bridge.board_rejected";
+
+/// Takes bytes as they come and keeps the last value of each name.
+///
+/// Every line counts as taken or as skipped, but for blank ones: some terminals make two ends of one CRLF.
+pub(super) struct Intake<'r> {
+    stats: &'r Stats,
+    taken: Counter<'r>,
+    skipped: Counter<'r>,
+    splitter: LineSplitter,
+    /// What comes next may be the rest of a line.
+    is_midway: bool,
+}
+
+impl<'r> Intake<'r> {
+    /// Begins at the first byte of a line.
+    pub(super) fn begin(stats: &'r Stats) -> Self {
+        Self {
+            stats,
+            taken: stats.counter(LINES_TAKEN),
+            skipped: stats.counter(LINES_SKIPPED),
+            splitter: LineSplitter::new(),
+            is_midway: false,
+        }
+    }
+
+    /// Begins somewhere: the first line may be half a line that looks like a whole one, and is skipped.
+    pub(super) fn begin_midway(stats: &'r Stats) -> Self {
+        Self { is_midway: true, ..Self::begin(stats) }
+    }
+
+    /// Takes the next bytes, however the wire cut them.
+    pub(super) fn feed(&mut self, chunk: &[u8]) {
+        let Self { stats, taken, skipped, splitter, is_midway } = self;
+        splitter.feed(chunk, |line| {
+            let is_rest = std::mem::take(is_midway);
+            match line.and_then(parse_line) {
+                Err(LineError::Blank) => {}
+                Ok(line) if !is_rest && keep(stats, line).is_some() => taken.incr(1),
+                _ => skipped.incr(1),
+            }
+        });
+    }
+}
+
+/// Keeps a line's value; `None` if it cannot be one of a board's stats, or there is no room for it.
+fn keep(stats: &Stats, line: Line<'_>) -> Option<()> {
+    let value = match line.value {
+        Number::Int(int) => Value::Int(int),
+        Number::Float(float) => Value::Float(float),
+        Number::BigInt(_) => return None,
+    };
+    let name = match line.name {
+        REJECTED_NAME => BOARD_REJECTED,
+        name if name.starts_with(OWN_PREFIX) || !is_text(name) => return None,
+        name => name,
+    };
+    stats.try_set(name, value).ok()
+}
+
+/// Whether a name is text. Any bytes can be a name, but noise on a wire is mostly control bytes and broken UTF-8, and a
+/// name that was published once stays.
+fn is_text(name: &[u8]) -> bool {
+    core::str::from_utf8(name).is_ok_and(|name| !name.contains(char::is_control))
+}
+
+#[cfg(test)]
+mod tests {
+    //! Properties: every line that is not blank counts as taken or as skipped; the stats are those of a naive twin;
+    //! neither depends on how the bytes are cut into chunks; noise never panics.
+
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Shown = BTreeMap<Vec<u8>, String>;
+
+    fn shown(stats: &Stats) -> Shown {
+        let mut shown = Shown::new();
+        stats.for_each(|name, value| _ = shown.insert(name.to_vec(), format!("{value:?}")));
+        shown
+    }
+
+    fn intake_of<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Shown {
+        let stats = Box::new(Stats::new());
+        let mut intake = Intake::begin(&stats);
+        chunks.into_iter().for_each(|chunk| intake.feed(chunk));
+        shown(&stats)
+    }
+
+    fn expect(stats: &[(&str, &str)]) -> Shown {
+        stats.iter().map(|(name, value)| (name.as_bytes().to_vec(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_last_value_of_each_name_is_kept_whatever_kind_it_is() {
+        let bytes = b"a: 1\nb: 0.5\r\nc{q=\"x:y\"}: -3\na: 2\n a :7\nrest";
+        let expected = expect(&[
+            ("a", "Int(7)"),
+            ("b", "Float(0.5)"),
+            ("c{q=\"x:y\"}", "Int(-3)"),
+            (LINES_TAKEN, "Int(5)"),
+            (LINES_SKIPPED, "Int(0)"),
+        ]);
+        assert_eq!(intake_of([&bytes[..]]), expected);
+    }
+
+    #[test]
+    fn what_is_no_stat_is_skipped_and_counted() {
+        for line in [
+            &b"booting v1.2"[..],
+            b"rst:0x1 (POWERON)",
+            b": 1",
+            b"a:",
+            b"\0\0a: 1",
+            b"a\0b: 1",
+            b"\x1b[32ma: 1",
+            b"a\x80\xff: 1",
+            b"a: 9223372036854775808",
+            b"statvent.mine: 1",
+            b"bridge.lines_skipped: 1000",
+            &[b'n'; 256 + 3],
+            &[b'n'; 5000],
+            &[&[b'n'; 256][..], b": 1"].concat(),
+        ] {
+            let text = [line, b"\n"].concat();
+            let expected = expect(&[(LINES_TAKEN, "Int(0)"), (LINES_SKIPPED, "Int(1)")]);
+            assert_eq!(intake_of([&text[..]]), expected, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn blank_lines_count_as_nothing() {
+        let expected = expect(&[(LINES_TAKEN, "Int(0)"), (LINES_SKIPPED, "Int(0)")]);
+        assert_eq!(intake_of([&b"\n\r\n \t \n"[..]]), expected);
+    }
+
+    #[test]
+    fn what_the_board_itself_rejected_is_shown() {
+        let expected = expect(&[
+            ("bridge.board_rejected", "Int(3)"),
+            (LINES_TAKEN, "Int(1)"),
+            (LINES_SKIPPED, "Int(0)"),
+        ]);
+        assert_eq!(intake_of([&b"statvent.rejected: 3\n"[..]]), expected);
+    }
+
+    #[test]
+    fn a_board_that_is_reset_begins_again_and_its_half_line_is_skipped() {
+        let expected =
+            expect(&[("a", "Int(1)"), ("b", "Int(70)"), (LINES_TAKEN, "Int(3)"), (LINES_SKIPPED, "Int(1)")]);
+        assert_eq!(intake_of([&b"a: 500\nb: 70\na: 5"[..], b"\0boot v1\r\na: 1\r\n"]), expected);
+    }
+
+    #[test]
+    fn a_line_that_was_joined_midway_is_skipped_even_if_it_looks_whole() {
+        let stats = Box::new(Stats::new());
+        let mut intake = Intake::begin_midway(&stats);
+        intake.feed(b"quests: 1\nrequests: 2\n");
+        let expected = expect(&[("requests", "Int(2)"), (LINES_TAKEN, "Int(1)"), (LINES_SKIPPED, "Int(1)")]);
+        assert_eq!(shown(&stats), expected);
+    }
+
+    #[test]
+    fn names_beyond_the_room_are_skipped_and_known_ones_go_on() {
+        let stats = Box::new(Stats::new());
+        let mut intake = Intake::begin(&stats);
+        for n in 0..5000 {
+            intake.feed(format!("name.{n}: {n}\n").as_bytes());
+        }
+        intake.feed(b"name.0: 77\n");
+        let room = 4096 - 2;
+        assert_eq!(stats.get("name.0"), Some(Value::Int(77)));
+        assert_eq!(stats.get(LINES_TAKEN), Some(Value::Int(room + 1)));
+        assert_eq!(stats.get(LINES_SKIPPED), Some(Value::Int(5000 - room)));
+        assert_eq!(stats.rejected(), 0, "counted once, here");
+    }
+
+    /// Lines as a wire brings them: stats, banners, noise.
+    fn wire() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            4 => "[ab]: (-?[0-9]{1,20}|[0-9]\\.[0-9])\r?\n".prop_map(String::into_bytes),
+            1 => "[a-c: \r\n]{0,12}".prop_map(String::into_bytes),
+            1 => proptest::collection::vec(any::<u8>(), 0..12),
+            1 => Just(vec![b'x'; 5000]),
+        ];
+        proptest::collection::vec(piece, 0..20).prop_map(|pieces| pieces.concat())
+    }
+
+    /// The same said with the whole text at hand, a map, and nothing else.
+    fn naive(bytes: &[u8]) -> Shown {
+        let (mut shown, mut n_taken, mut n_skipped) = (Shown::new(), 0, 0);
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in bytes[..whole].split_inclusive(|byte| *byte == b'\n') {
+            if line.len() <= 4097 && line.iter().all(|byte| b" \t\n\x0b\x0c\r".contains(byte)) {
+                continue;
+            }
+            match naive_stat(line) {
+                Some((name, value)) => {
+                    n_taken += 1;
+                    // Once a float, always one.
+                    let was_float = shown.get(&name).is_some_and(|value| value.starts_with("Float"));
+                    let value = if was_float { Value::Float(value.as_f64()) } else { value };
+                    shown.insert(name, format!("{value:?}"));
+                }
+                None => n_skipped += 1,
+            }
+        }
+        // A line that grew too long is skipped at once, without waiting for its end.
+        n_skipped += i64::from(bytes.len() - whole > 4096);
+        shown.insert(LINES_TAKEN.into(), format!("{:?}", Value::Int(n_taken)));
+        shown.insert(LINES_SKIPPED.into(), format!("{:?}", Value::Int(n_skipped)));
+        shown
+    }
+
+    fn naive_stat(line: &[u8]) -> Option<(Vec<u8>, Value)> {
+        let text = str::from_utf8(line).ok().filter(|text| text.len() <= 4097)?;
+        let spaces = &[' ', '\t', '\n', '\x0b', '\x0c', '\r'][..];
+        let (name, value) = text.trim_end_matches('\n').rsplit_once(':')?;
+        let (name, value) = (name.trim_matches(spaces), value.trim_matches(spaces));
+        if !(1..=255).contains(&name.len()) || name.chars().any(char::is_control) {
+            return None;
+        }
+        let is_int =
+            value.strip_prefix(['+', '-']).unwrap_or(value).bytes().all(|byte| byte.is_ascii_digit());
+        let value =
+            if is_int { value.parse().map(Value::Int).ok() } else { value.parse().map(Value::Float).ok() };
+        Some((name.as_bytes().to_vec(), value?))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn every_wire_reads_as_a_naive_twin_reads_it_however_it_is_cut(bytes in wire(), n in 1..5000usize) {
+            let expected = naive(&bytes);
+            prop_assert_eq!(&intake_of([&bytes[..]]), &expected);
+            prop_assert_eq!(&intake_of(bytes.chunks(n)), &expected);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How many connections there are at a time, and which one makes way for another.
+//!
+//! Owns the places, and what each connection is doing as far as that matters: one that asks nothing, or does not take its
+//! answer, keeps nobody out for long. It touches no stream. Called by `server` for each connection, and by
+//! `write_deadline`, which sees when an answer was taken.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+
+/// How long a connection may be silent while others want its place: enough to send a request.
+const SILENT_FOR: Duration = Duration::from_millis(100);
+/// How long an answer may wait to be taken meanwhile.
+const UNREAD_FOR: Duration = Duration::from_secs(1);
+/// The time until the next look for a connection that makes way.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// The places of one service.
+pub(super) struct Places {
+    n_places: u32,
+    free: Arc<Semaphore>,
+    taken: Mutex<Vec<Arc<Seat>>>,
+}
+
+/// One place, given back when dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    seat: Arc<Seat>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// What the connection on one place is doing.
+#[derive(Debug)]
+pub(super) struct Seat {
+    doing: Mutex<Doing>,
+    evicted: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Doing {
+    /// Nothing, or it is slow to say what it wants.
+    Silent { since: Instant },
+    /// It waits for an answer.
+    Asking,
+    /// It takes an answer.
+    Reading { since: Instant },
+}
+
+impl Places {
+    pub(super) fn new(n_places: u32) -> Self {
+        let free = Arc::new(Semaphore::new(n_places as usize));
+        Self { n_places, free, taken: Mutex::default() }
+    }
+
+    /// Waits for a place; where there is none, the connection that has been of no use for longest gives up its own.
+    pub(super) async fn take(self: &Arc<Self>) -> Place {
+        let mut permit = Arc::clone(&self.free).try_acquire_owned().ok();
+        while permit.is_none() {
+            // Never closed, so that only time can be over.
+            permit = timeout(PAUSE, Arc::clone(&self.free).acquire_owned()).await.ok().and_then(Result::ok);
+            if permit.is_none() {
+                // Where this thread did not run for a while, requests have come that nobody has looked at.
+                yield_now().await;
+                self.evict(Instant::now());
+            }
+        }
+        let seat = Arc::new(Seat::default());
+        lock(&self.taken).push(Arc::clone(&seat));
+        Place { places: Arc::clone(self), seat, _permit: permit }
+    }
+
+    /// Waits until nobody has a place.
+    pub(super) async fn all_free(&self) {
+        let _ = self.free.acquire_many(self.n_places).await;
+    }
+
+    fn evict(&self, now: Instant) {
+        let taken = lock(&self.taken);
+        let idle = taken.iter().filter_map(|seat| Some((seat.evictable_from()?, seat)));
+        if let Some((from, seat)) = idle.min_by_key(|(from, _)| *from)
+            && from <= now
+        {
+            seat.evicted.notify_one();
+        }
+    }
+}
+
+impl Place {
+    pub(super) fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.places.taken).retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+    }
+}
+
+impl Default for Seat {
+    fn default() -> Self {
+        Self { doing: Mutex::new(Doing::Silent { since: Instant::now() }), evicted: Notify::new() }
+    }
+}
+
+impl Seat {
+    /// A request has come.
+    pub(super) fn asks(&self) {
+        *lock(&self.doing) = Doing::Asking;
+    }
+
+    /// Its answer is ready to be written.
+    pub(super) fn is_answered(&self) {
+        *lock(&self.doing) = Doing::Reading { since: Instant::now() };
+    }
+
+    /// All that was to be written is.
+    pub(super) fn has_taken_all(&self) {
+        let mut doing = lock(&self.doing);
+        if matches!(*doing, Doing::Reading { .. }) {
+            *doing = Doing::Silent { since: Instant::now() };
+        }
+    }
+
+    /// Waits until another connection needs the place.
+    pub(super) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    fn evictable_from(&self) -> Option<Instant> {
+        match *lock(&self.doing) {
+            Doing::Silent { since } => Some(since + SILENT_FOR),
+            Doing::Reading { since } => Some(since + UNREAD_FOR),
+            Doing::Asking => None,
+        }
+    }
+}
+
+/// Nothing is left half done under these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_evicted(seat: &Seat) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { timeout(Duration::ZERO, seat.evicted()).await.is_ok() })
+    }
+
+    #[test]
+    fn the_longest_silent_makes_way_and_who_asks_never_does() {
+        let places = Places::new(3);
+        let start = Instant::now();
+        let seat = |doing| Arc::new(Seat { doing: Mutex::new(doing), evicted: Notify::new() });
+        let asking = seat(Doing::Asking);
+        let silent = seat(Doing::Silent { since: start });
+        let reading = seat(Doing::Reading { since: start });
+        lock(&places.taken).extend([&asking, &silent, &reading].map(Arc::clone));
+        places.evict(start + SILENT_FOR / 2);
+        assert!(!is_evicted(&silent), "it may be about to ask");
+        places.evict(start + UNREAD_FOR);
+        assert!(is_evicted(&silent) && !is_evicted(&reading));
+        silent.asks();
+        places.evict(start + UNREAD_FOR / 2);
+        assert!(!is_evicted(&reading), "it may be about to take its answer");
+        places.evict(start + UNREAD_FOR);
+        assert!(is_evicted(&reading) && !is_evicted(&silent) && !is_evicted(&asking));
+    }
+
+    #[test]
+    fn a_place_is_free_again_once_its_connection_ends() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let places = Arc::new(Places::new(1));
+        runtime.block_on(async {
+            let place = places.take().await;
+            place.seat().asks();
+            assert!(timeout(2 * PAUSE, places.take()).await.is_err());
+            place.seat().has_taken_all();
+            assert!(place.seat().evictable_from().is_none(), "what was written before is no answer to it");
+            drop(place);
+            drop(places.take().await);
+            places.all_free().await;
+        });
+        assert!(lock(&places.taken).is_empty());
+    }
+}

@@ -1,0 +1,272 @@
+//! Clients that misbehave, by thousands: the others are answered in time, and the service stays small and whole.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread::scope;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use statvent_web::serve::{Config, Service};
+
+use crate::support::{
+    Client, DEADLINE, Legacy, Program, Server, eventually, observe_for, pipe_dir, unlocked_name,
+};
+
+const REQUEST: &[u8] = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const LAST_REQUEST: &[u8] = b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+/// The beginning of a request that has no end.
+const HALF: &[u8] = b"GET /stats HTTP/1.1\r\nHost: loc";
+/// How many connections are served at a time.
+const MAX_CONNECTIONS: usize = 256;
+
+fn connect(client: &Client, n_clients: usize, say: &[u8]) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut stream = client.connect();
+        stream.write_all(say).unwrap();
+        stream
+    };
+    (0..n_clients).map(connect).collect()
+}
+
+/// Checks that a request is answered in far less time than a client may be silent for.
+fn is_answered_soon(client: &Client) {
+    // A client of its own for each request, so that each needs a connection.
+    let client = Client::new(client.address());
+    let asked_at = Instant::now();
+    assert_eq!(client.get("/stats").status, 200);
+    assert!(asked_at.elapsed() < Duration::from_secs(4), "{:?}", asked_at.elapsed());
+}
+
+#[test]
+fn two_hundred_silent_connections_keep_nobody_waiting() {
+    let dir = pipe_dir();
+    let server = Server::start(dir.path());
+    let _silent = connect(&server.client(), 200, b"");
+    for _ in 0..20 {
+        is_answered_soon(&server.client());
+    }
+}
+
+// 1. More clients than are served at a time connect and say nothing, or begin a request and say no more. 2. Those who
+// ask get the places of those who have been silent for longest.
+#[test]
+fn more_silent_clients_than_places_keep_nobody_waiting() {
+    let dir = pipe_dir();
+    let server = Server::start(dir.path());
+    let client = server.client();
+    let _silent = connect(&client, MAX_CONNECTIONS, b"");
+    let _slow = connect(&client, MAX_CONNECTIONS, HALF);
+    for _ in 0..20 {
+        is_answered_soon(&client);
+    }
+}
+
+// 1. As many clients ask as are served at a time, and wait for one process. 2. More come. 3. Nobody who asks makes way.
+#[test]
+fn more_clients_that_ask_than_places_are_all_answered() {
+    let dir = pipe_dir();
+    let (say, said) = channel::<()>();
+    let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || {
+        let _ = said.recv_timeout(DEADLINE);
+        b"hits: 1\n".to_vec()
+    });
+    let server = Server::start_with_deadline(dir.path(), DEADLINE);
+    let asking = connect(&server.client(), MAX_CONNECTIONS + 100, LAST_REQUEST);
+    // Long enough for silent connections to make way.
+    observe_for(Duration::from_millis(500));
+    // From now on it does not wait.
+    say.send(()).unwrap();
+    drop(say);
+    for mut stream in asking {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(r#"{"stats":{"hits":1}"#), "{answer}");
+    }
+}
+
+// A byte now and then wins no time.
+#[test]
+fn requests_that_come_byte_by_byte_are_given_up() {
+    let dir = pipe_dir();
+    let request_deadline = Duration::from_millis(300);
+    let config = Config { pipe_dir: dir.path().into(), request_deadline, ..Config::default() };
+    let server = Server::start_with(config, TcpListener::bind("127.0.0.1:0").unwrap());
+    let client = server.client();
+    let begin = Instant::now();
+    let mut slow = connect(&client, 50, HALF);
+    eventually("all of them to be closed", || {
+        slow.retain_mut(|stream| stream.write_all(b"x").is_ok());
+        slow.is_empty()
+    });
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    is_answered_soon(&client);
+}
+
+#[test]
+fn a_head_of_a_megabyte_is_431_and_costs_little() {
+    let dir = pipe_dir();
+    let program = Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()]);
+    let client = program.client();
+    is_answered_soon(&client);
+    let head = [b"GET /stats HTTP/1.1\r\nHost: localhost\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
+    let [before, _] = program.memory_kb();
+    for _ in 0..50 {
+        let mut stream = client.connect();
+        // It may be refused before all of it was sent; the answer may be lost with that.
+        let _ = stream.write_all(&head);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 431 "), "{}", answer.escape_ascii());
+    }
+    let mut stream = client.connect();
+    stream.write_all(&head[..20_000]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let [most, _] = program.memory_kb();
+    assert!(most < before + 4_000, "{before} kB before, {most} kB at most");
+    is_answered_soon(&client);
+}
+
+#[test]
+fn a_hundred_thousand_requests_on_one_connection_are_answered_and_cost_no_memory() {
+    const N_REQUESTS: usize = 100_000;
+    const REQUEST: &[u8] = b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let dir = pipe_dir();
+    let program = Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()]);
+    let client = program.client();
+    let mut stream = client.connect();
+    stream.write_all(REQUEST).unwrap();
+    // All answers but for their date have one length.
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    let [before, _] = program.memory_kb();
+    scope(|scope| {
+        let mut sender = stream.try_clone().unwrap();
+        // Sent without waiting for answers.
+        scope.spawn(move || {
+            let batch = REQUEST.repeat(100);
+            (1..N_REQUESTS / 100).for_each(|_| sender.write_all(&batch).unwrap());
+            sender.write_all(&REQUEST.repeat(99)).unwrap();
+        });
+        for n in 1..N_REQUESTS {
+            stream.read_exact(&mut answer).unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 404 ") && answer.ends_with(b"}"), "answer {n}");
+            if n % 20_000 == 0 {
+                is_answered_soon(&client);
+            }
+        }
+    });
+    let [most, _] = program.memory_kb();
+    assert!(most < before + 2_000, "{before} kB before, {most} kB at most");
+}
+
+#[test]
+fn requests_sent_at_once_are_answered_in_their_order() {
+    let dir = pipe_dir();
+    let server = Server::start(dir.path());
+    let other = b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answers = server.client().send_raw(&[REQUEST, other, REQUEST, LAST_REQUEST].concat());
+    let statuses: Vec<_> = answers.lines().filter_map(|line| line.split_once("HTTP/1.1 ")).collect();
+    let statuses: Vec<_> = statuses.iter().map(|(_, status)| &status[..3]).collect();
+    assert_eq!(statuses, ["200", "404", "200", "200"], "{answers}");
+}
+
+#[test]
+fn a_client_that_has_no_more_to_say_gets_its_answer() {
+    let dir = pipe_dir();
+    let (say, said) = channel::<()>();
+    let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || {
+        let _ = said.recv_timeout(DEADLINE);
+        b"hits: 1\n".to_vec()
+    });
+    let server = Server::start_with_deadline(dir.path(), DEADLINE);
+    let mut stream = server.client().connect();
+    stream.write_all(REQUEST).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    // Events are taken in their order: by the time of this answer the service knows.
+    assert_eq!(server.client().get("/nope").status, 404);
+    say.send(()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(r#"{"stats":{"hits":1}"#), "{answer}");
+}
+
+#[test]
+fn clients_that_reset_in_the_middle_of_an_answer_harm_nobody() {
+    let dir = pipe_dir();
+    let lines: String = (0..10_000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
+    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
+    let server = Server::start(dir.path());
+    let client = server.client();
+    for mut stream in connect(&client, 100, REQUEST) {
+        stream.read_exact(&mut [0; 100]).unwrap();
+        // What was sent and not read makes the system answer with a reset.
+        drop(stream);
+    }
+    assert_eq!(server.stats().json()["stats"].as_object().unwrap().len(), 10_000);
+}
+
+#[test]
+fn a_signal_ends_the_service_in_time_whatever_its_clients_do() {
+    let dir = pipe_dir();
+    let lines: String = (0..60_000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
+    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
+    let program = Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()]);
+    let client = program.client();
+    let _silent = connect(&client, 200, b"");
+    let _slow = connect(&client, 20, HALF);
+    let deaf = connect(&client, 20, REQUEST);
+    for stream in &deaf {
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for its answer to begin");
+    }
+    let begin = Instant::now();
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.end().code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(7), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn a_panic_is_500_and_counted_and_the_next_answer_is_right() {
+    let dir = pipe_dir();
+    let _good = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
+    let config = Config { pipe_dir: dir.path().into(), ..Config::default() };
+    let service = Service::start_reporting(config, |trouble| panic!("{trouble}")).unwrap();
+    let server = Server::serve(service, TcpListener::bind("127.0.0.1:0").unwrap());
+    for n_panics in 1..=3 {
+        assert_eq!(server.stats().stats_text(), r#"{"hits":1}"#);
+        let bad = Legacy::start(dir.path(), &unlocked_name(2), "no number\n");
+        let reply = server.stats();
+        assert_eq!((reply.status, reply.header("content-type")), (500, Some("application/json")));
+        let message = reply.json()["message"].as_str().unwrap().to_owned();
+        assert!(message.contains(&format!("which makes {n_panics} since its start")), "{message}");
+        drop(bad);
+    }
+}
+
+// 1. A service may open few files. 2. More clients connect than that. 3. Accepting fails, and is tried again, but not
+// all the time. 4. They leave, and all is well.
+#[test]
+fn a_service_without_descriptors_pauses_and_comes_back() {
+    let dir = pipe_dir();
+    let mut command = Command::new("sh");
+    let script = "ulimit -n 40 && exec \"$0\" -p 0 -d \"$1\"";
+    command.args(["-c", script]).arg(Program::path()).arg(dir.path());
+    let program = Program::spawn(command.stderr(Stdio::piped()));
+    let client = program.client();
+    is_answered_soon(&client);
+    let many = connect(&client, 100, b"");
+    eventually("it to use all its descriptors", || program.n_descriptors() == 40);
+    let before = program.cpu_time();
+    observe_for(Duration::from_secs(1));
+    let used = program.cpu_time() - before;
+    assert!(used < Duration::from_millis(200), "busy for {used:?} of a second");
+    drop(many);
+    is_answered_soon(&client);
+}

@@ -1,0 +1,119 @@
+//! Hostile writers of every kind at once: the service stays small, and the others' stats arrive in time.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use statvent_core::Registry;
+use statvent_posix::Recorder;
+
+use crate::support::{Client, Legacy, Program, Reply, make_fifo, pipe_dir, unlocked_name};
+
+const MAX_MEMORY_KB: u64 = 64_000;
+const N_FILES: usize = 100_000;
+const N_HUNG: usize = 8;
+
+fn lines(n_lines: usize, line: impl Fn(usize) -> String) -> Vec<u8> {
+    (0..n_lines).flat_map(|n| line(n).into_bytes()).collect()
+}
+
+/// Starts writers of every hostile kind, each with a pipe of its own.
+fn start_hostile(dir: &Path) -> Vec<Legacy> {
+    let mut writers = Vec::new();
+    let mut say = |n_writers: usize, text: &dyn Fn(usize) -> Vec<u8>| {
+        for n in 0..n_writers {
+            let name = unlocked_name(writers.len().try_into().unwrap());
+            writers.push(Legacy::start(dir, &name, text(n)));
+        }
+    };
+    // Lines without an end, nothing but one line, and lines of 10 KB.
+    say(1, &|_| b"endless: 1\n".repeat(1_000_000));
+    say(1, &|_| vec![b'x'; 8 << 20]);
+    say(1, &|_| lines(40, |n| format!("{n}{}: 1\n", "n".repeat(10_000))));
+    // A million different names, of little processes and large ones; long ones; some that must be escaped.
+    say(16, &|writer| lines(50_000, |n| format!("{writer}.{n}: 1\n")));
+    say(100, &|writer| lines(2_000, |n| format!("small.{writer}.{n}: 1\n")));
+    say(1, &|writer| lines(1_000, |n| format!("{writer}.{n}{}: 1\n", "n".repeat(4000))));
+    say(1, &|writer| lines(1_000, |n| format!("{writer}.{n}{}: 1\n", "\u{1}\"".repeat(1900))));
+    say(1, &|_| b"</script><script>alert(1)</script>: 1\n\"quoted\": 2\n".to_vec());
+    // Integers of four thousand digits.
+    say(1, &|writer| lines(1_000, |n| format!("digits.{writer}.{n}: {}\n", "9".repeat(4000))));
+    writers
+}
+
+/// Makes pipes on which somebody has begun to write.
+fn begin_to_write(dir: &Path) -> Vec<File> {
+    let begin = |n: usize| {
+        let path = dir.join(format!("hung-{n}.1.stats"));
+        make_fifo(&path);
+        let mut pipe = File::options().read(true).write(true).open(path).unwrap();
+        pipe.write_all(&lines(2_000, |line| format!("hung.{n}.{line}: 1\n"))).unwrap();
+        pipe
+    };
+    (0..N_HUNG).map(begin).collect()
+}
+
+/// Fills the directory with files, half of them with the names of pipes.
+fn fill(dir: &Path) {
+    for n in 0..N_FILES {
+        let ending = if n % 2 == 0 { "stats" } else { "txt" };
+        File::create(dir.join(format!("file.{n}.{ending}"))).unwrap();
+    }
+}
+
+/// Asks with the patience of the client.
+fn ask(client: &Client) -> Reply {
+    let asked_at = Instant::now();
+    let reply = client.get("/stats");
+    println!("answered after {:?}", asked_at.elapsed());
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    reply
+}
+
+#[test]
+fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat() {
+    static GOOD: Registry<64, 1, 4096> = Registry::new();
+    let dir = pipe_dir();
+    GOOD.incr("hits", 7);
+    let _good = Recorder::builder(&GOOD).directory(dir.path()).start().unwrap();
+    let _hostile = start_hostile(dir.path());
+    let mut hung = begin_to_write(dir.path());
+    fill(dir.path());
+    let program = Program::start(["-p", "0", "--deadline", "2s", "-d", dir.path().to_str().unwrap()]);
+    let client = program.client();
+    for round in 0..3 {
+        let reply = ask(&client);
+        let [ok, _, late, unreadable, ignored] = reply.counts();
+        println!("round {round}: {:?}, {:?} kB", reply.counts(), program.memory_kb());
+        assert_eq!(reply.stat("hits"), 7);
+        assert_eq!(reply.stat("</script><script>alert(1)</script>"), 1);
+        assert_eq!(reply.stat("\"quoted\""), 2);
+        assert!(ok > 10 && late >= N_HUNG as u64 && unreadable > 20, "{:?}", reply.counts());
+        assert_eq!(ignored, N_FILES as u64);
+        for hung in &mut hung {
+            // A byte now and then.
+            hung.write_all(b"1").unwrap();
+        }
+    }
+    let [most, now] = program.memory_kb();
+    assert!(most < MAX_MEMORY_KB, "{most} kB at most, {now} kB now");
+
+    program.signal(Signal::SIGTERM);
+    let said = program.last_lines();
+    for (name, reason) in [
+        ("hung-0.1.stats", "began to write and did not end within the deadline"),
+        (&*unlocked_name(1), "says too much: the process wrote more than 4194304 bytes"),
+        (&*unlocked_name(2), "malformed lines, which are skipped: 40:"),
+    ] {
+        let start = format!("statvent-web: {name}: ");
+        let n_times = said.iter().filter(|line| line.starts_with(&start) && line.contains(reason)).count();
+        // Again where a process was late in between.
+        assert!(n_times >= 1, "{name}: {reason}: {said:?}");
+    }
+    assert!(
+        said.iter().any(|line| line.contains("all pipes together hold more than 65536 names")),
+        "{said:?}"
+    );
+}

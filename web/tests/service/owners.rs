@@ -1,0 +1,55 @@
+//! Whose pipes are read: those of all users, or of those who are allowed.
+
+use nix::unistd::Uid;
+use statvent_core::Registry;
+use statvent_posix::Recorder;
+
+use crate::support::{ORDINARY_USER, Program, pipe_dir, set_mode};
+
+#[test]
+fn pipes_of_users_who_are_not_allowed_are_ignored() {
+    static OURS: Registry<64, 1, 4096> = Registry::new();
+    let dir = pipe_dir();
+    set_mode(dir.path(), 0o1777);
+    OURS.incr("hits", 7);
+    let ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let us = Uid::effective().as_raw();
+    // Where this is an ordinary user, there is nobody else.
+    let other = Uid::effective().is_root().then(|| Program::start_ordinary_worker(dir.path()));
+    let n_others = u64::from(other.is_some());
+    let [us_arg, other_arg] = [us, ORDINARY_USER].map(|uid| uid.to_string());
+    let is_other = us != ORDINARY_USER;
+    for (allowed, counts) in [
+        (&[][..], [1 + n_others, 0, 0, 0, 0]),
+        (&[&us_arg, &other_arg], [1 + n_others, 0, 0, 0, 0]),
+        (&[&us_arg], [1, 0, 0, 0, n_others]),
+        (&[&other_arg], if is_other { [n_others, 0, 0, 0, 1] } else { [1, 0, 0, 0, 0] }),
+    ] {
+        let options = allowed.iter().flat_map(|uid| ["--allow-uid", uid]);
+        let service =
+            Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()].into_iter().chain(options));
+        let client = service.client();
+        for _ in 0..3 {
+            let reply = client.get("/stats");
+            assert_eq!(reply.counts(), counts, "{allowed:?}");
+            let n_hits = reply.stat("hits").as_u64();
+            let is_ours = allowed.is_empty() || allowed.contains(&&us_arg);
+            assert_eq!(n_hits, is_ours.then_some(7), "{allowed:?}");
+        }
+    }
+    drop(ours);
+}
+
+#[test]
+fn a_directory_that_its_group_may_write_without_the_sticky_bit_is_refused_with_advice() {
+    let dir = pipe_dir();
+    set_mode(dir.path(), 0o775);
+    let path = dir.path().to_str().unwrap();
+    let service = Program::start(["-p", "0", "-d", path]);
+    let expected = format!(
+        "statvent-web: pipe directory {path} has mode 0775, in which others may replace pipes: `chmod 755 {path}` if \
+         its owner alone publishes there, `chmod 1777 {path}` if several users do"
+    );
+    assert_eq!(service.line("why it does not start"), expected);
+    assert_eq!(service.end().code(), Some(1));
+}

@@ -1,0 +1,28 @@
+//! Bytes of the pipe directory, held as a recorder holds its own.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+
+/// The bytes of a pid's pipes `<pid>-<n>.stats`; free once dropped.
+pub(crate) struct HeldBytes {
+    _description: File,
+}
+
+impl HeldBytes {
+    pub(crate) fn take(dir: &Path, pid: u32, ns: Range<u16>) -> Self {
+        let description = File::open(dir).unwrap();
+        let bytes = libc::flock {
+            l_type: libc::F_RDLCK as libc::c_short,
+            l_whence: libc::SEEK_SET as libc::c_short,
+            l_start: i64::from(pid) << 16 | i64::from(ns.start),
+            l_len: ns.len().try_into().unwrap(),
+            l_pid: 0,
+        };
+        fcntl(&description, FcntlArg::F_OFD_SETLK(&bytes)).unwrap();
+        Self { _description: description }
+    }
+}
