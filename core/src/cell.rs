@@ -119,9 +119,9 @@ impl Stat<'_> {
     #[inline]
     pub(crate) fn add_quickly(&self, value: Value) -> bool {
         self.begin_summing();
-        match (self.column.own(), value) {
-            (Some(words), Value::Int(int)) => {
-                words.add_int(int);
+        match (self.column.own_sum(), value) {
+            (Some(sum), Value::Int(int)) => {
+                sum.add(int);
                 true
             }
             _ => false,
@@ -140,7 +140,7 @@ impl Stat<'_> {
     #[cold]
     pub(crate) fn add_slowly(&self, value: Value) {
         match (self.column.own(), value) {
-            (Some(words), Value::Int(int)) => words.add_int(int),
+            (Some(words), Value::Int(int)) => words.sum.add(int),
             (Some(words), Value::Float(float)) => self.add_float_to(words, float),
             (None, value) => {
                 // The next increment of this thread finds its shard.
@@ -168,7 +168,7 @@ impl Stat<'_> {
     }
 
     /// Adds a float to the words that the calling thread owns.
-    pub(crate) fn add_float_to(&self, words: &Words, float: f64) {
+    pub(crate) fn add_float_to(&self, words: Words<'_>, float: f64) {
         if !words.has_float() {
             self.cell.begin_float();
         }

@@ -153,8 +153,8 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[inline]
     pub fn incr_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
         match value.into_value() {
-            Ok(Value::Int(int)) => match self.shards.own(site.idx()) {
-                Some(words) => words.add_int(int),
+            Ok(Value::Int(int)) => match self.shards.own_sum(site.idx()) {
+                Some(sum) => sum.add(int),
                 None => self.incr_int_slowly_at(site, name, int),
             },
             value => self.incr_slowly_at(site, name, value.map(Stored::of)),

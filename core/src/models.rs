@@ -41,10 +41,10 @@ impl Shared {
 
     /// Adds as the thread does that owns the shard.
     fn add_own(&self, value: Value) {
-        let words: &Words = self.shards.of(0, 0).unwrap();
+        let words: Words<'_> = self.shards.of(0, 0).unwrap();
         self.stat().begin_summing();
         match value {
-            Value::Int(int) => words.add_int(int),
+            Value::Int(int) => words.sum.add(int),
             Value::Float(float) => self.stat().add_float_to(words, float),
         }
     }
@@ -296,7 +296,7 @@ fn a_number_that_is_handed_on_takes_the_counts_with_it() {
         let shared = Arc::new((Pool::new(), Shards::<1, 2>::new()));
         let work = |(pool, shards): &(Pool, Shards<1, 2>)| {
             let number = pool.take().unwrap();
-            shards.of(number, 0).unwrap().add_int(1);
+            shards.of(number, 0).unwrap().sum.add(1);
             pool.give_back(number);
         };
         let other = beside(&shared, work);

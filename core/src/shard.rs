@@ -13,40 +13,47 @@ use crate::sync::{AtomicI64, Ordering, OwnWord, const_new, filled};
 use crate::thread_number;
 
 /// `SHARDS` shards for `STATS` stats; with none of them all threads share the cells, and nothing is paid.
+///
+/// What integers are added to lies by itself, so that its address is computed by one instruction.
 #[repr(align(128))]
 pub(crate) struct Shards<const STATS: usize, const SHARDS: usize> {
-    words: [[Words; STATS]; SHARDS],
+    sums: [[Sum; STATS]; SHARDS],
+    others: [[Others; STATS]; SHARDS],
 }
 
 impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
     const_new! {
         pub(crate) fn new() -> Self {
-            Self { words: filled![filled![Words::new(); STATS]; SHARDS] }
+            Self {
+                sums: filled![filled![Sum::new(); STATS]; SHARDS],
+                others: filled![filled![Others::new(); STATS]; SHARDS],
+            }
         }
     }
 
-    /// Returns the calling thread's own words of a stat; `None` where it has no shard.
+    /// Returns the calling thread's own sum of a stat; `None` where it has no shard.
     #[inline]
-    pub(crate) fn own(&self, idx: usize) -> Option<&Words> {
-        self.of(thread_number::current(), idx)
+    pub(crate) fn own_sum(&self, idx: usize) -> Option<&Sum> {
+        // One comparison for both: a number or an index that is none lies beyond all sums, wrapped around or not.
+        self.sums.as_flattened().get(place(thread_number::current(), STATS, idx))
     }
 
     /// Returns the words of a stat that the thread of this number owns.
-    #[inline]
-    pub(crate) fn of(&self, number: usize, idx: usize) -> Option<&Words> {
-        // One comparison for both: a number or an index that is none lies beyond all words, wrapped around or not.
-        self.words.as_flattened().get(number.wrapping_mul(STATS).wrapping_add(idx))
+    #[cfg(all(test, loom))]
+    pub(crate) fn of(&self, number: usize, idx: usize) -> Option<Words<'_>> {
+        self.view().words(place(number, STATS, idx))
     }
 
     pub(crate) fn view(&self) -> ShardsView<'_> {
-        ShardsView { words: self.words.as_flattened(), n_stats: STATS }
+        ShardsView { sums: self.sums.as_flattened(), others: self.others.as_flattened(), n_stats: STATS }
     }
 }
 
 /// The shards to read from, without the capacities in their type.
 #[derive(Clone, Copy)]
 pub(crate) struct ShardsView<'r> {
-    words: &'r [Words],
+    sums: &'r [Sum],
+    others: &'r [Others],
     n_stats: usize,
 }
 
@@ -57,10 +64,19 @@ impl<'r> ShardsView<'r> {
     }
 
     #[inline]
-    fn own(self, idx: usize) -> Option<&'r Words> {
-        // As in `Shards::of`.
-        self.words.get(thread_number::current().wrapping_mul(self.n_stats).wrapping_add(idx))
+    fn own_place(self, idx: usize) -> usize {
+        place(thread_number::current(), self.n_stats, idx)
     }
+
+    fn words(self, place: usize) -> Option<Words<'r>> {
+        Some(Words { sum: self.sums.get(place)?, others: self.others.get(place)? })
+    }
+}
+
+/// Where the words of a stat are in the shard of a thread; beyond all if one of the two is none.
+#[inline]
+fn place(number: usize, n_stats: usize, idx: usize) -> usize {
+    number.wrapping_mul(n_stats).wrapping_add(idx)
 }
 
 /// One stat in all shards that were ever used.
@@ -71,32 +87,41 @@ pub(crate) struct Column<'r> {
 }
 
 impl<'r> Column<'r> {
-    /// Returns the calling thread's own words; `None` where it has no shard.
+    /// Returns the calling thread's own sum; `None` where it has no shard.
     #[inline]
-    pub(crate) fn own(self) -> Option<&'r Words> {
-        self.shards.own(self.idx)
+    pub(crate) fn own_sum(self) -> Option<&'r Sum> {
+        self.shards.sums.get(self.shards.own_place(self.idx))
+    }
+
+    /// Returns the calling thread's own words; `None` where it has no shard.
+    pub(crate) fn own(self) -> Option<Words<'r>> {
+        self.shards.words(self.shards.own_place(self.idx))
     }
 
     pub(crate) fn has_shards(self) -> bool {
-        !self.shards.words.is_empty()
+        !self.shards.sums.is_empty()
     }
 
     /// Of the shards that were used by now. Whoever saw what a thread wrote sees its shard here as well.
-    fn words(self) -> impl Iterator<Item = &'r Words> {
-        let in_rows = self.shards.words.iter().skip(self.idx).step_by(self.shards.n_stats);
+    fn words(self) -> impl Iterator<Item = Words<'r>> {
+        let others = self.shards.others.iter().skip(self.idx).step_by(self.shards.n_stats);
+        self.sums().zip(others).map(|(sum, others)| Words { sum, others })
+    }
+
+    fn sums(self) -> impl Iterator<Item = &'r Sum> {
+        let in_rows = self.shards.sums.iter().skip(self.idx).step_by(self.shards.n_stats);
         in_rows.take(thread_number::n_used())
     }
 
     /// Returns the sum of all integers; wraps.
     pub(crate) fn sum(self) -> i64 {
-        self.words().fold(0, |sum, words| sum.wrapping_add(words.sum.load(Ordering::Relaxed)))
+        self.sums().fold(0, |all, sum| all.wrapping_add(sum.load()))
     }
 
     /// Returns what was added since the marks: integers and floats.
     pub(crate) fn since_mark(self) -> (i64, f64) {
         self.words().fold((0, 0.0), |(sum, float), words| {
-            let since =
-                words.sum.load(Ordering::Relaxed).wrapping_sub(words.sum_mark.load(Ordering::Relaxed));
+            let since = words.sum.load().wrapping_sub(words.others.sum_mark.load(Ordering::Relaxed));
             (sum.wrapping_add(since), float + words.float_since_mark())
         })
     }
@@ -110,71 +135,86 @@ impl<'r> Column<'r> {
     /// Sets the marks to what the words stand at; for the holder of the cell's version.
     pub(crate) fn mark(self) {
         for words in self.words() {
-            words.sum_mark.store(words.sum.load(Ordering::Relaxed), Ordering::Relaxed);
-            if let Some(float) = words.float.load() {
-                words.float_mark.store(float);
+            words.others.sum_mark.store(words.sum.load(), Ordering::Relaxed);
+            if let Some(float) = words.others.float.load() {
+                words.others.float_mark.store(float);
             }
         }
     }
 }
 
 /// A thread's share of one stat.
-pub(crate) struct Words {
-    sum: AtomicI64,
+#[derive(Clone, Copy)]
+pub(crate) struct Words<'r> {
+    pub(crate) sum: &'r Sum,
+    others: &'r Others,
+}
+
+/// The integers that a thread added.
+pub(crate) struct Sum(AtomicI64);
+
+/// The floats that a thread added, and what floats and integers stood at when the stat was last set to a float.
+struct Others {
     float: AtomicFloat,
-    /// What they stood at when the stat was last set to a float.
     sum_mark: AtomicI64,
     float_mark: AtomicFloat,
 }
 
-impl Words {
+impl Sum {
     const_new! {
-        pub(crate) fn new() -> Self {
-            Self {
-                sum: AtomicI64::new(0),
-                float: AtomicFloat::new(),
-                sum_mark: AtomicI64::new(0),
-                float_mark: AtomicFloat::new(),
-            }
+        fn new() -> Self {
+            Self(AtomicI64::new(0))
         }
     }
 
     /// Adds an integer; for the owner alone.
     #[inline]
-    pub(crate) fn add_int(&self, int: i64) {
+    pub(crate) fn add(&self, int: i64) {
         // Relaxed: one writer, and a reader learns this number, not what was written before it.
-        let sum = &in_register(self).sum;
+        let sum = &in_register(self).0;
         sum.store(summed(sum.load_own().wrapping_add(int)), Ordering::Relaxed);
     }
 
+    fn load(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Others {
+    const_new! {
+        fn new() -> Self {
+            Self { float: AtomicFloat::new(), sum_mark: AtomicI64::new(0), float_mark: AtomicFloat::new() }
+        }
+    }
+}
+
+impl Words<'_> {
     /// Adds a float; for the owner alone.
-    #[inline]
-    pub(crate) fn add_float(&self, float: f64) {
-        self.float.store(self.float.load_own().unwrap_or(0.0) + float);
+    pub(crate) fn add_float(self, float: f64) {
+        self.others.float.store(self.others.float.load_own().unwrap_or(0.0) + float);
     }
 
-    #[inline]
-    pub(crate) fn has_float(&self) -> bool {
-        self.float.load().is_some()
+    pub(crate) fn has_float(self) -> bool {
+        self.others.float.load().is_some()
     }
 
     /// Writes only what is not zero yet, so that memory that was never used stays so.
     #[cfg(feature = "std")]
-    fn clear(&self) {
-        for int in [&self.sum, &self.sum_mark] {
+    fn clear(self) {
+        for int in [&self.sum.0, &self.others.sum_mark] {
             if int.load(Ordering::Relaxed) != 0 {
                 int.store(0, Ordering::Relaxed);
             }
         }
-        for float in [&self.float, &self.float_mark] {
+        for float in [&self.others.float, &self.others.float_mark] {
             if float.load().is_some() {
                 float.clear();
             }
         }
     }
 
-    fn float_since_mark(&self) -> f64 {
-        match (self.float.load(), self.float_mark.load()) {
+    fn float_since_mark(self) -> f64 {
+        match (self.others.float.load(), self.others.float_mark.load()) {
             (None, _) => 0.0,
             (Some(float), None) => float,
             // Compared first, because the difference of two infinities is no number.

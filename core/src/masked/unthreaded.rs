@@ -13,11 +13,11 @@ pub(crate) const MAX_NUMBERS: usize = 32;
 
 pub(crate) const fn take() {}
 
-/// Words of a thread, which do not exist.
-pub(crate) enum Words {}
+/// The sum of a thread, which does not exist.
+pub(crate) enum Sum {}
 
-impl Words {
-    pub(crate) fn add_int(&self, _: i64) {
+impl Sum {
+    pub(crate) fn add(&self, _: i64) {
         match *self {}
     }
 }
@@ -30,7 +30,7 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
     }
 
     #[inline(always)]
-    pub(crate) fn own(&self, _: usize) -> Option<&Words> {
+    pub(crate) fn own_sum(&self, _: usize) -> Option<&Sum> {
         None
     }
 
