@@ -262,7 +262,8 @@ fn a_service_without_descriptors_pauses_and_comes_back() {
     let client = program.client();
     is_answered_soon(&client);
     let many = connect(&client, 100, b"");
-    eventually("it to use all its descriptors", || program.n_descriptors() == 40);
+    // Some are closed again at any time, because silent clients make way for others.
+    eventually("it to use all its descriptors", || program.n_descriptors() >= 36);
     let before = program.cpu_time();
     observe_for(Duration::from_secs(1));
     let used = program.cpu_time() - before;
