@@ -65,6 +65,10 @@ fn handle(handler: SigHandler) {
 #[test]
 fn a_signal_that_ends_the_process_takes_all_its_pipes_along() {
     if let Some(dir) = errand() {
+        // Whoever runs the tests in the background of a shell has them started with SIGINT ignored.
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // SAFETY: no handler is put in place.
+        unsafe { sigaction(Signal::SIGINT, &default) }.unwrap();
         publish(&dir);
         let second = Recorder::builder(&STATS).directory(&dir).start();
         let third = Recorder::builder(&STATS).directory(dir.join("own")).label("shop").start();
