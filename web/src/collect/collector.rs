@@ -22,6 +22,7 @@ use super::pipe::{CHUNK_BYTES, Pipe, PipeError};
 use super::process::{Process, Standing};
 use super::reading::Reading;
 use super::scrape::scrape;
+use super::spares::remove_abandoned;
 use super::trouble::{Reason, Trouble};
 
 /// The most pipes that are asked in one collection, and the most processes that are remembered.
@@ -36,6 +37,9 @@ const LIMITS: Limits = Limits {
 
 /// The most pipes of late processes that stay open from one collection to the next.
 const MAX_KEPT_OPEN: usize = 256;
+
+/// The most hidden names that are looked at in one collection.
+const MAX_HIDDEN: usize = 256;
 
 /// Collects from all pipes of one directory, again and again.
 ///
@@ -176,8 +180,15 @@ impl Collector {
     fn make_acquaintance(&mut self, source: &Source) -> Result<(usize, usize), DirError> {
         self.processes.values_mut().for_each(|process| process.is_listed = false);
         let mut newcomers = Newcomers::default();
-        let mut n_foreign = 0;
+        let (mut n_foreign, mut n_hidden) = (0, 0);
         source.list(|name, kind| match self.processes.get_mut(name) {
+            _ if kind == Kind::Hidden => {
+                n_hidden += 1;
+                if n_hidden <= MAX_HIDDEN {
+                    // One that we may not remove stays, and is no pipe to any reader.
+                    let _ = remove_abandoned(source, name);
+                }
+            }
             Some(process) => process.is_listed = true,
             None if kind == Kind::Pipe && source.allows_named(name) => {
                 newcomers.meet(source, name, MAX_PIPES)

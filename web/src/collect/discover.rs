@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Pretender,
     /// Another name.
     Foreign,
+    /// A name that begins with a dot: recorders work under such names for moments.
+    Hidden,
 }
 
 impl Source {
@@ -57,8 +59,6 @@ impl Source {
     }
 
     /// Goes through the names in the directory, in no order; one that is renamed over meanwhile may come twice.
-    ///
-    /// Names that begin with a dot are left out: recorders work under such names for moments.
     pub(super) fn list(&self, mut on_name: impl FnMut(&OsStr, Kind)) -> Result<(), DirError> {
         let failed = |err: nix::Error| DirError::Open { path: self.dir.path().into(), source: err.into() };
         // A descriptor of its own, so that listings do not disturb each other.
@@ -67,7 +67,7 @@ impl Source {
         for entry in listing.iter().take(MAX_ENTRIES) {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
-            if !name.starts_with(b".") {
+            if !matches!(name, b"." | b"..") {
                 on_name(OsStr::from_bytes(name), kind(name, entry.file_type()));
             }
         }
@@ -77,6 +77,7 @@ impl Source {
 
 fn kind(name: &[u8], file_type: Option<Type>) -> Kind {
     match file_type {
+        _ if name.starts_with(b".") => Kind::Hidden,
         _ if !name.ends_with(PIPE_SUFFIX.as_bytes()) => Kind::Foreign,
         Some(Type::Fifo) | None => Kind::Pipe,
         Some(_) => Kind::Pretender,
@@ -105,6 +106,8 @@ mod tests {
         let mut found = BTreeMap::new();
         source.list(|name, kind| found.extend([(name.to_owned(), kind)])).unwrap();
         let expected = [
+            (".7-0.dead", Kind::Hidden),
+            (".stats", Kind::Hidden),
             ("8.stats", Kind::Pretender),
             ("9.stats", Kind::Pipe),
             ("notes.txt", Kind::Foreign),

@@ -4,7 +4,9 @@
 //! evidence that a pipe without a lock is abandoned. It removes nothing and reads no pipe. Called by the collector.
 
 use std::ffi::OsStr;
+use std::fs::{read_link, read_to_string};
 use std::os::unix::ffi::OsStrExt as _;
+use std::process;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
@@ -74,17 +76,34 @@ impl Doubt {
     }
 }
 
-/// Asks whether no process has that pid. Numbers that mean several processes, or none, say nothing.
-fn is_pid_free(pid: u32) -> bool {
+/// Asks whether no process has that pid, or one that ended and is not waited for. Numbers that mean several processes,
+/// or none, say nothing.
+pub(super) fn is_pid_free(pid: u32) -> bool {
     match i32::try_from(pid) {
-        Ok(pid @ 1..) => kill(Pid::from_raw(pid), None) == Err(nix::Error::ESRCH),
+        Ok(pid @ 1..) => kill(Pid::from_raw(pid), None) == Err(nix::Error::ESRCH) || is_zombie(pid),
         _ => false,
     }
+}
+
+/// Asks whether a process has ended, all its threads included; where `/proc` is not of our pid namespace it says nothing.
+fn is_zombie(pid: i32) -> bool {
+    let Ok(stat) = read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return false };
+    let mut fields = fields.split(' ');
+    let has_ended = matches!(fields.next(), Some("Z" | "X"));
+    // The 20th field. The first thread alone may have ended, and another one may publish.
+    let n_threads = fields.nth(16).and_then(|field| field.parse::<u32>().ok());
+    has_ended && n_threads.is_some_and(|n_threads| n_threads <= 1) && is_proc_ours()
+}
+
+fn is_proc_ours() -> bool {
+    read_link("/proc/self").is_ok_and(|own| own.as_os_str() == OsStr::new(&process::id().to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
     const ONE: FileId = FileId { dev: 1, ino: 1 };
     const OTHER: FileId = FileId { dev: 1, ino: 2 };
@@ -117,5 +136,17 @@ mod tests {
         assert!(!is_pid_free(u32::MAX));
         assert!(!is_pid_free(std::process::id()));
         assert!(is_pid_free(i32::MAX as u32));
+    }
+
+    #[test]
+    fn a_pid_is_free_once_its_process_is_a_zombie() {
+        let mut child = process::Command::new("cat").stdin(process::Stdio::piped()).spawn().unwrap();
+        assert!(!is_pid_free(child.id()));
+        let id = Id::Pid(Pid::from_raw(child.id().try_into().unwrap()));
+        drop(child.stdin.take());
+        // Waits for its end and leaves the zombie.
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        assert!(is_pid_free(child.id()));
+        child.wait().unwrap();
     }
 }

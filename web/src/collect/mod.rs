@@ -18,6 +18,7 @@ mod pipe;
 mod process;
 mod reading;
 mod scrape;
+mod spares;
 mod trouble;
 
 pub use admission::{MAX_NAME_BYTES, MAX_NAMES};

@@ -284,7 +284,8 @@ impl Pipe {
         Ok(polled[0].revents().is_some_and(|events| events == PollFlags::POLLHUP))
     }
 
-    fn is_retired(&self) -> io::Result<bool> {
+    /// Whether nothing has its name any more.
+    pub(super) fn is_retired(&self) -> io::Result<bool> {
         Ok(Node::of(&self.file)?.n_links == 0)
     }
 

@@ -199,7 +199,10 @@ impl Process {
     /// Removes the pipe of a process whose byte was held and is free; `false` where that is not proved of this very
     /// pipe, which stays and is asked.
     fn bury(&mut self, source: &Source, name: &OsStr) -> bool {
-        let open = self.open.take().map_or_else(|| Pipe::open(source, name), Opening::Pipe);
+        // A recorder retires its pipe before it writes to it: what is left in that one are its last words.
+        let named = self.open.take_if(|open| !open.is_retired().unwrap_or(false));
+        self.open = None;
+        let open = named.map_or_else(|| Pipe::open(source, name), Opening::Pipe);
         let Opening::Pipe(mut pipe) = open else {
             self.stand_gone();
             return true;
@@ -211,6 +214,8 @@ impl Process {
             self.open = Some(pipe);
             return false;
         }
+        // Whatever becomes of the pipe, the one who said that is dead.
+        self.last = None;
         match step {
             // Where we may not remove it, it stays and costs little: it is known to be dead. Where the name leads
             // elsewhere by now, that is another one.

@@ -90,3 +90,23 @@ fn a_hundred_dead_pipes_that_may_not_be_removed_cost_milliseconds() {
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 101);
     set_mode(dir.path(), 0o755);
 }
+
+// 1. A recorder is killed between making the successor of its pipe and giving it the name. 2. Nobody has the successor, which
+// is removed; that of one who lives is not.
+#[test]
+fn what_a_killed_recorder_made_aside_is_removed_and_what_a_live_one_made_is_not() {
+    let dir = pipe_dir();
+    let pid = free_pid();
+    let aside = dir.path().join(format!(".{pid}-1.stats.new0"));
+    let file = dir.path().join(format!(".{pid}-2.stats.new0"));
+    make_fifo(&aside);
+    std::fs::write(&file, "precious").unwrap();
+    let was_held = HeldBytes::take(dir.path(), pid, 1..2);
+    let server = Server::start(dir.path());
+    assert_eq!(server.stats().counts(), [0; 5]);
+    assert!(aside.exists(), "its maker lives");
+    drop(was_held);
+    assert_eq!(server.stats().counts(), [0; 5]);
+    assert!(!aside.exists());
+    assert!(file.exists(), "it is no pipe");
+}

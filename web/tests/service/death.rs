@@ -20,7 +20,8 @@ fn n_names(dir: &Path) -> usize {
 }
 
 // 1. A worker is killed, and its parent does not wait for it, so that its pid is still in use. 2. A service that knew it
-// sees that its byte is free. 3. One that never knew it cannot tell, and leaves the pipe alone.
+// sees that its byte is free. 3. One that never knew it has no proof, and leaves the pipe
+// alone for as long as that of any pid that nobody has.
 #[test]
 fn a_zombie_is_dead_for_those_who_knew_it_alive() {
     let dir = pipe_dir();

@@ -5,7 +5,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use statvent_core::Registry;
 use statvent_posix::Recorder;
-use std::fs::{File, OpenOptions, remove_file};
+use std::fs::{File, OpenOptions, remove_file, rename};
+use std::io::Write as _;
 
 /// A pipe in a directory, which nobody writes and whose pid no process has.
 const NAME: &str = "2147483647.stats";
@@ -77,6 +78,37 @@ fn a_pipe_whose_byte_was_held_and_is_free_is_removed_at_once() {
     assert!(process.question(&source, NAME.as_ref(), Duration::from_secs(1)).is_none());
     assert!(process.is_gone() && process.last.is_none());
     assert!(!temp.path().join(NAME).exists());
+}
+
+// 1. We keep a pipe open. 2. Its recorder hands over, writes to it, and is killed. 3. What lies in that pipe says nothing
+// against its death.
+#[test]
+fn last_words_do_not_unprove_a_death() {
+    let (temp, source) = abandoned();
+    let path = temp.path().join(NAME);
+    let Opening::Pipe(open) = Pipe::open(&source, NAME.as_ref()) else { panic!("no pipe") };
+    let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
+    mkfifo(&temp.path().join("fresh"), Mode::S_IRUSR).unwrap();
+    rename(temp.path().join("fresh"), &path).unwrap();
+    writer.write_all(b"a: 1\n").unwrap();
+    drop(writer);
+    let mut process =
+        Process { seen_held: true, last: Some(Reading::default()), open: Some(open), ..Process::default() };
+    assert!(process.question(&source, NAME.as_ref(), Duration::from_secs(1)).is_none());
+    assert!(process.is_gone() && !path.exists());
+}
+
+// 1. A process is proved dead. 2. Another reader has its pipe, which therefore cannot be removed yet.
+#[test]
+fn a_dead_process_does_not_count_where_another_reader_has_its_pipe() {
+    let (temp, source) = abandoned();
+    let reader = OpenOptions::new().read(true).write(true).open(temp.path().join(NAME)).unwrap();
+    reader.try_lock().unwrap();
+    let mut process = Process { seen_held: true, last: Some(Reading::default()), ..Process::default() };
+    let question = process.question(&source, NAME.as_ref(), Duration::from_secs(1)).unwrap();
+    let told = Told { heard: Heard::Nothing(question.open), last: question.last };
+    assert!(!matches!(process.take(&source, NAME.as_ref(), told), Standing::Stale));
+    assert!(process.last.is_none());
 }
 
 // 1. A recorder ends; the collector sees that its byte is free. 2. Another one takes the name: the byte, then the

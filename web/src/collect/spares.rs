@@ -1,0 +1,157 @@
+//! Pipes that were left behind under hidden names, by a process that was killed between two steps.
+//!
+//! Owns the judgement over them: a recorder makes the successor of its pipe aside (`.<pipe>.new<n>`), and whoever removes
+//! a dead pipe puts that aside first (`.<pid>-<n>.dead`). It touches nothing but pipes, and reads none. Called by the
+//! collector for every hidden name.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+use statvent_core::pipe_name::PipeName;
+use statvent_posix::liveness::is_alive;
+use statvent_posix::node::Node;
+use statvent_posix::sweep::remove_dead;
+
+use super::discover::Source;
+use super::life::is_pid_free;
+use super::pipe::{Opening, Pipe, Step};
+
+/// How long a pipe that was put aside keeps its name: whoever did that may be of another pid namespace, and at work.
+const TIME_ASIDE: Duration = Duration::from_secs(10);
+
+/// Who made a hidden name.
+#[derive(Debug, Eq, PartialEq)]
+enum Maker<'a> {
+    /// The recorder whose pipe has this name.
+    Recorder(PipeName<'a>),
+    /// The process with this pid, while it removed a pipe.
+    Remover(u32),
+}
+
+/// Removes the pipe of a hidden name if nobody can be using it; `true` if it is gone.
+///
+/// # Errors
+/// What the system answers; then it stays.
+pub(super) fn remove_abandoned(source: &Source, name: &OsStr) -> io::Result<bool> {
+    match maker(name.as_bytes()) {
+        Some(Maker::Recorder(pipe)) => remove_successor(source, name, &pipe),
+        Some(Maker::Remover(pid)) if is_pid_free(pid) => remove_put_aside(source, name, SystemTime::now()),
+        _ => Ok(false),
+    }
+}
+
+/// A recorder holds its byte before it makes any pipe: if the byte is free while this one is held, its maker is gone.
+fn remove_successor(source: &Source, name: &OsStr, pipe: &PipeName<'_>) -> io::Result<bool> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let judged: OwnedFd = openat(&source.dir, name, flags, Mode::empty())?;
+    let node = Node::of(&judged)?;
+    if !node.is_fifo || !source.allows(&node) || is_alive(&source.dir, pipe)? {
+        return Ok(false);
+    }
+    remove_dead(&source.dir, name, &judged)
+}
+
+/// It may be a live one that was to be put back. Its recorder waits at it, which is seen as a writer, and publishes
+/// anew once it is woken up.
+fn remove_put_aside(source: &Source, name: &OsStr, now: SystemTime) -> io::Result<bool> {
+    let Opening::Pipe(mut pipe) = Pipe::open(source, name) else { return Ok(false) };
+    let stat = fstat(&*pipe)?;
+    let changed_at = UNIX_EPOCH + Duration::from_secs(stat.st_ctime.try_into().unwrap_or(u64::MAX >> 1));
+    let is_old = now.duration_since(changed_at).is_ok_and(|age| age > TIME_ASIDE);
+    let is_quiet = is_old && matches!(pipe.advance(Instant::now(), &mut [0]), Step::Wait) && pipe.is_quiet();
+    if is_quiet { remove_dead(&source.dir, name, &*pipe) } else { Ok(false) }
+}
+
+fn maker(name: &[u8]) -> Option<Maker<'_>> {
+    let name = name.strip_prefix(b".")?;
+    if let Some(aside) = name.strip_suffix(b".dead") {
+        let mut numbers = aside.split(|&byte| byte == b'-').map(number);
+        let (pid, _) = (numbers.next()??, numbers.next()??);
+        return numbers.next().is_none().then_some(Maker::Remover(pid));
+    }
+    let mark = b".new";
+    let at = name.windows(mark.len()).rposition(|window| window == mark)?;
+    number(&name[at + mark.len()..])?;
+    PipeName::parse(&name[..at]).map(Maker::Recorder)
+}
+
+fn number(digits: &[u8]) -> Option<u32> {
+    let is_decimal = digits.iter().all(u8::is_ascii_digit);
+    str::from_utf8(digits).ok().filter(|_| is_decimal)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::mkfifo;
+    use std::fs;
+
+    const FREE_PID: u32 = i32::MAX as u32;
+
+    #[test]
+    fn hidden_names_say_who_made_them() {
+        let recorder = |name: &'static str| PipeName::parse(name.as_bytes()).map(Maker::Recorder);
+        for (name, expected) in [
+            (".7.stats.new0", recorder("7.stats")),
+            (".shop.7-2.stats.new15", recorder("shop.7-2.stats")),
+            (".7-3.dead", Some(Maker::Remover(7))),
+            (".7.stats.new", None),
+            (".7.stats.new+1", None),
+            (".x.new0", None),
+            (".7.dead", None),
+            (".7-3-1.dead", None),
+            ("7.stats.new0", None),
+            (".stats", None),
+        ] {
+            assert_eq!(maker(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    // A recorder was killed between making the successor of its pipe and giving it the name.
+    #[test]
+    fn a_successor_goes_once_its_recorder_is_dead_and_nothing_else_does() {
+        let temp = tempfile::tempdir().unwrap();
+        let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+        let name = format!(".{FREE_PID}.stats.new0");
+        fs::write(temp.path().join(&name), "precious").unwrap();
+        assert!(!remove_abandoned(&source, name.as_ref()).unwrap(), "no pipe");
+        fs::remove_file(temp.path().join(&name)).unwrap();
+        mkfifo(&temp.path().join(&name), Mode::S_IRUSR).unwrap();
+        let us = nix::unistd::Uid::effective().as_raw();
+        let others = Source::open(temp.path(), &[us + 1]).unwrap().unwrap();
+        assert!(!remove_abandoned(&others, name.as_ref()).unwrap(), "of a user who is not allowed");
+        assert!(remove_abandoned(&source, name.as_ref()).unwrap());
+        assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_put_aside_a_moment_ago_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+        for pid in [FREE_PID, std::process::id()] {
+            let name = format!(".{pid}-0.dead");
+            mkfifo(&temp.path().join(&name), Mode::S_IRUSR).unwrap();
+            assert!(!remove_abandoned(&source, name.as_ref()).unwrap());
+            assert!(temp.path().join(&name).exists());
+        }
+    }
+
+    #[test]
+    fn what_was_put_aside_long_ago_goes_unless_somebody_waits_at_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+        let path = temp.path().join(".7-0.dead");
+        mkfifo(&path, Mode::S_IRUSR).unwrap();
+        let writer = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let later = SystemTime::now() + 2 * TIME_ASIDE;
+        assert!(!remove_put_aside(&source, ".7-0.dead".as_ref(), later).unwrap());
+        drop(writer);
+        assert!(remove_put_aside(&source, ".7-0.dead".as_ref(), later).unwrap());
+        assert!(!path.exists());
+    }
+}
