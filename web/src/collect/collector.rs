@@ -1,6 +1,6 @@
 //! One collection after the other over one pipe directory.
 //!
-//! Owns what is remembered between collections and the counts of an answer. The waiting is in `scrape`, the
+//! Owns what is remembered between collections and the counts of an answer. The waiting for answers is in `scrape`, the
 //! judgement of each process in `process`. Called by `serve` from a thread of its own, and by the benchmark.
 
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -40,6 +41,11 @@ const MAX_KEPT_OPEN: usize = 256;
 
 /// The most hidden names that are looked at in one collection.
 const MAX_HIDDEN: usize = 256;
+
+/// How often a directory is listed that is new to us. A writer of the original's kind has no name between two of its
+/// readers: known ones are looked for again, one that nobody here knows is missed by every listing of such a moment.
+const FIRST_LOOKS: usize = 8;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// Collects from all pipes of one directory, again and again.
 ///
@@ -127,11 +133,16 @@ impl Collector {
     pub fn collect(&mut self) -> Result<Collection<'_>, CollectError> {
         let source = Source::open(&self.path, &self.allowed_uids).map_err(CollectError::Directory)?;
         let dir_id = source.as_ref().map(|source| source.dir.id());
-        if self.dir_id != dir_id {
+        let is_first = self.dir_id != dir_id;
+        if is_first {
             self.processes.clear();
             self.dir_id = dir_id;
         }
         let Some(source) = source else { return Ok(Collection::default()) };
+        for _ in 1..if is_first { FIRST_LOOKS } else { 1 } {
+            self.make_acquaintance(&source).map_err(CollectError::Directory)?;
+            sleep(BETWEEN_LOOKS);
+        }
         let (n_foreign, n_left_out) = self.make_acquaintance(&source).map_err(CollectError::Directory)?;
         let mut standings = self.ask(&source);
         self.refuse_excess(&mut standings);

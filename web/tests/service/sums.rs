@@ -1,11 +1,13 @@
 //! Sums over writers of both kinds are right, every time, whoever else asks.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
 
 use statvent_core::Registry;
 use statvent_posix::Recorder;
+use statvent_web::collect::Collector;
 
-use crate::support::{Legacy, Server, eventually, pipe_dir, unlocked_name};
+use crate::support::{DEADLINE, Legacy, Server, eventually, pipe_dir, unlocked_name};
 
 type Stats = Registry<64, 8, 4096>;
 
@@ -53,6 +55,29 @@ fn two_services_with_two_clients_each_give_right_sums() {
             });
         }
     });
+}
+
+/// A writer of the original's kind has no name between two readers, and nothing else tells that it is there.
+#[test]
+fn a_service_that_begins_finds_writers_that_another_one_is_reading() {
+    let dir = pipe_dir();
+    let legacy = [1, 2].map(|n| Legacy::start(dir.path(), &unlocked_name(n), "hits: 1\n"));
+    let ended = AtomicBool::new(false);
+    let n_found = scope(|scope| {
+        scope.spawn(|| {
+            let mut other = Collector::new(dir.path().to_owned(), DEADLINE);
+            while !ended.load(Ordering::SeqCst) {
+                other.collect().unwrap();
+            }
+        });
+        eventually("the other one to read", || legacy.iter().all(|legacy| legacy.n_rounds() > 10));
+        let n_found: Vec<_> = (0..300)
+            .map(|_| Collector::new(dir.path().to_owned(), DEADLINE).collect().unwrap().counts.ok)
+            .collect();
+        ended.store(true, Ordering::SeqCst);
+        n_found
+    });
+    assert_eq!(n_found, [2; 300]);
 }
 
 #[test]
