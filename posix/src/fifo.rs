@@ -5,6 +5,7 @@
 //! names (see `site`). Called by `site` and `publication`; the recorder's thread waits here.
 
 use crate::dir::PipeDir;
+use crate::hidden;
 use crate::node::{FileId, Node};
 use crate::sweep::remove_dead;
 use nix::fcntl::{OFlag, open, openat, renameat};
@@ -182,7 +183,7 @@ fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
 /// Makes a pipe under a name that no reader takes for one.
 fn make_aside(dir: &PipeDir, name: &OsStr) -> io::Result<(String, Made)> {
     for attempt in 0..MAX_ASIDE_NAMES {
-        let aside = format!(".{}.new{attempt}", name.to_string_lossy());
+        let aside = hidden::successor(name, attempt);
         match make(dir, aside.as_ref()) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             made => return Ok((aside, made?)),

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 pub mod dir;
+pub mod hidden;
 pub mod node;
 
 pub mod liveness;

@@ -4,6 +4,7 @@
 //! the recorder for a stale pipe of its own name and when it stops, and by the collector.
 
 use crate::dir::PipeDir;
+use crate::hidden;
 use crate::node::{FileId, Node};
 use nix::fcntl::{RenameFlags, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -57,7 +58,7 @@ fn put_aside(dir: &PipeDir, name: &OsStr) -> io::Result<Option<String>> {
     // A plain counter: only that each value is given once matters.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     for _ in 0..MAX_ASIDE_NAMES {
-        let aside = format!(".{}-{}.dead", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let aside = hidden::removed(process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         match rename_without_replacing(dir, name, aside.as_ref()) {
             Ok(()) => return Ok(Some(aside)),
             Err(nix::Error::ENOENT) => return Ok(None),

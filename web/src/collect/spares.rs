@@ -1,8 +1,7 @@
 //! Pipes that were left behind under hidden names, by a process that was killed between two steps.
 //!
-//! Owns the judgement over them: a recorder makes the successor of its pipe aside (`.<pipe>.new<n>`), and whoever removes
-//! a dead pipe puts that aside first (`.<pid>-<n>.dead`). It touches nothing but pipes, and reads none. Called by the
-//! collector for every hidden name.
+//! Owns the judgement over them; who makes such names is said by `statvent_posix::hidden`. It touches nothing but pipes,
+//! and reads none. Called by the collector for every hidden name.
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use statvent_core::pipe_name::PipeName;
+use statvent_posix::hidden::Maker;
 use statvent_posix::liveness::is_alive;
 use statvent_posix::node::Node;
 use statvent_posix::sweep::remove_dead;
@@ -24,21 +24,12 @@ use super::pipe::{Opening, Pipe, Step};
 /// How long a pipe that was put aside keeps its name: whoever did that may be of another pid namespace, and at work.
 const TIME_ASIDE: Duration = Duration::from_secs(10);
 
-/// Who made a hidden name.
-#[derive(Debug, Eq, PartialEq)]
-enum Maker<'a> {
-    /// The recorder whose pipe has this name.
-    Recorder(PipeName<'a>),
-    /// The process with this pid, while it removed a pipe.
-    Remover(u32),
-}
-
 /// Removes the pipe of a hidden name if nobody can be using it; `true` if it is gone.
 ///
 /// # Errors
 /// What the system answers; then it stays.
 pub(super) fn remove_abandoned(source: &Source, name: &OsStr) -> io::Result<bool> {
-    match maker(name.as_bytes()) {
+    match Maker::of(name.as_bytes()) {
         Some(Maker::Recorder(pipe)) => remove_successor(source, name, &pipe),
         Some(Maker::Remover(pid)) if is_pid_free(pid) => remove_put_aside(source, name, SystemTime::now()),
         _ => Ok(false),
@@ -67,24 +58,6 @@ fn remove_put_aside(source: &Source, name: &OsStr, now: SystemTime) -> io::Resul
     if is_quiet { remove_dead(&source.dir, name, &*pipe) } else { Ok(false) }
 }
 
-fn maker(name: &[u8]) -> Option<Maker<'_>> {
-    let name = name.strip_prefix(b".")?;
-    if let Some(aside) = name.strip_suffix(b".dead") {
-        let mut numbers = aside.split(|&byte| byte == b'-').map(number);
-        let (pid, _) = (numbers.next()??, numbers.next()??);
-        return numbers.next().is_none().then_some(Maker::Remover(pid));
-    }
-    let mark = b".new";
-    let at = name.windows(mark.len()).rposition(|window| window == mark)?;
-    number(&name[at + mark.len()..])?;
-    PipeName::parse(&name[..at]).map(Maker::Recorder)
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    let is_decimal = digits.iter().all(u8::is_ascii_digit);
-    str::from_utf8(digits).ok().filter(|_| is_decimal)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,25 +65,6 @@ mod tests {
     use std::fs;
 
     const FREE_PID: u32 = i32::MAX as u32;
-
-    #[test]
-    fn hidden_names_say_who_made_them() {
-        let recorder = |name: &'static str| PipeName::parse(name.as_bytes()).map(Maker::Recorder);
-        for (name, expected) in [
-            (".7.stats.new0", recorder("7.stats")),
-            (".shop.7-2.stats.new15", recorder("shop.7-2.stats")),
-            (".7-3.dead", Some(Maker::Remover(7))),
-            (".7.stats.new", None),
-            (".7.stats.new+1", None),
-            (".x.new0", None),
-            (".7.dead", None),
-            (".7-3-1.dead", None),
-            ("7.stats.new0", None),
-            (".stats", None),
-        ] {
-            assert_eq!(maker(name.as_bytes()), expected, "{name}");
-        }
-    }
 
     // A recorder was killed between making the successor of its pipe and giving it the name.
     #[test]
