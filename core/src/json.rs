@@ -1,14 +1,18 @@
 //! A snapshot as JSON, into the caller's buffer.
 //!
-//! Owns the shape of that JSON: one object, `{"name":value,...}`. Same order and values as the text. It is written by
-//! hand, because with a general serialiser one float took 17 KB of a microcontroller's program.
+//! Owns the shape of that JSON: one object, `{"name":value,...}`. Same order and values as the text. Small programs have
+//! it written by `masked::json`.
 
 use core::fmt;
 
-use crate::line::put;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
 use crate::name::EscapedName;
 use crate::snapshot::{Reader, Walk};
 use crate::value::Value;
+
+#[cfg(all(feature = "critical-section", not(feature = "std")))]
+use crate::masked::json::write;
 
 /// The caller's buffer cannot hold the JSON.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,6 +28,31 @@ impl fmt::Display for JsonTooLong {
 }
 
 impl core::error::Error for JsonTooLong {}
+
+/// Serialises as one map from names to values; bytes of a name that are not UTF-8 become `\xNN`.
+impl Serialize for Reader<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        let mut walk = Walk::new(*self);
+        while let Some((name, stored)) = walk.stat() {
+            map.serialize_key(&Key(EscapedName(name)))?;
+            match stored.value() {
+                Value::Int(int) => map.serialize_value(&int)?,
+                Value::Float(float) => map.serialize_value(&float)?,
+            }
+            walk.advance();
+        }
+        map.end()
+    }
+}
+
+struct Key<'a>(EscapedName<'a>);
+
+impl Serialize for Key<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
 
 impl Reader<'_> {
     /// Writes all stats as one JSON object to the beginning of `out` and returns its length in bytes.
@@ -47,53 +76,12 @@ impl Reader<'_> {
     /// ```
     pub fn write_json(self, out: &mut [u8]) -> Result<usize, JsonTooLong> {
         let available = out.len();
-        let mut json = Json { room: out };
-        match json.write(self) {
-            Ok(()) => Ok(available - json.room.len()),
-            Err(fmt::Error) => Err(JsonTooLong { available }),
-        }
+        write(self, out).ok_or(JsonTooLong { available })
     }
 }
 
-/// JSON as it is written; an error is a full buffer.
-struct Json<'a> {
-    room: &'a mut [u8],
-}
-
-impl Json<'_> {
-    fn write(&mut self, reader: Reader<'_>) -> fmt::Result {
-        let mut walk = Walk::new(reader);
-        let mut before: &[u8] = b"{";
-        while let Some((name, value)) = walk.stat() {
-            self.push(before)?;
-            self.push(b"\"")?;
-            EscapedName(name).write_to(|piece| piece.bytes().try_for_each(|byte| self.push_escaped(byte)))?;
-            self.push(b"\":")?;
-            match value.value() {
-                Value::Float(float) if !float.is_finite() => self.push(b"null"),
-                _ => value.with_text(|text| self.push(text)),
-            }?;
-            before = b",";
-            walk.advance();
-        }
-        self.push(if before == b"{" { b"{}" } else { b"}" })
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> fmt::Result {
-        if put(bytes, &mut self.room) { Ok(()) } else { Err(fmt::Error) }
-    }
-
-    /// Pushes a byte of what stands between quotes.
-    fn push_escaped(&mut self, byte: u8) -> fmt::Result {
-        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
-        match byte {
-            b'"' => self.push(br#"\""#),
-            b'\\' => self.push(br"\\"),
-            b'\n' => self.push(br"\n"),
-            b'\r' => self.push(br"\r"),
-            b'\t' => self.push(br"\t"),
-            0..0x20 => self.push(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]),
-            _ => self.push(&[byte]),
-        }
-    }
+/// The only error of this serialiser, for what we serialise, is a full buffer.
+#[cfg(not(all(feature = "critical-section", not(feature = "std"))))]
+fn write(reader: Reader<'_>, out: &mut [u8]) -> Option<usize> {
+    serde_json_core::to_slice(&reader, out).ok()
 }

@@ -46,8 +46,7 @@ impl Window {
 
     /// Returns the sample at index `floor(n * percent / 100) - 1`, at least 0; NaN of an empty window.
     pub(crate) fn quantile(&self, percent: f64) -> f64 {
-        // Rounds down, because there is no negative percentage.
-        let rank = (self.keys.len() as f64 * percent / 100.0) as usize;
+        let rank = libm::floor(self.keys.len() as f64 * percent / 100.0) as usize;
         let idx = rank.saturating_sub(1);
         self.keys.get(idx).or(self.keys.last()).map_or(f64::NAN, |key| sample(*key))
     }

@@ -19,7 +19,7 @@ pub use parse::{Line, parse_line};
 pub use split::{LineSplitter, MAX_LINE_BYTES};
 
 pub(crate) use format::format_text_line;
-#[cfg(feature = "json")]
+#[cfg(all(feature = "critical-section", feature = "json", not(any(feature = "std", loom))))]
 pub(crate) use format::put;
 #[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
 pub(crate) use number::{TextBuf, gathered, with_float_text};

@@ -6,6 +6,8 @@
 
 pub(crate) mod cell;
 mod digits;
+#[cfg(feature = "json")]
+pub(crate) mod json;
 pub(crate) mod lock;
 pub(crate) mod ring;
 pub(crate) mod search;
