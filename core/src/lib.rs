@@ -18,25 +18,11 @@ mod series;
 
 // What is shared between threads,
 #[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod cell;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod float;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod in_register;
+mod threaded;
 #[cfg(all(any(not(feature = "critical-section"), feature = "std"), not(loom)))]
-mod name_cache;
+use threaded::name_cache;
 #[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod own_ring;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod ring;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod search;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod shard;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod spin;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod thread_number;
+use threaded::{cell, own_ring, ring, search, shard, spin, thread_number};
 // or else with interrupts.
 #[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
 mod masked;

@@ -2,42 +2,26 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
 
-use std::fs;
-use std::path::Path;
-
 #[path = "../../fuzz/properties/parse_line.rs"]
 mod parse_line;
 #[path = "../../fuzz/properties/registry.rs"]
 mod registry;
+#[path = "../../fuzz/properties/replay.rs"]
+mod replay;
 #[path = "../../fuzz/properties/split_lines.rs"]
 mod split_lines;
 
-fn replay(target: &str, property: fn(&[u8])) {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
-    let mut n_inputs = 0;
-    for folder in ["corpus", "regressions"] {
-        let Ok(entries) = fs::read_dir(fuzz.join(folder).join(target)) else { continue };
-        for path in entries.map(|entry| entry.unwrap().path()) {
-            // The test's output names the input at which it failed.
-            println!("{}", path.display());
-            property(&fs::read(path).unwrap());
-            n_inputs += 1;
-        }
-    }
-    assert!(n_inputs > 0, "no input for {target}");
-}
-
 #[test]
 fn committed_inputs_of_parse_line_hold() {
-    replay("parse_line", parse_line::parse_line);
+    replay::replay("parse_line", parse_line::parse_line);
 }
 
 #[test]
 fn committed_inputs_of_split_lines_hold() {
-    replay("split_lines", split_lines::split_lines);
+    replay::replay("split_lines", split_lines::split_lines);
 }
 
 #[test]
 fn committed_inputs_of_registry_hold() {
-    replay("registry", registry::registry);
+    replay::replay("registry", registry::registry);
 }

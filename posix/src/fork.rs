@@ -18,6 +18,7 @@ use std::cell::UnsafeCell;
 use std::fs::File;
 use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 
@@ -57,12 +58,14 @@ pub(crate) fn register() {
     }
 }
 
-/// Returns how many forks lie between this process and the first one that used this library.
+/// Returns a number that tells this process from those that it was forked from; never 0.
 ///
-/// Tells a child from its parent also where both have the same pid, in two namespaces.
-pub(crate) fn generation() -> u32 {
+/// It is made of the pid, which a bare `clone(2)` changes alone, and of how many forks lie between this process and the
+/// first one that used this library: a child in a new pid namespace may have its parent's pid. Calls nothing that a
+/// signal handler may not.
+pub(crate) fn this_process() -> u64 {
     // Relaxed: it changes in the child's only thread, before any other.
-    GENERATION.load(Ordering::Relaxed)
+    u64::from(process::id()) << 32 | u64::from(GENERATION.load(Ordering::Relaxed))
 }
 
 /// An open file that children do not keep. Else they would hold a parent's proof of life, or its end of a pipe that

@@ -6,7 +6,7 @@
 use crate::dir::PipeDir;
 use crate::error::Error;
 use crate::fifo::Fifo;
-use crate::fork;
+use crate::fork::this_process;
 use crate::signals::Deferred;
 use crate::site::{Place, Site};
 use crate::traces::Trace;
@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::{io, mem, process};
+use std::{io, mem};
 
 /// How many retired pipes are kept for readers that are stranded on them.
 const MAX_RETIRED: usize = 16;
@@ -28,9 +28,8 @@ const STRANDED_AFTER: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Publication {
     place: Place,
-    /// Who published it: a forked child has a copy of this, and must not touch the files. Both, because a bare `clone(2)`
-    /// changes the pid alone, and a child in a new pid namespace may have its parent's.
-    process: (u32, u32),
+    /// Who published it: a forked child has a copy of this, and must not touch the files.
+    process: u64,
     /// What a signal that ends the process finds; `None` if the pipe is to stay then.
     trace: Option<&'static Trace>,
     state: Mutex<State>,
@@ -186,10 +185,6 @@ impl Publication {
         // No step leaves the state half changed, so that a panic elsewhere does no harm to it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn this_process() -> (u32, u32) {
-    (process::id(), fork::generation())
 }
 
 impl Drop for Publication {

@@ -5,14 +5,13 @@
 //! removed. Kept up to date by `publication`; read by `signals`.
 #![allow(unsafe_code, reason = "a descriptor in an atomic is a bare number")]
 
-use crate::fork;
+use crate::fork::this_process;
 use crate::node::{FileId, Node};
 use nix::poll::{PollTimeout, poll};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU64, Ordering};
 
 /// How many recorders of a process are cleaned up after; what others leave is swept as dead.
@@ -157,11 +156,6 @@ pub(crate) fn allow_again() {
 fn of_this_process() -> impl Iterator<Item = &'static Trace> {
     let us = this_process();
     TABLE.iter().filter(move |trace| trace.owner.load(Ordering::Relaxed) == us)
-}
-
-/// Which process this is, also after a fork into another pid namespace or by bare `clone(2)`; never 0.
-fn this_process() -> u64 {
-    u64::from(process::id()) << 32 | u64::from(fork::generation())
 }
 
 #[cfg(test)]

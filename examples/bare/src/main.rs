@@ -13,6 +13,7 @@ static STATS: Registry<16, 1, 64> = Registry::new();
 const EXPECTED: &[u8] = b"ticks: 3\nlevel: 0.5\nby name: 7\n\
     t.median: 1.0\nt.95th: 2.0\nt.99th: 2.0\nt.100th: 3.0\nt.mean: 2.0\n";
 
+// SAFETY: both are as the C library declares them.
 #[link(name = "c")]
 unsafe extern "C" {
     fn write(descriptor: i32, bytes: *const u8, n_bytes: usize) -> isize;

@@ -3,7 +3,7 @@
 //! Owns the ring that threads without one of their own record into, and that readers take a series' window of. What is
 //! made of the window is `series`'s. Programs with interrupts have the ring of `masked::ring`.
 
-use crate::float::AtomicFloat;
+use super::float::AtomicFloat;
 use crate::series::{WINDOW_SAMPLES, Window};
 use crate::sync::{AtomicU64, Ordering, const_new, filled};
 

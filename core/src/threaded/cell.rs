@@ -4,7 +4,7 @@
 //! [`Cell`]. It knows neither names nor text. Threads without a shard increment here; those with one do so there (see
 //! `shard`).
 
-use crate::float::AtomicFloat;
+use super::float::AtomicFloat;
 use crate::line::Number;
 use crate::shard::{Column, Words};
 use crate::sync::{AtomicI64, AtomicU8, AtomicU32, Backoff, Ordering, const_new, fence};

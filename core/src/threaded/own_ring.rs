@@ -7,8 +7,8 @@
 //! `n_fetched` by the reader that holds the lock of [`OwnRings`]. A slow reader may find newer samples in slots that
 //! were overwritten meanwhile, and then finds them again: it never finds anything else.
 
-use crate::float::AtomicFloat;
-use crate::in_register::in_register;
+use super::float::AtomicFloat;
+use super::in_register::in_register;
 use crate::ring::SampleRing;
 use crate::series::WINDOW_SAMPLES;
 use crate::sync::{AtomicU64, Lock, Ordering, OwnWord, const_new, filled};

@@ -7,8 +7,8 @@
 //! store; the marks beside them by whoever holds the cell's version. Words only grow by what was added: nobody sets
 //! them back.
 
-use crate::float::AtomicFloat;
-use crate::in_register::{in_register, summed};
+use super::float::AtomicFloat;
+use super::in_register::{in_register, summed};
 use crate::sync::{AtomicI64, Ordering, OwnWord, const_new, filled};
 use crate::thread_number;
 
