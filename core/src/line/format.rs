@@ -14,7 +14,8 @@ const SEPARATOR: &[u8] = b": ";
 /// Writes the line of one stat to the beginning of `out` and returns its length in bytes.
 ///
 /// Integers as decimal digits; floats as the shortest text that reads back equal, always with a point, an
-/// exponent or a word (`nan`, `inf`, `-inf`). Allocates nothing, cannot block.
+/// exponent or a word (`nan`, `inf`, `-inf`). Allocates nothing, cannot block. A name of more bytes than a registry
+/// takes may make a line that is longer than readers take ([`MAX_LINE_BYTES`](super::MAX_LINE_BYTES)).
 ///
 /// # Errors
 /// [`BufferTooSmall`] says how much is missing; `out` is left as it was.
