@@ -165,14 +165,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[doc(hidden)]
     #[inline]
     pub fn set_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        let idx = site.idx();
+        let stat = self.stat_at(site.idx());
         match value.into_value() {
-            Ok(value) if idx < STATS => self.set_idx(idx, Stored::of(value)),
-            value => self.count_rejected(
-                value
-                    .map_err(RecordError::from)
-                    .and_then(|value| self.first_set(site, name, Stored::of(value))),
-            ),
+            Ok(value) if stat.is_some_and(|stat| stat.set_quickly(Stored::of(value))) => {}
+            Ok(Value::Int(int)) => self.set_int_slowly_at(site, name, int),
+            Ok(Value::Float(float)) => self.set_float_slowly_at(site, name, float),
+            Err(err) => self.count_rejected(Err(err)),
         }
     }
 
@@ -191,11 +189,13 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 
     /// Takes its value in registers, which keeps the call sites small and quick.
     #[cold]
+    #[inline(never)]
     fn incr_int_slowly_at(&self, site: &Site, name: &'static str, int: i64) {
         self.incr_slowly_at(site, name, Ok(Stored::of(Value::Int(int))));
     }
 
     #[cold]
+    #[inline(never)]
     fn incr_slowly_at(&self, site: &Site, name: &'static str, value: Result<Stored, ValueError>) {
         let idx = site.idx();
         self.count_rejected(value.map_err(RecordError::from).and_then(|value| {
@@ -208,11 +208,26 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     }
 
     #[cold]
-    fn first_set(&self, site: &Site, name: &'static str, value: Stored) -> Result<(), RecordError> {
-        self.assign_first(NewName::Literal(name), value).map(|idx| site.set(idx))
+    #[inline(never)]
+    fn set_int_slowly_at(&self, site: &Site, name: &'static str, int: i64) {
+        self.set_slowly_at(site, name, Stored::of(Value::Int(int)));
     }
 
     #[cold]
+    #[inline(never)]
+    fn set_float_slowly_at(&self, site: &Site, name: &'static str, float: f64) {
+        self.set_slowly_at(site, name, Stored::of(Value::Float(float)));
+    }
+
+    fn set_slowly_at(&self, site: &Site, name: &'static str, value: Stored) {
+        if let Some(stat) = self.stat_at(site.idx()) {
+            return stat.set(value);
+        }
+        self.count_rejected(self.assign_first(NewName::Literal(name), value).map(|idx| site.set(idx)));
+    }
+
+    #[cold]
+    #[inline(never)]
     fn record_slowly_at(&self, site: &Site, name: &'static str, sample: f64) {
         let idx = site.idx();
         if idx < SERIES {
@@ -234,7 +249,7 @@ pub struct Site {
 }
 
 /// More than any number of a stat in any shard, and far from wrapping around where pointers have 32 bits.
-const UNKNOWN: u32 = 1 << 31;
+const UNKNOWN: u32 = 1 << 30;
 
 impl Site {
     /// Returns a site that knows nothing yet.

@@ -100,9 +100,14 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[inline]
     pub(crate) fn find_stat(&self, name: &[u8]) -> Option<usize> {
         let key = Key::of(name);
-        if let Some(idx) = self.stat_names.find(key, |idx| self.stats.is_at(idx, name, &self.arena)) {
-            return Some(idx);
-        }
+        let known = self.stat_names.find(key, |idx| self.stats.is_at(idx, name, &self.arena));
+        known.or_else(|| self.find_stat_slowly(name, key))
+    }
+
+    /// A function of its own, so that it takes the quick way no registers.
+    #[cold]
+    #[inline(never)]
+    fn find_stat_slowly(&self, name: &[u8], key: Key) -> Option<usize> {
         let idx = self.stats.find(name, &self.arena)?;
         self.stat_names.remember(key, idx);
         Some(idx)
@@ -165,6 +170,18 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             self.record_idx(idx, sample);
             return Ok(());
         }
+        self.record_first(name, key, sample, format)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_first(
+        &self,
+        name: &[u8],
+        key: Key,
+        sample: f64,
+        format: FormatName,
+    ) -> Result<(), RecordError> {
         let idx = self.sample(NewName::Borrowed(name), sample, format)?;
         self.series_names.remember(key, idx);
         Ok(())

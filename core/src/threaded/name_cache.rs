@@ -50,14 +50,15 @@ impl<const SLOTS: usize, const SHARDS: usize> NameCaches<SLOTS, SHARDS> {
 
     /// Returns the slot that the calling thread remembers for the key, if it `is_right`.
     #[inline]
-    pub(crate) fn find(&self, key: Key, is_right: impl Fn(usize) -> bool) -> Option<usize> {
-        let ways = self.ways(key)?;
-        ways.iter().find_map(|way| {
-            // Relaxed: only this thread writes here.
-            let entry = way.load(Ordering::Relaxed);
-            let idx = (entry & !TAG) as usize;
-            (entry & TAG == key.tag() && idx != 0 && is_right(idx - 1)).then(|| idx - 1)
-        })
+    pub(crate) fn find(&self, key: Key, is_right: impl FnOnce(usize) -> bool) -> Option<usize> {
+        // Relaxed: only this thread writes here.
+        let [newest, older] = self.ways(key)?.each_ref().map(|way| way.load(Ordering::Relaxed));
+        let is_tagged = |entry: u32| (entry ^ key.0) & TAG == 0;
+        // Two names of one place and one tag are too rare for a second comparison.
+        let entry = if is_tagged(newest) { newest } else { older };
+        // Nothing is remembered as slot zero less one, which is none.
+        let idx = (entry & !TAG) as usize;
+        (is_tagged(entry) && is_right(idx.wrapping_sub(1))).then(|| idx.wrapping_sub(1))
     }
 
     /// Remembers a slot; forgets the one that was remembered longest ago of this place.
@@ -72,6 +73,7 @@ impl<const SLOTS: usize, const SHARDS: usize> NameCaches<SLOTS, SHARDS> {
     fn ways(&self, key: Key) -> Option<&[AtomicU32; WAYS]> {
         // Without slots there is no place, and no remainder.
         let place = (key.0 as usize).checked_rem(SLOTS)?;
-        self.tables.get(thread_number::current())?.get(place)
+        // Each row has as many places: one comparison.
+        self.tables.as_flattened().get(thread_number::current().times(SLOTS).wrapping_add(place))
     }
 }

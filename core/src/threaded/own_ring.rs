@@ -7,7 +7,6 @@
 //! `n_fetched` by the reader that holds the lock of [`OwnRings`]. A slow reader may find newer samples in slots that
 //! were overwritten meanwhile, and then finds them again: it never finds anything else.
 
-use super::float::AtomicFloat;
 use super::in_register::in_register;
 use crate::ring::SampleRing;
 use crate::series::WINDOW_SAMPLES;
@@ -34,14 +33,14 @@ impl<const SERIES: usize, const SHARDS: usize> OwnRings<SERIES, SHARDS> {
     /// Returns the calling thread's own ring of a series; `None` where it has no shard.
     #[inline]
     pub(crate) fn own(&self, idx: usize) -> Option<&OwnRing> {
-        self.of(thread_number::current(), idx)
+        // One comparison for both: a number or an index that is none lies beyond all rings.
+        self.rings.as_flattened().get(thread_number::current().times(SERIES).wrapping_add(idx))
     }
 
     /// Returns the ring of a series that the thread of this number owns.
-    #[inline]
+    #[cfg(all(test, loom))]
     pub(crate) fn of(&self, number: usize, idx: usize) -> Option<&OwnRing> {
-        // One comparison for both: a number or an index that is none lies beyond all rings, wrapped around or not.
-        self.rings.as_flattened().get(number.wrapping_mul(SERIES).wrapping_add(idx))
+        self.rings.as_flattened().get(number * SERIES + idx)
     }
 
     pub(crate) fn view(&self) -> OwnRingsView<'_> {
@@ -65,8 +64,8 @@ impl<'r> OwnRingsView<'r> {
     /// Returns the calling thread's own ring of a series; `None` where it has no shard.
     #[inline]
     pub(crate) fn own(self, idx: usize) -> Option<&'r OwnRing> {
-        // As in `OwnRings::of`.
-        self.rings.get(thread_number::current().wrapping_mul(self.n_series).wrapping_add(idx))
+        // As in `OwnRings::own`.
+        self.rings.get(thread_number::current().get().wrapping_mul(self.n_series).wrapping_add(idx))
     }
 
     /// Keeps other readers out while held.
@@ -115,7 +114,8 @@ impl<'r> OwnRingsView<'r> {
 pub(crate) struct OwnRing {
     n_recorded: AtomicU64,
     n_fetched: AtomicU64,
-    slots: [AtomicFloat; SLOTS],
+    /// The bits of doubles.
+    slots: [AtomicU64; SLOTS],
 }
 
 impl OwnRing {
@@ -124,7 +124,7 @@ impl OwnRing {
             Self {
                 n_recorded: AtomicU64::new(0),
                 n_fetched: AtomicU64::new(0),
-                slots: filled![AtomicFloat::new(); SLOTS],
+                slots: filled![AtomicU64::new(0); SLOTS],
             }
         }
     }
@@ -134,7 +134,7 @@ impl OwnRing {
     pub(crate) fn record(&self, sample: f64) {
         let ring = in_register(self);
         let at = ring.n_recorded.load_own();
-        ring.slots[at as usize % SLOTS].store(sample);
+        ring.slots[at as usize % SLOTS].store(sample.to_bits(), Ordering::Relaxed);
         // Release pairs with the Acquire in `end`: who counts this sample finds it.
         ring.n_recorded.store(at.wrapping_add(1), Ordering::Release);
     }
@@ -153,9 +153,7 @@ impl OwnRing {
     /// Gives the newest `n` before `end`, oldest first, and takes all before it for fetched.
     fn fetch(&self, n: usize, end: u64, mut give: impl FnMut(f64)) {
         for at in (0..n as u64).rev().map(|back| end.wrapping_sub(back + 1)) {
-            if let Some(sample) = self.slots[at as usize % SLOTS].load() {
-                give(sample);
-            }
+            give(f64::from_bits(self.slots[at as usize % SLOTS].load(Ordering::Relaxed)));
         }
         self.n_fetched.store(end, Ordering::Relaxed);
     }

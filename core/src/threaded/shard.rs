@@ -34,14 +34,14 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
     /// Returns the calling thread's own sum of a stat; `None` where it has no shard.
     #[inline]
     pub(crate) fn own_sum(&self, idx: usize) -> Option<&Sum> {
-        // One comparison for both: a number or an index that is none lies beyond all sums, wrapped around or not.
-        self.sums.as_flattened().get(place(thread_number::current(), STATS, idx))
+        // One comparison for both: a number or an index that is none lies beyond all sums.
+        self.sums.as_flattened().get(thread_number::current().times(STATS).wrapping_add(idx))
     }
 
     /// Returns the words of a stat that the thread of this number owns.
     #[cfg(all(test, loom))]
     pub(crate) fn of(&self, number: usize, idx: usize) -> Option<Words<'_>> {
-        self.view().words(place(number, STATS, idx))
+        self.view().words(number * STATS + idx)
     }
 
     pub(crate) fn view(&self) -> ShardsView<'_> {
@@ -63,20 +63,15 @@ impl<'r> ShardsView<'r> {
         Column { shards: self, idx }
     }
 
+    /// Where the words of a stat are in the calling thread's shard; beyond all if it has none.
     #[inline]
     fn own_place(self, idx: usize) -> usize {
-        place(thread_number::current(), self.n_stats, idx)
+        thread_number::current().get().wrapping_mul(self.n_stats).wrapping_add(idx)
     }
 
     fn words(self, place: usize) -> Option<Words<'r>> {
         Some(Words { sum: self.sums.get(place)?, others: self.others.get(place)? })
     }
-}
-
-/// Where the words of a stat are in the shard of a thread; beyond all if one of the two is none.
-#[inline]
-fn place(number: usize, n_stats: usize, idx: usize) -> usize {
-    number.wrapping_mul(n_stats).wrapping_add(idx)
 }
 
 /// One stat in all shards that were ever used.
