@@ -1,13 +1,16 @@
-//! Two threads that burst into one series: each gives its share of the window.
+//! Threads that burst into one series: each gives its share of the window.
 //!
 //! One test, in a process of its own: with other tests' threads beside, these might find no shard.
+//! - Each gives in proportion, also where one recorded more than a window holds.
+//! - None of many is left out, whether it has a shard of its own or not.
+//! - What is old leaves.
 
 use std::sync::Barrier;
 use std::thread;
 
 use statvent::{Registry, record};
 
-static STATS: Registry<2, 2, 0, 4> = Registry::new();
+static STATS: Registry<2, 2, 0, 32> = Registry::new();
 
 fn mean() -> f64 {
     let mut mean = f64::NAN;
@@ -19,27 +22,44 @@ fn mean() -> f64 {
     mean
 }
 
-#[test]
-fn of_two_bursts_each_gives_its_share_and_old_samples_leave() {
-    let (recorded, read) = (&Barrier::new(3), &Barrier::new(3));
-    let mut mean_of_both = f64::NAN;
+/// Has one thread for each burst of so many times a value, all of them alive when the series is read. The first ones
+/// have the shards.
+fn mean_after_bursts(bursts: &[(usize, u32)]) -> f64 {
+    let begun = &Barrier::new(2);
+    let [go, recorded, read] = &[(); 3].map(|()| Barrier::new(bursts.len() + 1));
     thread::scope(|scope| {
-        for (value, n_samples) in [(1, 90), (2, 30)] {
+        for &(n_samples, value) in bursts {
             scope.spawn(move || {
-                // The first one goes to the shared window: the thread has no shard yet.
-                record!(STATS, "burst.{0}", value);
-                (0..n_samples).for_each(|_| record!(STATS, "burst.{0}", value));
+                // The second one finds the shard, if there is one.
+                (0..2).for_each(|_| record!(STATS, "burst.{0}", value));
+                begun.wait();
+                go.wait();
+                (2..n_samples).for_each(|_| record!(STATS, "burst.{0}", value));
                 recorded.wait();
                 read.wait();
-                if value == 2 {
-                    (0..100).for_each(|_| record!(STATS, "burst.{0}", 5));
-                }
             });
+            begun.wait();
         }
+        go.wait();
         recorded.wait();
-        mean_of_both = mean();
+        let mean = mean();
         read.wait();
-    });
-    assert!((mean_of_both - 1.25).abs() < 0.03, "three parts of ones, one of twos: {mean_of_both}");
-    assert!((mean() - 5.0).abs() < 1e-9, "only the newest are left");
+        mean
+    })
+}
+
+#[test]
+fn of_several_bursts_each_gives_its_share_and_old_samples_leave() {
+    let is_close =
+        |found: f64, expected: f64| assert!((found - expected).abs() < 0.03, "{found}, not {expected}");
+    is_close(mean_after_bursts(&[(90, 1), (30, 2)]), 1.25);
+    is_close(mean_after_bursts(&[(30, 5), (100, 5)]), 5.0);
+    is_close(mean_after_bursts(&[(100_000, 1), (100, 2)]), 1.0);
+    is_close(mean_after_bursts(&[(1000, 1), (250, 2)]), 1.2);
+
+    // Each of those that have a shard gives as much as the next one; together as much as those that have none.
+    let many = |value| (0..32).map(move |_| (1000, value));
+    let each: Vec<_> = (0..32).map(|value| (1000, value)).collect();
+    assert!((mean_after_bursts(&each) - 15.5).abs() < 0.5);
+    is_close(mean_after_bursts(&many(1).chain(many(3)).collect::<Vec<_>>()), 2.0);
 }

@@ -190,6 +190,46 @@ fn a_registry_that_is_not_static_may_have_shards_too() {
     }
 }
 
+#[test]
+fn a_float_setting_leaves_nothing_of_what_was_added_before() {
+    static STATS: Registry<8, 0, 64, 32> = Registry::new();
+    let rounds = [
+        (f64::INFINITY, 1.0, 10),
+        (f64::NAN, 1.0, 10),
+        (1e17, 1.0, 5),
+        (f64::INFINITY, f64::NEG_INFINITY, 1),
+    ];
+    for (idx, (before, after, n_times)) in rounds.into_iter().enumerate() {
+        // The first increment of a thread is made where all threads make theirs.
+        let name = format!("stat {idx}");
+        STATS.incr(&name, before);
+        STATS.incr(&name, before);
+        STATS.set(&name, 0.0);
+        (0..n_times).for_each(|_| STATS.incr(&name, after));
+        assert_eq!(STATS.get(&name), Some(Value::Float(after * f64::from(n_times))), "after {before}");
+    }
+}
+
+#[test]
+fn integers_become_a_float_by_their_exact_sum() {
+    static STATS: Registry<8, 0, 64, 32> = Registry::new();
+    incr!(STATS, "set", -10);
+    incr!(STATS, "set", -10);
+    set!(STATS, "set", i64::MAX);
+    incr!(STATS, "set", 0.5);
+    assert_eq!(STATS.get("set"), Some(Value::Float(i64::MAX as f64)));
+
+    // Neither the sum nor what it was set from has an exact float.
+    for _ in 0..2 {
+        incr!(STATS, "large", 1_000_000_000_000_000_001_i64);
+    }
+    set!(STATS, "large", 0);
+    incr!(STATS, "large", 3);
+    incr!(STATS, "large", 0.5);
+    (0..50).for_each(|_| incr!(STATS, "large", 1));
+    assert_eq!(STATS.get("large"), Some(Value::Float(53.5)));
+}
+
 /// The mean of a series, as a reader sees it.
 fn mean_of(stats: &Sharded, name: &[u8]) -> f64 {
     let mut mean = f64::NAN;

@@ -62,9 +62,23 @@ impl<'r> Reader<'r> {
     }
 }
 
+/// Keeps threads from taking a shard until [`release_threads`] or, in the child, [`forget_threads_of_parent`]: they share
+/// one meanwhile. So the child knows of every shard that was written to.
+///
+/// To be called once around each fork, whatever the number of registries, after all of them are held.
+pub fn hold_threads() {
+    thread_number::TAKING.enter();
+}
+
+/// Lets threads take a shard again, in the parent.
+pub fn release_threads() {
+    thread_number::TAKING.leave();
+}
+
 /// Frees what the threads of the parent held, in a forked child: their shards are for the child's own threads.
 ///
-/// For the child alone, before its first other thread. To be called once, whatever the number of registries.
+/// For the child alone, before its first other thread, and after [`hold_threads`].
 pub fn forget_threads_of_parent() {
     thread_number::forget_other_threads();
+    thread_number::TAKING.leave();
 }

@@ -54,7 +54,7 @@ pub mod pipe_name;
 mod models;
 
 #[cfg(all(feature = "std", not(loom)))]
-pub use fork::forget_threads_of_parent;
+pub use fork::{forget_threads_of_parent, hold_threads, release_threads};
 pub use series::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, WINDOW_SAMPLES};
 pub use value::{IntoValue, Value, ValueError};
 #[cfg(not(loom))]

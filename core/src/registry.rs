@@ -7,7 +7,7 @@ use crate::arena::{Arena, NewName};
 use crate::cell::{Cell, Mode, Stored};
 use crate::directory::Directory;
 use crate::error::RecordError;
-use crate::name::{FormatName, expand_template};
+use crate::name::{FormatName, REJECTED_NAME, expand_template};
 use crate::name_cache::NameCaches;
 use crate::own_ring::OwnRings;
 use crate::ring::SampleRing;
@@ -265,7 +265,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// After a `set` it is exactly what was set, unless another thread wrote the stat meanwhile.
     #[must_use]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Value> {
-        let idx = self.find_stat(name.as_ref())?;
+        let name = name.as_ref();
+        let Some(idx) = self.find_stat(name) else {
+            // It is no entry of the directory.
+            let rejected = self.rejected();
+            return (rejected > 0 && name == REJECTED_NAME).then_some(Value::Int(rejected as i64));
+        };
         Some(self.cells.get(idx)?.get(self.shards.view().column(idx)).value())
     }
 

@@ -77,40 +77,56 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 
     #[inline]
     pub(crate) fn add(&self, name: &[u8], value: Stored) -> Result<(), RecordError> {
-        match self.find_stat(name) {
+        let key = Key::of(name);
+        match self.remembered_stat(name, key) {
             Some(idx) => {
                 self.add_idx(idx, value);
                 Ok(())
             }
-            None => self.add_first(NewName::Borrowed(name), value).map(drop),
+            None => self.add_and_remember(name, key, value),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_and_remember(&self, name: &[u8], key: Key, value: Stored) -> Result<(), RecordError> {
+        self.stat_names.remember(key, self.add_first(NewName::Borrowed(name), value)?);
+        Ok(())
     }
 
     #[inline]
     pub(crate) fn assign(&self, name: &[u8], value: Stored) -> Result<(), RecordError> {
-        match self.find_stat(name) {
+        let key = Key::of(name);
+        match self.remembered_stat(name, key) {
             Some(idx) => {
                 self.set_idx(idx, value);
                 Ok(())
             }
-            None => self.assign_first(NewName::Borrowed(name), value).map(drop),
+            None => self.assign_and_remember(name, key, value),
         }
     }
 
-    #[inline]
-    pub(crate) fn find_stat(&self, name: &[u8]) -> Option<usize> {
-        let key = Key::of(name);
-        let known = self.stat_names.find(key, |idx| self.stats.is_at(idx, name, &self.arena));
-        known.or_else(|| self.find_stat_slowly(name, key))
-    }
-
-    /// A function of its own, so that it takes the quick way no registers.
     #[cold]
     #[inline(never)]
-    fn find_stat_slowly(&self, name: &[u8], key: Key) -> Option<usize> {
-        let idx = self.stats.find(name, &self.arena)?;
-        self.stat_names.remember(key, idx);
-        Some(idx)
+    fn assign_and_remember(&self, name: &[u8], key: Key, value: Stored) -> Result<(), RecordError> {
+        self.stat_names.remember(key, self.assign_first(NewName::Borrowed(name), value)?);
+        Ok(())
+    }
+
+    /// Finds a stat that this thread used lately, without a lock.
+    #[inline]
+    fn remembered_stat(&self, name: &[u8], key: Key) -> Option<usize> {
+        self.stat_names.find(key, name, |idx| self.stats.name_at(idx, &self.arena))
+    }
+
+    /// Finds a stat, to be read.
+    pub(crate) fn find_stat(&self, name: &[u8]) -> Option<usize> {
+        let key = Key::of(name);
+        self.remembered_stat(name, key).or_else(|| {
+            let idx = self.stats.find(name, &self.arena)?;
+            self.stat_names.remember(key, idx);
+            Some(idx)
+        })
     }
 
     /// Finds or registers the stat and adds: to a new one before anybody can see it.
@@ -165,25 +181,24 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         format: FormatName,
     ) -> Result<(), RecordError> {
         let key = Key::of(name);
-        let known = self.series_names.find(key, |idx| self.series.is_at(idx, name, &self.arena));
+        let known = self.series_names.find(key, name, |idx| self.series.name_at(idx, &self.arena));
         if let Some(idx) = known {
             self.record_idx(idx, sample);
             return Ok(());
         }
-        self.record_first(name, key, sample, format)
+        self.record_and_remember(name, key, sample, format)
     }
 
     #[cold]
     #[inline(never)]
-    fn record_first(
+    fn record_and_remember(
         &self,
         name: &[u8],
         key: Key,
         sample: f64,
         format: FormatName,
     ) -> Result<(), RecordError> {
-        let idx = self.sample(NewName::Borrowed(name), sample, format)?;
-        self.series_names.remember(key, idx);
+        self.series_names.remember(key, self.sample(NewName::Borrowed(name), sample, format)?);
         Ok(())
     }
 

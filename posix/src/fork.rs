@@ -13,7 +13,7 @@
 
 use crate::publication::Publication;
 use crate::{exit, once};
-use statvent_core::{Reader, forget_threads_of_parent};
+use statvent_core::{Reader, forget_threads_of_parent, hold_threads, release_threads};
 use std::cell::UnsafeCell;
 use std::fs::File;
 use std::mem::{self, ManuallyDrop};
@@ -138,12 +138,14 @@ extern "C" fn before() {
         descriptors: lock(&DESCRIPTORS),
     };
     held.followed.iter().for_each(|registry| registry.before_fork());
+    hold_threads();
     // SAFETY: see `AcrossFork`; all locks are held.
     unsafe { *ACROSS_FORK.0.get() = Some(held) };
 }
 
 extern "C" fn after_in_parent() {
     if let Some(held) = take_held() {
+        release_threads();
         held.followed.iter().for_each(|registry| registry.after_fork_in_parent());
     }
 }

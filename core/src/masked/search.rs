@@ -38,7 +38,7 @@ impl<I: Index, M: Copy, const N: usize> Directory<I, M, N> {
     /// The number of the name, if it is `from` or above, or else how many names there are.
     fn search<const B: usize>(&self, from: usize, name: &[u8], arena: &Arena<B>) -> Result<usize, usize> {
         let n_names = self.view().len();
-        (from..n_names).find(|idx| self.is_at(*idx, name, arena)).ok_or(n_names)
+        (from..n_names).find(|idx| self.name_at(*idx, arena) == Some(name)).ok_or(n_names)
     }
 }
 

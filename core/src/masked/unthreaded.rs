@@ -111,7 +111,12 @@ impl<const SLOTS: usize, const SHARDS: usize> NameCaches<SLOTS, SHARDS> {
     }
 
     #[inline(always)]
-    pub(crate) fn find(&self, _: Key, _: impl Fn(usize) -> bool) -> Option<usize> {
+    pub(crate) fn find<'r>(
+        &self,
+        _: Key,
+        _: &[u8],
+        _: impl FnOnce(usize) -> Option<&'r [u8]>,
+    ) -> Option<usize> {
         None
     }
 

@@ -84,7 +84,8 @@ impl Mode {
         }
     }
 
-    // Relaxed: who knows of an increment by another thread knows of what that thread knew, and so of its mode.
+    // Relaxed: the mode was set before the increments that it speaks of, and a thread that read one of them in `get`
+    // sees it. One that never did may set by one store what another thread is adding to for the first time.
     #[inline]
     fn load(&self) -> u8 {
         self.0.load(Ordering::Relaxed)
@@ -93,6 +94,8 @@ impl Mode {
     #[cold]
     fn add(&self, mode: u8) {
         self.0.fetch_or(mode, Ordering::Relaxed);
+        // Pairs with the fence in `get`: who reads what this thread adds from now on sees the mode as well.
+        fence(Ordering::Release);
     }
 }
 
@@ -161,18 +164,33 @@ impl Stat<'_> {
                 self.cell.sum.fetch_add(int, Ordering::Relaxed);
             }
             Value::Float(float) => {
-                self.cell.begin_float();
+                self.begin_float();
                 self.cell.float.add(float);
             }
         }
     }
 
-    /// Adds a float to the words that the calling thread owns.
+    /// Adds a float to the words that the calling thread owns, or where all may.
     pub(crate) fn add_float_to(&self, words: Words<'_>, float: f64) {
-        if !words.has_float() {
-            self.cell.begin_float();
+        self.begin_float();
+        if !words.add_float(float) {
+            self.cell.float.add(float);
         }
-        words.add_float(float);
+    }
+
+    /// Makes the stat a float, if it is none. Comes before a float's increment.
+    fn begin_float(&self) {
+        let cell = self.cell;
+        if cell.float.load().is_some() {
+            return;
+        }
+        cell.replace(|| {
+            if cell.float.load().is_none() {
+                // The float from now on stands for all that there was, added up while it was exact.
+                let sums = cell.sum.swap(0, Ordering::Relaxed).wrapping_add(self.column.mark());
+                cell.float.store(cell.level.load(Ordering::Relaxed).wrapping_add(sums) as f64);
+            }
+        });
     }
 
     #[inline]
@@ -261,19 +279,6 @@ impl Cell {
             self.float.store(0.0);
         }
         self.version.store(0, Ordering::Relaxed);
-    }
-
-    /// Makes the stat a float, if it is none. Comes before a float's increment.
-    fn begin_float(&self) {
-        if self.float.load().is_some() {
-            return;
-        }
-        self.replace(|| {
-            if self.float.load().is_none() {
-                // The level moves into the float, which from now on stands for it.
-                self.float.store(self.level.load(Ordering::Relaxed) as f64);
-            }
-        });
     }
 
     /// Calls `stores` while readers wait, one caller at a time.

@@ -1,7 +1,7 @@
 //! The names that one thread used lately: from a name made at run time to its slot, without the directory's lock.
 //!
-//! Owns a small table for each thread with a number. It only guesses: whoever asks compares the name itself.
-//! Called by `registry`.
+//! Owns a small table for each thread with a number, and the comparison of what it remembers with the name itself.
+//! Called by `slot`.
 //!
 //! Invariant: an entry is written by the thread of its row's number alone. A wrong or old entry costs time, nothing
 //! else, because every guess is compared.
@@ -48,9 +48,14 @@ impl<const SLOTS: usize, const SHARDS: usize> NameCaches<SLOTS, SHARDS> {
         }
     }
 
-    /// Returns the slot that the calling thread remembers for the key, if it `is_right`.
+    /// Returns the slot that the calling thread remembers for the key, if the name is that of this slot.
     #[inline]
-    pub(crate) fn find(&self, key: Key, is_right: impl FnOnce(usize) -> bool) -> Option<usize> {
+    pub(crate) fn find<'r>(
+        &self,
+        key: Key,
+        name: &[u8],
+        name_at: impl FnOnce(usize) -> Option<&'r [u8]>,
+    ) -> Option<usize> {
         // Relaxed: only this thread writes here.
         let [newest, older] = self.ways(key)?.each_ref().map(|way| way.load(Ordering::Relaxed));
         let is_tagged = |entry: u32| (entry ^ key.0) & TAG == 0;
@@ -58,7 +63,8 @@ impl<const SLOTS: usize, const SHARDS: usize> NameCaches<SLOTS, SHARDS> {
         let entry = if is_tagged(newest) { newest } else { older };
         // Nothing is remembered as slot zero less one, which is none.
         let idx = (entry & !TAG) as usize;
-        (is_tagged(entry) && is_right(idx.wrapping_sub(1))).then(|| idx.wrapping_sub(1))
+        let idx = idx.wrapping_sub(1);
+        (is_tagged(entry) && is_equal(name_at(idx)?, name)).then_some(idx)
     }
 
     /// Remembers a slot; forgets the one that was remembered longest ago of this place.
@@ -75,5 +81,44 @@ impl<const SLOTS: usize, const SHARDS: usize> NameCaches<SLOTS, SHARDS> {
         let place = (key.0 as usize).checked_rem(SLOTS)?;
         // Each row has as many places: one comparison.
         self.tables.as_flattened().get(thread_number::current().times(SLOTS).wrapping_add(place))
+    }
+}
+
+/// Compares in place, eight bytes at a time: for names, calling the C library's `memcmp` takes longer than its work.
+#[inline]
+fn is_equal(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    match (left.last_chunk::<8>(), right.last_chunk::<8>()) {
+        // The last eight of both overlap the eights before them.
+        (Some(left_end), Some(right_end)) => {
+            let mut eights = left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0);
+            left_end == right_end && eights.all(|(left, right)| left == right)
+        }
+        _ if left.len() >= 4 => {
+            left.first_chunk::<4>() == right.first_chunk() && left.last_chunk::<4>() == right.last_chunk()
+        }
+        _ => left.iter().zip(right).all(|(left, right)| left == right),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn names_are_equal_if_every_byte_is() {
+        let name: Vec<u8> = (0..40).collect();
+        for n_bytes in 0..name.len() {
+            assert!(is_equal(&name[..n_bytes], &name.clone()[..n_bytes]));
+            assert!(!is_equal(&name[..n_bytes], &name[..n_bytes + 1]));
+            for idx in 0..n_bytes {
+                let mut other = name.clone();
+                other[idx] ^= 1;
+                assert!(!is_equal(&name[..n_bytes], &other[..n_bytes]), "{n_bytes} {idx}");
+            }
+        }
     }
 }

@@ -83,7 +83,7 @@ impl<'r> OwnRingsView<'r> {
     }
 
     /// Moves what is new in the rings of a series into its window. Of more than fit, each thread gives the same share
-    /// of its newest.
+    /// of its newest, and so do those without a ring, whose samples are in the window already.
     ///
     /// Readers take turns; threads that record do not wait for them.
     pub(crate) fn fetch(self, idx: usize, window: &SampleRing) {
@@ -95,18 +95,45 @@ impl<'r> OwnRingsView<'r> {
             let column =
                 self.rings.iter().skip(idx).step_by(self.n_series.max(1)).take(thread_number::n_used());
             // What comes from here on is for the next reader.
-            let mut n_new = 0;
+            let (n_there, n_shared) = window.end();
+            let mut n_new = n_shared;
             for (ring, end) in column.clone().zip(&mut ends) {
                 *end = ring.end();
-                n_new += ring.n_new(*end);
+                n_new = n_new.saturating_add(ring.n_new(*end));
             }
+            let mut shares = Shares::of_window(n_new);
+            shares.next(n_shared);
+            let mut n_known = n_there;
             for (ring, end) in column.zip(ends) {
-                let n_ours = ring.n_new(end);
-                let n_fetched =
-                    if n_new <= WINDOW_SAMPLES { n_ours } else { (n_ours * WINDOW_SAMPLES).div_ceil(n_new) };
+                let n_fetched = shares.next(ring.n_new(end));
                 ring.fetch(n_fetched, end, |sample| window.record(sample));
+                n_known += n_fetched;
             }
+            window.set_known(n_known);
         });
+    }
+}
+
+/// How many samples each of several gives to a window that may be too small for all.
+struct Shares {
+    n_all: u64,
+    n_seen: u64,
+    n_given: u64,
+}
+
+impl Shares {
+    fn of_window(n_all: u64) -> Self {
+        Self { n_all, n_seen: 0, n_given: 0 }
+    }
+
+    /// Returns the share of the next one, of all that it has. Rounded so that together they give what fits, exactly.
+    fn next(&mut self, n: u64) -> u64 {
+        self.n_seen = self.n_seen.saturating_add(n);
+        let n_fitting = u128::from(self.n_all.min(WINDOW_SAMPLES as u64));
+        let n_upto = u128::from(self.n_seen) * n_fitting / u128::from(self.n_all.max(1));
+        let n_given = n_upto as u64 - self.n_given;
+        self.n_given = n_upto as u64;
+        n_given
     }
 }
 
@@ -145,14 +172,14 @@ impl OwnRing {
         self.n_recorded.load(Ordering::Acquire)
     }
 
-    /// Returns how many are new before `end`, at most a window.
-    fn n_new(&self, end: u64) -> usize {
-        end.wrapping_sub(self.n_fetched.load_own()).min(WINDOW_SAMPLES as u64) as usize
+    /// Returns how many are new before `end`, also of those that were overwritten.
+    fn n_new(&self, end: u64) -> u64 {
+        end.wrapping_sub(self.n_fetched.load_own())
     }
 
-    /// Gives the newest `n` before `end`, oldest first, and takes all before it for fetched.
-    fn fetch(&self, n: usize, end: u64, mut give: impl FnMut(f64)) {
-        for at in (0..n as u64).rev().map(|back| end.wrapping_sub(back + 1)) {
+    /// Gives the newest `n` before `end`, at most a window, oldest first, and takes all before it for fetched.
+    fn fetch(&self, n: u64, end: u64, mut give: impl FnMut(f64)) {
+        for at in (0..n).rev().map(|back| end.wrapping_sub(back + 1)) {
             give(f64::from_bits(self.slots[at as usize % SLOTS].load(Ordering::Relaxed)));
         }
         self.n_fetched.store(end, Ordering::Relaxed);
@@ -162,9 +189,10 @@ impl OwnRing {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn fetched(ring: &OwnRing, n: usize) -> Vec<f64> {
+    fn fetched(ring: &OwnRing, n: u64) -> Vec<f64> {
         let mut samples = Vec::new();
         ring.fetch(n, ring.end(), |sample| samples.push(sample));
         samples
@@ -180,13 +208,31 @@ mod tests {
         assert_eq!((ring.n_new(ring.end()), fetched(&ring, 1)), (1, [4.0].to_vec()));
     }
 
+    proptest! {
+        /// Of which some are absurdly large.
+        #[test]
+        fn shares_fill_the_window_and_are_in_proportion(
+            bursts in prop::collection::vec(prop_oneof![0..200u64, 0..100_000u64, 0..1u64 << 57], 1..=32),
+        ) {
+            let n_all: u64 = bursts.iter().sum();
+            let mut shares = Shares::of_window(n_all);
+            let given: Vec<u64> = bursts.iter().map(|n| shares.next(*n)).collect();
+            let n_fitting = n_all.min(WINDOW_SAMPLES as u64);
+            prop_assert_eq!(given.iter().sum::<u64>(), n_fitting);
+            for (n_given, n) in given.into_iter().zip(bursts) {
+                let exactly = n as f64 * n_fitting as f64 / n_all.max(1) as f64;
+                prop_assert!(n_given <= n && (n_given as f64 - exactly).abs() < 1.001, "{n_given} of {n}");
+            }
+        }
+    }
+
     #[test]
     fn around_the_end_of_the_ring_and_of_its_count() {
         let ring = OwnRing::new();
         ring.n_recorded.store(u64::MAX - 2, Ordering::Relaxed);
         ring.n_fetched.store(u64::MAX - 2, Ordering::Relaxed);
         (0..300).for_each(|sample| ring.record(sample.into()));
-        assert_eq!(ring.n_new(ring.end()), WINDOW_SAMPLES);
-        assert_eq!(fetched(&ring, WINDOW_SAMPLES), (200..300).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(ring.n_new(ring.end()), 300);
+        assert_eq!(fetched(&ring, WINDOW_SAMPLES as u64), (200..300).map(f64::from).collect::<Vec<_>>());
     }
 }

@@ -5,21 +5,27 @@
 
 use super::float::AtomicFloat;
 use crate::series::{WINDOW_SAMPLES, Window};
-use crate::sync::{AtomicU64, Ordering, const_new, filled};
+use crate::sync::{AtomicU64, Ordering, OwnWord, const_new, filled};
 
 /// The last samples of one series, written by all threads.
 ///
 /// Invariant: `n_claimed` counts the slots that were ever claimed; a slot is absent until its first sample. A
-/// reader may see a claimed slot's older sample, or miss a sample that is being stored.
+/// reader may see a claimed slot's older sample, or miss a sample that is being stored. `n_known` is that of the reader
+/// who fetches from the threads' own rings.
 pub(crate) struct SampleRing {
     n_claimed: AtomicU64,
+    n_known: AtomicU64,
     slots: [AtomicFloat; WINDOW_SAMPLES],
 }
 
 impl SampleRing {
     const_new! {
         pub(crate) fn new() -> Self {
-            Self { n_claimed: AtomicU64::new(0), slots: filled![AtomicFloat::new(); WINDOW_SAMPLES] }
+            Self {
+                n_claimed: AtomicU64::new(0),
+                n_known: AtomicU64::new(0),
+                slots: filled![AtomicFloat::new(); WINDOW_SAMPLES],
+            }
         }
     }
 
@@ -30,9 +36,23 @@ impl SampleRing {
         self.slots[(claimed % WINDOW_SAMPLES as u64) as usize].store(sample);
     }
 
+    /// Returns how many were recorded by now, and how many of them by others than the readers that fetch since they
+    /// last did.
+    pub(crate) fn end(&self) -> (u64, u64) {
+        // Relaxed: a sample that is missed now is new to the next reader.
+        let end = self.n_claimed.load(Ordering::Relaxed);
+        (end, end.wrapping_sub(self.n_known.load_own()))
+    }
+
+    /// Takes so many for known; for the reader that fetches.
+    pub(crate) fn set_known(&self, n_known: u64) {
+        self.n_known.store(n_known, Ordering::Relaxed);
+    }
+
     /// Forgets all samples; while no other thread exists.
     #[cfg(feature = "std")]
     pub(crate) fn forget(&self) {
+        self.n_known.store(0, Ordering::Relaxed);
         if self.n_claimed.swap(0, Ordering::Relaxed) > 0 {
             self.slots.iter().for_each(AtomicFloat::clear);
         }

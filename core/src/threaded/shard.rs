@@ -127,14 +127,20 @@ impl<'r> Column<'r> {
         self.words().for_each(Words::clear);
     }
 
-    /// Sets the marks to what the words stand at; for the holder of the cell's version.
-    pub(crate) fn mark(self) {
-        for words in self.words() {
-            words.others.sum_mark.store(words.sum.load(), Ordering::Relaxed);
+    /// Sets the marks to what the words stand at, and returns the sum of all integers; for the holder of the cell's
+    /// version.
+    pub(crate) fn mark(self) -> i64 {
+        self.words().fold(0, |all, words| {
+            let sum = words.sum.load();
+            // Only what is new is written, so that memory that was never used stays so.
+            if words.others.sum_mark.load(Ordering::Relaxed) != sum {
+                words.others.sum_mark.store(sum, Ordering::Relaxed);
+            }
             if let Some(float) = words.others.float.load() {
                 words.others.float_mark.store(float);
             }
-        }
+            all.wrapping_add(sum)
+        })
     }
 }
 
@@ -184,13 +190,14 @@ impl Others {
 }
 
 impl Words<'_> {
-    /// Adds a float; for the owner alone.
-    pub(crate) fn add_float(self, float: f64) {
+    /// Adds a float; for the owner alone. False, and nothing is done, where the stat was set since this word had its
+    /// first: what is added to a large number, or to an infinite one, is not to be found by a difference.
+    pub(crate) fn add_float(self, float: f64) -> bool {
+        if self.others.float_mark.load().is_some() {
+            return false;
+        }
         self.others.float.store(self.others.float.load_own().unwrap_or(0.0) + float);
-    }
-
-    pub(crate) fn has_float(self) -> bool {
-        self.others.float.load().is_some()
+        true
     }
 
     /// Writes only what is not zero yet, so that memory that was never used stays so.

@@ -9,7 +9,7 @@
 #[cfg(loom)]
 use loom::cell::UnsafeCell;
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering, const_new};
 
 /// A lock for short work that happens once per name: it spins, and yields where there is a scheduler.
 ///
@@ -25,12 +25,12 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 impl<T> Lock<T> {
     #[cfg(not(loom))]
     pub(crate) const fn new(value: T) -> Self {
-        Self { gate: Gate { held: AtomicBool::new(false) }, value: UnsafeCell::new(value) }
+        Self { gate: Gate::new(), value: UnsafeCell::new(value) }
     }
 
     #[cfg(loom)]
     pub(crate) fn new(value: T) -> Self {
-        Self { gate: Gate { held: AtomicBool::new(false) }, value: UnsafeCell::new(value) }
+        Self { gate: Gate::new(), value: UnsafeCell::new(value) }
     }
 
     /// Calls `f` alone with the value. Not to be called again from within `f`.
@@ -60,6 +60,12 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self { held: AtomicBool::new(false) }
+        }
+    }
+
     pub(crate) fn enter(&self) {
         let mut backoff = Backoff::new();
         // Acquire pairs with the Release in `leave`: what the last holder wrote is seen.

@@ -9,7 +9,7 @@
 #[cfg(any(feature = "std", loom))]
 pub(crate) use pool::Pool;
 
-/// How many numbers there are; later threads have none while all are held.
+/// How many numbers there are, a bit each; later threads have none while all are held.
 pub(crate) const MAX_NUMBERS: usize = 32;
 
 /// The number of the calling thread, or one that is no shard's. Kept multiplied, so that finding a place in what every
@@ -88,6 +88,13 @@ mod pool {
             }
         }
 
+        /// Says whether there is no number to take, at the moment.
+        #[cfg(not(loom))]
+        pub(crate) fn is_empty(&self) -> bool {
+            // Relaxed: who is told wrong asks again at its next call.
+            self.held.load(Ordering::Relaxed) == u32::MAX
+        }
+
         pub(crate) fn give_back(&self, number: usize) {
             // Release pairs with the Acquire in `take`.
             self.held.fetch_and(!(1 << number), Ordering::Release);
@@ -107,18 +114,19 @@ mod pool {
 }
 
 #[cfg(all(feature = "std", not(loom)))]
-pub(crate) use held::{current, forget_other_threads, take};
+pub(crate) use held::{TAKING, current, forget_other_threads, take};
 
 #[cfg(all(feature = "std", not(loom)))]
 mod held {
     use std::cell::Cell;
 
     use super::{MAX_NUMBERS, Pool, ThreadNumber};
+    use crate::sync::Gate;
 
-    /// Not asked for yet.
+    /// Not asked for yet, or there was none left.
     const UNKNOWN: ThreadNumber = ThreadNumber::none(0);
-    /// There was none left, or the thread is ending and gave it back.
-    const NONE: ThreadNumber = ThreadNumber::none(1);
+    /// The thread is ending and gave it back.
+    const ENDED: ThreadNumber = ThreadNumber::none(1);
 
     static POOL: Pool = Pool::new();
 
@@ -132,7 +140,7 @@ mod held {
 
     impl Drop for GivesBack {
         fn drop(&mut self) {
-            if let Some(number) = held(NUMBER.replace(NONE)) {
+            if let Some(number) = held(NUMBER.replace(ENDED)) {
                 POOL.give_back(number);
             }
         }
@@ -147,24 +155,29 @@ mod held {
         Some(number.get()).filter(|number| *number < MAX_NUMBERS)
     }
 
-    /// Takes a number for this thread, once; it is given back when the thread ends.
+    /// Takes a number for this thread, if it has none and one is free; it is given back when the thread ends.
     #[cold]
     pub(crate) fn take() {
-        // Refused when the thread is past the destructors of its own variables.
-        if NUMBER.get().get() == UNKNOWN.get() {
-            let has_end = GIVES_BACK.try_with(|_| ()).is_ok();
-            NUMBER.set(if has_end { POOL.take().map_or(NONE, ThreadNumber::of) } else { NONE });
+        if NUMBER.get().get() != UNKNOWN.get() || POOL.is_empty() {
+            return;
         }
+        // Refused when the thread is past the destructors of its own variables.
+        if GIVES_BACK.try_with(|_| ()).is_err() {
+            return NUMBER.set(ENDED);
+        }
+        TAKING.enter();
+        if let Some(number) = POOL.take() {
+            NUMBER.set(ThreadNumber::of(number));
+        }
+        TAKING.leave();
     }
+
+    /// Held across a fork, so that the child knows of every number that was given.
+    pub(crate) static TAKING: Gate = Gate::new();
 
     /// Frees the numbers of all threads but this one, in a process that has no others.
     pub(crate) fn forget_other_threads() {
-        let number = current();
-        POOL.keep_only(held(number));
-        if number.get() == NONE.get() {
-            // There may be one now. A thread that is past its end is refused again.
-            NUMBER.set(UNKNOWN);
-        }
+        POOL.keep_only(held(current()));
     }
 
     pub(crate) fn n_used() -> usize {
@@ -199,6 +212,9 @@ pub(crate) use shared::{current, n_used, take};
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn a_number_times_anything_is_exact_and_what_is_no_number_lies_beyond_all_shards() {
@@ -210,6 +226,31 @@ mod tests {
             // Also where pointers have 32 bits and the index is that of a site that knows none.
             assert!(ThreadNumber::none(1).times(n) < (1 << 32) - (1 << 30));
         }
+    }
+
+    #[test]
+    fn a_thread_that_found_no_number_takes_one_once_there_is_one() {
+        let is_held = || current().get() < MAX_NUMBERS;
+        let (taken, done) = (Barrier::new(MAX_NUMBERS + 1), Barrier::new(MAX_NUMBERS + 1));
+        thread::scope(|scope| {
+            for _ in 0..MAX_NUMBERS {
+                scope.spawn(|| {
+                    take();
+                    taken.wait();
+                    done.wait();
+                });
+            }
+            taken.wait();
+            // In vain, unless another test's thread ends right now.
+            take();
+            done.wait();
+        });
+        let start = Instant::now();
+        while !is_held() && start.elapsed() < Duration::from_secs(10) {
+            take();
+            thread::yield_now();
+        }
+        assert!(is_held(), "no number after all who had one ended");
     }
 
     #[test]
