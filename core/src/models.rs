@@ -322,3 +322,74 @@ fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end(
         assert_eq!((window.quantile(0.0), window.quantile(100.0), window.mean()), (1.0, 2.0, 1.5));
     });
 }
+
+#[test]
+fn a_reader_that_looks_at_used_shards_alone_never_sees_a_sum_go_back_and_misses_nothing_in_the_end() {
+    check(|| {
+        let shared = Arc::new((Pool::new(), Shards::<1, 2>::new()));
+        let owner = |(pool, shards): &(Pool, Shards<1, 2>)| {
+            let number = pool.take().unwrap();
+            shards.of(number, 0).unwrap().sum.add(1);
+            pool.give_back(number);
+        };
+        let sum = |(pool, shards): &(Pool, Shards<1, 2>)| -> i64 {
+            (0..pool.n_used()).map(|number| shards.of(number, 0).unwrap().sum.load()).sum()
+        };
+        let owners = [beside(&shared, owner), beside(&shared, owner)];
+        let (first, second) = (sum(&shared), sum(&shared));
+        assert!(first <= second && second <= 2, "{first} {second}");
+        owners.into_iter().for_each(|owner| owner.join().unwrap());
+        assert_eq!(sum(&shared), 2);
+    });
+}
+
+#[test]
+fn an_owners_first_float_beside_an_integer_setting_loses_no_more_than_the_setting() {
+    check(|| {
+        let stat = Arc::new(Shared::new());
+        stat.add_own(Value::Int(10));
+        let owner = beside(&stat, move |stat| stat.add_own(Value::Float(0.5)));
+        stat.set(Value::Int(5));
+        let seen = stat.get().as_f64();
+        assert!([10.0, 10.5, 5.0, 5.5].contains(&seen), "{seen}");
+        owner.join().unwrap();
+        let seen = stat.get().as_f64();
+        assert!([10.5, 5.0, 5.5].contains(&seen), "{seen}");
+    });
+}
+
+#[test]
+fn an_owners_float_beside_a_float_setting_is_replaced_or_added_whole() {
+    check(|| {
+        let stat = Arc::new(Shared::new());
+        stat.add_own(Value::Float(0.25));
+        let owner = beside(&stat, move |stat| {
+            stat.add_own(Value::Float(1.0));
+            stat.add_own(Value::Float(2.0));
+        });
+        stat.set(Value::Float(8.0));
+        let seen = stat.get().as_f64();
+        assert!([8.0, 9.0, 10.0, 11.0].contains(&seen), "{seen}");
+        owner.join().unwrap();
+        let seen = stat.get().as_f64();
+        assert!([8.0, 10.0, 11.0].contains(&seen), "{seen}");
+    });
+}
+
+#[test]
+fn a_name_that_a_reader_sees_has_its_first_value() {
+    check(|| {
+        let shared = Arc::new((Directory::<SeriesIndex<2>, (), 2>::new(), Arena::<4>::new(), Shared::new()));
+        let writer = beside(&shared, |(directory, arena, stat)| {
+            directory.find_or_insert(NewName::Literal("a"), (), arena, |_| stat.add(Value::Int(5))).unwrap();
+            stat.add(Value::Int(1));
+        });
+        let (directory, _, stat) = &*shared;
+        if directory.view().len() == 1 {
+            let seen = stat.get();
+            assert!([5, 6].map(Value::Int).contains(&seen), "{seen:?}");
+        }
+        writer.join().unwrap();
+        assert_eq!((directory.view().len(), stat.get()), (1, Value::Int(6)));
+    });
+}

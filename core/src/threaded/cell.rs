@@ -188,7 +188,7 @@ impl Stat<'_> {
             if cell.float.load().is_none() {
                 // The float from now on stands for all that there was, added up while it was exact.
                 let sums = cell.sum.swap(0, Ordering::Relaxed).wrapping_add(self.column.mark());
-                cell.float.store(cell.level.load(Ordering::Relaxed).wrapping_add(sums) as f64);
+                cell.float.replace(cell.level.load(Ordering::Relaxed).wrapping_add(sums) as f64);
             }
         });
     }
@@ -224,8 +224,10 @@ impl Stat<'_> {
             }
             _ if is_summed => cell.replace(|| {
                 cell.sum.swap(0, Ordering::Relaxed);
+                cell.float.replace(value.as_f64());
+                // Pairs with the fence in `add_float`: who sees a mark adds to the new value.
+                fence(Ordering::Release);
                 self.column.mark();
-                cell.float.store(value.as_f64());
             }),
             _ => {
                 // An increment that comes from now on is added to the new value.

@@ -31,6 +31,12 @@ impl AtomicFloat {
         self.0.store(encode(value), Ordering::Relaxed);
     }
 
+    /// Stores where others may add at the same time. It is one exchange, as their additions are, because the model
+    /// checker does not know that no store comes between the two halves of an addition.
+    pub(crate) fn replace(&self, value: f64) {
+        self.0.swap(encode(value), Ordering::Relaxed);
+    }
+
     /// Makes it absent again.
     #[cfg(feature = "std")]
     pub(crate) fn clear(&self) {

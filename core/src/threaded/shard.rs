@@ -9,7 +9,7 @@
 
 use super::float::AtomicFloat;
 use super::in_register::{in_register, summed};
-use crate::sync::{AtomicI64, Ordering, OwnWord, const_new, filled};
+use crate::sync::{AtomicI64, Ordering, OwnWord, const_new, fence, filled};
 use crate::thread_number;
 
 /// `SHARDS` shards for `STATS` stats; with none of them all threads share the cells, and nothing is paid.
@@ -176,7 +176,7 @@ impl Sum {
         sum.store(summed(sum.load_own().wrapping_add(int)), Ordering::Relaxed);
     }
 
-    fn load(&self) -> i64 {
+    pub(crate) fn load(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -194,6 +194,8 @@ impl Words<'_> {
     /// first: what is added to a large number, or to an infinite one, is not to be found by a difference.
     pub(crate) fn add_float(self, float: f64) -> bool {
         if self.others.float_mark.load().is_some() {
+            // Pairs with the fence of whoever marked it.
+            fence(Ordering::Acquire);
             return false;
         }
         self.others.float.store(self.others.float.load_own().unwrap_or(0.0) + float);
