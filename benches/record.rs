@@ -90,7 +90,7 @@ fn sum_of(names: &[String]) -> i64 {
 
 fn snapshot(c: &mut Criterion) {
     const N_LINES: usize = 1000 + 20 * 5;
-    static STATS: Registry<1024, 32, 65536> = Registry::new();
+    static STATS: Registry<1024, 32, 65536, 32> = Registry::new();
     for idx in 0..1000 {
         STATS.set(format!("service.request.{idx:04}"), idx * 1_000_003);
     }

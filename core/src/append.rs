@@ -105,8 +105,18 @@ impl<'r, T: Copy> View<'r, T> {
         self.len.load(Ordering::Acquire) as usize
     }
 
+    #[inline]
     pub(crate) fn get(self, idx: usize) -> Option<&'r T> {
-        self.slice(idx..idx.checked_add(1)?).first()
+        let slot = self.slots.get(idx)?;
+        if idx >= self.len() {
+            return None;
+        }
+        #[cfg(loom)]
+        slot.tracker.with(|_| ());
+        // SAFETY: the slot is below `len`, thus initialised, and never written again.
+        let value = unsafe { &*slot.value.get() };
+        // SAFETY: as above.
+        Some(unsafe { value.assume_init_ref() })
     }
 
     /// Returns the published part of `range`, which is empty unless all of it is.

@@ -219,7 +219,7 @@ fn a_window_holds_only_samples_that_were_recorded() {
         let ring = Arc::new(SampleRing::new());
         ring.record(1.0);
         let writer = beside(&ring, move |ring| ring.record(2.0));
-        let window = ring.window();
+        let mut window = ring.window();
         assert_eq!(window.quantile(0.0), 1.0);
         assert!([1.0, 2.0].contains(&window.quantile(100.0)));
         writer.join().unwrap();
@@ -318,7 +318,7 @@ fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end(
         shared.0.view().fetch(0, &shared.1);
         owner.join().unwrap();
         shared.0.view().fetch(0, &shared.1);
-        let window = shared.1.window();
+        let mut window = shared.1.window();
         assert_eq!((window.quantile(0.0), window.quantile(100.0), window.mean()), (1.0, 2.0, 1.5));
     });
 }

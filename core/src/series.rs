@@ -3,6 +3,8 @@
 //! Owns the window that a reader takes of a ring, and the table of quantiles. Samples are kept by `ring`. It knows
 //! neither names nor text. Called by `snapshot`.
 
+use core::ops::Range;
+
 /// How many samples a series keeps.
 pub const WINDOW_SAMPLES: usize = 100;
 
@@ -16,27 +18,34 @@ pub const DEFAULT_QUANTILES: &[Quantile] =
 /// The label of the mean, which follows the quantiles.
 pub const MEAN_LABEL: &str = "mean";
 
-/// Samples of one moment, sorted: numbers in their order, positive NaNs after them.
+/// Samples of one moment, in an order as far as it was asked for: numbers in theirs, positive NaNs after them.
 #[derive(Debug)]
 pub(crate) struct Window {
     keys: heapless::Vec<u64, WINDOW_SAMPLES>,
+    sum: f64,
+    /// Those that are where they belong. Whatever is before them is not larger, whatever is behind not smaller.
+    placed: Range<usize>,
+    place: Place,
 }
+
+/// Brings the key of an index, and maybe others, where it would be if all were sorted; returns which are there now.
+pub(crate) type Place = fn(&mut [u64], usize) -> Range<usize>;
 
 impl Window {
     pub(crate) const fn new() -> Self {
-        Self { keys: heapless::Vec::new() }
+        Self { keys: heapless::Vec::new(), sum: 0.0, placed: 0..0, place: |_, _| 0..0 }
     }
 
-    /// Takes samples, at most as many as a series keeps, and sorts them.
-    pub(crate) fn of(samples: impl Iterator<Item = f64>, sort: fn(&mut [u64])) -> Self {
-        let mut window = Self::new();
+    /// Takes samples, at most as many as a series keeps.
+    pub(crate) fn of(samples: impl Iterator<Item = f64>, place: Place) -> Self {
+        let mut window = Self { place, ..Self::new() };
         // Integers are sorted in half the time of floats.
         for sample in samples {
             if window.keys.push(key(sample)).is_err() {
                 break;
             }
+            window.sum += sample;
         }
-        sort(&mut window.keys);
         window
     }
 
@@ -44,16 +53,24 @@ impl Window {
         self.keys.is_empty()
     }
 
-    /// Returns the sample at index `floor(n * percent / 100) - 1`, at least 0; NaN of an empty window.
-    pub(crate) fn quantile(&self, percent: f64) -> f64 {
+    /// Returns the sample at index `floor(n * percent / 100) - 1`, at least 0; NaN of an empty window. Quickest when
+    /// asked in the order of the percentages.
+    pub(crate) fn quantile(&mut self, percent: f64) -> f64 {
         let rank = libm::floor(self.keys.len() as f64 * percent / 100.0) as usize;
-        let idx = rank.saturating_sub(1);
-        self.keys.get(idx).or(self.keys.last()).map_or(f64::NAN, |key| sample(*key))
+        let idx = rank.min(self.keys.len()).saturating_sub(1);
+        if !self.placed.contains(&idx) {
+            let start = if idx < self.placed.start { 0 } else { self.placed.end };
+            if let Some(keys) = self.keys.get_mut(start..) {
+                let placed = (self.place)(keys, idx - start);
+                self.placed = start + placed.start..start + placed.end;
+            }
+        }
+        self.keys.get(idx).map_or(f64::NAN, |key| sample(*key))
     }
 
     /// Returns the mean; NaN of an empty window.
     pub(crate) fn mean(&self) -> f64 {
-        self.keys.iter().map(|key| sample(*key)).sum::<f64>() / self.keys.len() as f64
+        self.sum / self.keys.len() as f64
     }
 }
 
@@ -100,30 +117,31 @@ mod tests {
         ring.window()
     }
 
-    fn five(window: &Window) -> [f64; 5] {
-        let at = |percent| window.quantile(percent);
-        [at(50.0), at(95.0), at(99.0), at(100.0), window.mean()]
+    fn five(mut window: Window) -> [f64; 5] {
+        let [median, high, higher, highest] =
+            [50.0, 95.0, 99.0, 100.0].map(|percent| window.quantile(percent));
+        [median, high, higher, highest, window.mean()]
     }
 
     #[test]
     fn quantiles_of_windows_of_several_sizes() {
-        assert_eq!(five(&window_of([7.0])), [7.0; 5]);
-        assert_eq!(five(&window_of([10.0, 20.0, 30.0])), [10.0, 20.0, 20.0, 30.0, 20.0]);
-        assert_eq!(five(&window_of((1..=100).map(f64::from))), [50.0, 95.0, 99.0, 100.0, 50.5]);
+        assert_eq!(five(window_of([7.0])), [7.0; 5]);
+        assert_eq!(five(window_of([10.0, 20.0, 30.0])), [10.0, 20.0, 20.0, 30.0, 20.0]);
+        assert_eq!(five(window_of((1..=100).map(f64::from))), [50.0, 95.0, 99.0, 100.0, 50.5]);
         // Of 250 the last hundred count: 151 to 250.
-        assert_eq!(five(&window_of((1..=250).map(f64::from))), [200.0, 245.0, 249.0, 250.0, 200.5]);
+        assert_eq!(five(window_of((1..=250).map(f64::from))), [200.0, 245.0, 249.0, 250.0, 200.5]);
     }
 
     #[test]
     fn a_fine_percentage_takes_the_sample_below() {
-        let window = window_of((1..=100).map(f64::from));
+        let mut window = window_of((1..=100).map(f64::from));
         assert_eq!(window.quantile(99.9), 99.0);
         assert_eq!(window.quantile(0.0), 1.0);
     }
 
     #[test]
     fn infinities_and_nan_have_their_places() {
-        let window = window_of([f64::NAN, 1.0, f64::INFINITY, f64::NEG_INFINITY]);
+        let mut window = window_of([f64::NAN, 1.0, f64::INFINITY, f64::NEG_INFINITY]);
         assert_eq!(window.quantile(0.0), f64::NEG_INFINITY);
         assert_eq!(window.quantile(75.0), f64::INFINITY);
         assert!(window.quantile(100.0).is_nan());
@@ -146,11 +164,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_naive_twin_agrees(samples in prop::collection::vec(-1e6..1e6f64, 1..300), percent in 0u32..=100) {
+        fn a_naive_twin_agrees_in_whatever_order_it_is_asked(
+            samples in prop::collection::vec(prop_oneof![-1e6..1e6f64, (0..5u8).prop_map(f64::from)], 1..300),
+            percents in prop::collection::vec(0u32..=100, 1..8),
+        ) {
             let mut last: Vec<f64> = samples.iter().rev().take(WINDOW_SAMPLES).copied().collect();
             last.sort_by(f64::total_cmp);
-            let idx = (last.len() * percent as usize / 100).saturating_sub(1);
-            prop_assert_eq!(window_of(samples).quantile(f64::from(percent)), last[idx]);
+            let mut window = window_of(samples);
+            for percent in percents {
+                let idx = (last.len() * percent as usize / 100).saturating_sub(1);
+                prop_assert_eq!(window.quantile(f64::from(percent)), last[idx], "of {}", percent);
+            }
+            let mean = last.iter().sum::<f64>() / last.len() as f64;
+            prop_assert!((window.mean() - mean).abs() < 1e-6);
         }
     }
 }

@@ -143,10 +143,11 @@ impl Snapshot<'_> {
 pub(crate) struct Walk<'r> {
     reader: Reader<'r>,
     position: Position,
-    /// The samples of the series at `position`, sorted.
+    /// The samples of the series at `position`.
     window: Window,
-    /// The name of the quantile at `position`.
+    /// The name and the value of the quantile at `position`.
     name: NameBuf,
+    quantile: f64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -160,8 +161,13 @@ enum Position {
 
 impl<'r> Walk<'r> {
     pub(crate) fn new(reader: Reader<'r>) -> Self {
-        let mut walk =
-            Self { reader, position: Position::Stat(0), window: Window::new(), name: NameBuf::new() };
+        let mut walk = Self {
+            reader,
+            position: Position::Stat(0),
+            window: Window::new(),
+            name: NameBuf::new(),
+            quantile: 0.0,
+        };
         walk.settle();
         walk
     }
@@ -174,9 +180,7 @@ impl<'r> Walk<'r> {
                 let name = reader.stats.get(idx)?.name.bytes(reader.arena);
                 Some((name, reader.cells.get(idx)?.get(reader.shards.column(idx))))
             }
-            Position::Quantile(_, row) => {
-                Some((self.name.bytes(), (reader.series_reading?.value)(self, row)))
-            }
+            Position::Quantile(..) => Some((self.name.bytes(), (reader.series_reading?.value)(self))),
             Position::Rejected => {
                 let n_rejected = reader.rejected.load(Ordering::Relaxed);
                 Some((REJECTED_NAME, Stored::of(Value::Int(i64::try_from(n_rejected).unwrap_or(i64::MAX)))))
@@ -186,7 +190,18 @@ impl<'r> Walk<'r> {
     }
 
     /// Goes on to the next stat.
+    #[inline]
     pub(crate) fn advance(&mut self) {
+        match self.position {
+            // By far most.
+            Position::Stat(idx) if idx + 1 < self.reader.stats.len() => {
+                self.position = Position::Stat(idx + 1)
+            }
+            _ => self.advance_anywhere(),
+        }
+    }
+
+    fn advance_anywhere(&mut self) {
         self.position = match self.position {
             Position::Stat(idx) => Position::Stat(idx + 1),
             Position::Quantile(series, row) if row < self.reader.quantiles.len() => {
@@ -228,7 +243,7 @@ impl<'r> Walk<'r> {
 /// registry none of this code.
 pub(crate) struct SeriesReading {
     load: fn(&mut Walk<'_>, usize, usize) -> Result<(), Position>,
-    value: fn(&Walk<'_>, usize) -> Stored,
+    value: fn(&Walk<'_>) -> Stored,
 }
 
 impl SeriesReading {
@@ -236,14 +251,14 @@ impl SeriesReading {
     pub(crate) const fn of(n_series: usize) -> Option<&'static Self> {
         const READING: &SeriesReading = &SeriesReading {
             load: |walk, series, row| walk.load(series, row),
-            value: |walk, row| walk.quantile(row),
+            value: |walk| Stored::of(Value::Float(walk.quantile)),
         };
         if n_series == 0 { None } else { Some(READING) }
     }
 }
 
 impl Walk<'_> {
-    /// Loads the name of a quantile, and with the first one of a series its window; or says where to go on.
+    /// Loads the name and value of a quantile, and with the first one of a series its window; or says where to go on.
     fn load(&mut self, series: usize, row: usize) -> Result<(), Position> {
         let reader = self.reader;
         let (Some(entry), Some(ring)) = (reader.series.get(series), reader.rings.get(series)) else {
@@ -253,17 +268,14 @@ impl Walk<'_> {
             reader.own_rings.fetch(series, ring);
             self.window = ring.window();
         }
-        if !self.window.is_empty() && self.load_name(entry, row) {
-            return Ok(());
+        if self.window.is_empty() || !self.load_name(entry, row) {
+            return Err(Position::Quantile(series + 1, 0));
         }
-        Err(Position::Quantile(series + 1, 0))
-    }
-
-    fn quantile(&self, row: usize) -> Stored {
-        Stored::of(Value::Float(match self.reader.quantiles.get(row) {
+        self.quantile = match reader.quantiles.get(row) {
             Some((percent, _)) => self.window.quantile(*percent),
             None => self.window.mean(),
-        }))
+        };
+        Ok(())
     }
 
     /// Writes the name of a quantile. False if it is no name, which registration has ruled out for every

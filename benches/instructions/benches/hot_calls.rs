@@ -16,7 +16,7 @@ use statvent::{Registry, Value, incr, record, set};
 const N_CALLS: usize = 1000;
 
 /// 900 integers and 20 series of five lines each.
-static STATS: Registry<1024, 32, 65536> = Registry::new();
+static STATS: Registry<1024, 32, 65536, 32> = Registry::new();
 
 /// Makes the calls, one after the other for the compiler, too: it may not merge them.
 #[inline(always)]

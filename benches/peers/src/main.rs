@@ -5,13 +5,13 @@
 //!
 //! # How far to trust it
 //! - Every contender's stats are read back after its rounds and must say what its calls add up to; a wrong sum ends
-//!   the program with 1.
+//!   the program with 1. A gauge says what was set last; a window of samples, as ours, what the last calls were.
 //! - That no loop is hoisted or folded rests on a compiler barrier in each turn (`inputs`). It was checked by counting
 //!   the instructions of a call for every contender (`--count` under `valgrind --tool=callgrind
 //!   --toggle-collect='*counted*'`) and reading the floors' machine code: the fewest are 3, a locked addition and the
 //!   loop's two. Repeat that after a change; it once caught a count that the compiler kept in a register. A figure
 //!   that no processor can reach ends the program, too.
-//! - Two threads are kept to a processor each and start at a spinning gate. A round in which each of them did not run
+//! - Threads are kept to a processor each and start at a spinning gate; one and two threads take turns. A round in which each of them did not run
 //!   for nine tenths of the time from the first start to the last end is thrown away and shown as lost; one thread's
 //!   interrupted rounds likewise. The two processors may be one core's: that makes shared lines cheaper.
 //! - A call's time includes a loop of two or three instructions, mostly hidden behind the call.
@@ -129,8 +129,8 @@ fn measure_all(plan: Plan, only: &str) -> Result<(), Box<dyn Error>> {
     let mut results = Vec::new();
     for measurement in chosen {
         let (contenders, absent) = contenders(measurement);
-        for n_threads in measurement.n_threads() {
-            let timings = measure::time(measurement, &contenders, *n_threads, plan)?;
+        let timings = measure::time(measurement, &contenders, measurement.n_threads(), plan)?;
+        for (n_threads, timings) in measurement.n_threads().iter().zip(timings) {
             let row = |(contender, timing)| {
                 Row::new(contender, timing, measure::allocations(measurement, contender))
             };

@@ -1,10 +1,12 @@
-//! Interleaved rounds: in each, every contender is measured once, in an order that moves on by one.
+//! Interleaved rounds: in each, every contender is measured once on each number of threads, in an order that moves on by
+//! one.
 //!
 //! Owns how long a batch is, which rounds count, and the checks that the work was done: a round whose threads did not
 //! run all the time and all at once is thrown away and counted, a figure that no processor can reach is refused, and at the end every
 //! contender's stats must say what its calls add up to. It knows no crate and prints nothing. Called by `main`.
 
 use std::fmt;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -77,34 +79,46 @@ impl From<ThreadLost> for MeasureError {
     }
 }
 
-/// Measures all contenders on so many threads, and returns their timings in the same order.
+/// Measures all contenders on each of these numbers of threads, and returns their timings in the same order: by number
+/// of threads, and by contender.
 pub(crate) fn time(
     measurement: Measurement,
     contenders: &[Contender],
-    n_threads: usize,
+    n_threads: &[usize],
     plan: Plan,
-) -> Result<Vec<Timing>, MeasureError> {
+) -> Result<Vec<Vec<Timing>>, MeasureError> {
     let timings = thread::scope(|scope| {
-        let team = Team::start(scope, n_threads);
-        let n_calls = contenders
-            .iter()
-            .map(|contender| batch_size(&team, measurement, contender, plan.batch))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut timings: Vec<Timing> = contenders.iter().map(|_| Timing::default()).collect();
-        // On a busy machine most rounds may be lost before a contender has too few.
-        for round in 0..MOST_ATTEMPTS * plan.n_rounds {
-            if timings.iter().all(|timing| timing.figures.len() >= plan.n_rounds) {
-                break;
-            }
-            for turn in 0..contenders.len() {
-                let idx = (round + turn) % contenders.len();
-                measure_once(&team, &contenders[idx], n_calls[idx], &mut timings[idx])?;
+        let mut heats = Vec::new();
+        for n_threads in n_threads {
+            let team = Rc::new(Team::start(scope, *n_threads));
+            for contender in contenders {
+                let n_calls = batch_size(&team, measurement, contender, plan.batch)?;
+                heats.push(Heat { team: team.clone(), contender, n_calls, timing: Timing::default() });
             }
         }
-        Ok::<_, MeasureError>(timings)
+        // On a busy machine most rounds may be lost before a contender has too few.
+        for round in 0..MOST_ATTEMPTS * plan.n_rounds {
+            if heats.iter().all(|heat| heat.timing.figures.len() >= plan.n_rounds) {
+                break;
+            }
+            let n_heats = heats.len();
+            for turn in 0..n_heats {
+                heats[(round + turn) % n_heats].measure_once()?;
+            }
+        }
+        Ok::<_, MeasureError>(heats.into_iter().map(|heat| heat.timing).collect::<Vec<_>>())
     })?;
     contenders.iter().try_for_each(check_answer)?;
-    Ok(timings)
+    let mut timings = timings.into_iter();
+    Ok(n_threads.iter().map(|_| timings.by_ref().take(contenders.len()).collect()).collect())
+}
+
+/// One contender on one number of threads.
+struct Heat<'a> {
+    team: Rc<Team<'a>>,
+    contender: &'a Contender,
+    n_calls: u64,
+    timing: Timing,
 }
 
 /// How often a contender's call asks for memory, once its first calls are over.
@@ -116,23 +130,21 @@ pub(crate) fn allocations(measurement: Measurement, contender: &Contender) -> f6
     allocations_of(|| contender.run(n_calls)) as f64 / n_calls as f64
 }
 
-fn measure_once<'a>(
-    team: &Team<'a>,
-    contender: &'a Contender,
-    n_calls: u64,
-    timing: &mut Timing,
-) -> Result<(), MeasureError> {
-    let windows = team.batch(contender, n_calls)?;
-    if overlap(&windows) < MIN_OVERLAP {
-        timing.n_discarded += 1;
-        return Ok(());
+impl Heat<'_> {
+    fn measure_once(&mut self) -> Result<(), MeasureError> {
+        let Self { team, contender, n_calls, timing } = self;
+        let windows = team.batch(contender, *n_calls)?;
+        if overlap(&windows) < MIN_OVERLAP {
+            timing.n_discarded += 1;
+            return Ok(());
+        }
+        let ns = longest(&windows).as_secs_f64() * 1e9 / (*n_calls as f64 * contender.units_per_call);
+        if ns < MIN_NS {
+            return Err(MeasureError::TooFast { contender: contender.name, ns });
+        }
+        timing.figures.push(ns);
+        Ok(())
     }
-    let ns = longest(&windows).as_secs_f64() * 1e9 / (n_calls as f64 * contender.units_per_call);
-    if ns < MIN_NS {
-        return Err(MeasureError::TooFast { contender: contender.name, ns });
-    }
-    timing.figures.push(ns);
-    Ok(())
 }
 
 /// The number of calls that take about `batch`. Finding it warms everything up, too.
@@ -204,15 +216,16 @@ mod tests {
         let before = COUNT.load(Ordering::Relaxed) as f64;
         let read = move || COUNT.load(Ordering::Relaxed) as f64 - before;
         let contenders = [Contender::counting(Kind::Peer, "right", "", count, read)];
-        let timings = time(Measurement::CounterHandle, &contenders, 1, PLAN).unwrap();
-        assert!(timings[0].figures.len() >= 3);
+        let timings = time(Measurement::CounterHandle, &contenders, &[1, 2], PLAN).unwrap();
+        assert_eq!(timings.len(), 2);
+        assert!(timings[0][0].figures.len() >= 3);
     }
 
     #[test]
     fn a_contender_that_loses_a_call_is_refused() {
         let loses = |n_calls: u64| (1..n_calls).for_each(|idx| _ = black_box(idx));
         let contenders = [Contender::counting(Kind::Peer, "loses", "", loses, || 7.0)];
-        let err = time(Measurement::CounterHandle, &contenders, 1, PLAN).unwrap_err().to_string();
+        let err = time(Measurement::CounterHandle, &contenders, &[1], PLAN).unwrap_err().to_string();
         assert!(err.starts_with("loses reads back 7, expected "), "{err}");
     }
 
@@ -220,7 +233,7 @@ mod tests {
     fn a_contender_that_does_nothing_is_refused() {
         let contenders =
             [Contender::new(Kind::Peer, "folded", "", |_| (), |_| Answer { found: 0.0, expected: 0.0 })];
-        let err = time(Measurement::CounterHandle, &contenders, 1, PLAN).unwrap_err().to_string();
+        let err = time(Measurement::CounterHandle, &contenders, &[1], PLAN).unwrap_err().to_string();
         assert!(err.starts_with("folded took "), "{err}");
     }
 }

@@ -1,7 +1,6 @@
 //! The threads that do the measured work, and whether they really did it at the same time.
 //!
-//! Owns the start of a batch, its time windows, and where the threads run: several get a processor each, one goes
-//! where the scheduler likes. They live as long as their team, as a program's threads do, so that what a crate does
+//! Owns the start of a batch, its time windows, and where the threads run: each has a processor for itself. They live as long as their team, as a program's threads do, so that what a crate does
 //! once per thread is paid once. Called by `measure`.
 
 use std::fmt;
@@ -64,9 +63,7 @@ impl<'a> Team<'a> {
             let (job_sender, jobs) = channel::<Job<'a>>();
             let windows = window_sender.clone();
             scope.spawn(move || {
-                if n_threads > 1 {
-                    take_processor(idx);
-                }
+                take_processor(idx);
                 jobs.iter().try_for_each(|job| windows.send(work(&job)))
             });
             job_sender

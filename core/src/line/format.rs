@@ -38,21 +38,22 @@ pub fn format_line<'a>(
 
 /// Writes a line whose value is text already.
 pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Result<usize, BufferTooSmall> {
-    let parts = [name, SEPARATOR, text, b"\n"];
-    let needed = parts.iter().fold(0, |sum: usize, part| sum.saturating_add(part.len()));
+    let needed = name.len().saturating_add(SEPARATOR.len() + b"\n".len()).saturating_add(text.len());
     let available = out.len();
     if needed > available {
         return Err(BufferTooSmall { needed, available });
     }
     let mut rest = out;
-    // All of them fit.
-    parts.into_iter().all(|part| put(part, &mut rest));
+    // All of them fit. One by one, because the compiler copies what has a known length without a call.
+    let _ =
+        put(name, &mut rest) && put(SEPARATOR, &mut rest) && put(text, &mut rest) && put(b"\n", &mut rest);
     Ok(needed)
 }
 
 /// Puts bytes to the beginning of the room, which is what is behind them afterwards; false if they do not fit.
 ///
 /// In a form that says that it cannot panic, for programs without room for messages.
+#[inline]
 pub(crate) fn put(bytes: &[u8], room: &mut &mut [u8]) -> bool {
     match core::mem::take(room).split_at_mut_checked(bytes.len()) {
         Some((place, rest)) => {

@@ -151,6 +151,12 @@ impl Stat<'_> {
         }
     }
 
+    /// All stats are.
+    #[inline(always)]
+    pub(crate) fn add_to_summed(&self, value: Stored) {
+        self.add(value);
+    }
+
     /// Nothing is quicker than [`add_slowly`](Self::add_slowly).
     #[inline(always)]
     pub(crate) fn add_quickly(&self, _: Stored) -> bool {

@@ -50,7 +50,10 @@ impl SampleRing {
     pub(crate) fn window(&self) -> Window {
         let n_claimed = self.ends.with(|ends| usize::from(ends.n_claimed));
         let samples = self.slots.iter().take(n_claimed).map(|slot| f64::from_bits(slot.with(|bits| *bits)));
-        Window::of(samples, shell_sort)
+        Window::of(samples, |keys, _| {
+            shell_sort(keys);
+            0..keys.len()
+        })
     }
 }
 

@@ -116,6 +116,31 @@ impl Stat<'_> {
         }
     }
 
+    /// Adds to a stat that is known to be incremented, by [`begin_summing`](Self::begin_summing).
+    #[inline]
+    pub(crate) fn add_to_summed(&self, value: Value) {
+        match value {
+            Value::Int(int) => match self.column.own_sum() {
+                Some(sum) => sum.add(int),
+                None => self.add_int_slowly(int),
+            },
+            Value::Float(float) => self.add_float_slowly(float),
+        }
+    }
+
+    /// Takes its value in a register, which keeps those quick who call it.
+    #[cold]
+    #[inline(never)]
+    fn add_int_slowly(&self, int: i64) {
+        self.add_slowly(Value::Int(int));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_float_slowly(&self, float: f64) {
+        self.add_slowly(Value::Float(float));
+    }
+
     /// Adds an integer to the calling thread's own word; false, and nothing is done, where it is not as simple.
     ///
     /// Apart from [`add_slowly`](Self::add_slowly), so that whoever calls both passes it no more than it has at hand.
@@ -240,7 +265,27 @@ impl Stat<'_> {
 
 impl Cell {
     /// Returns the value of the stat whose column this is.
+    #[inline]
     pub(crate) fn get(&self, column: Column<'_>) -> Value {
+        self.int(column).map_or_else(|| self.get_slowly(column), Value::Int)
+    }
+
+    /// The value, if it is an integer and nobody makes it a float right now.
+    #[inline]
+    fn int(&self, column: Column<'_>) -> Option<i64> {
+        // All orderings as in `get_slowly`, of which this is the first turn for an integer.
+        let before = self.version.load(Ordering::Acquire);
+        if self.float.load().is_some() {
+            return None;
+        }
+        let level = self.level.load(Ordering::Acquire);
+        let int = level.wrapping_add(self.sum.load(Ordering::Relaxed)).wrapping_add(column.sum());
+        fence(Ordering::Acquire);
+        (before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before).then_some(int)
+    }
+
+    #[inline(never)]
+    fn get_slowly(&self, column: Column<'_>) -> Value {
         let mut backoff = Backoff::new();
         loop {
             // Acquire pairs with the Release that ends `replace`: what it stored is seen.
@@ -305,91 +350,4 @@ impl Cell {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-    use crate::shard::Shards;
-
-    /// A stat that all threads share.
-    struct Shared {
-        cell: Cell,
-        mode: Mode,
-        shards: Shards<1, 0>,
-    }
-
-    impl Shared {
-        fn new() -> Self {
-            Self { cell: Cell::new(), mode: Mode::new(), shards: Shards::new() }
-        }
-
-        fn stat(&self) -> Stat<'_> {
-            Stat { cell: &self.cell, mode: &self.mode, column: self.shards.view().column(0) }
-        }
-
-        fn add(&self, value: Value) {
-            self.stat().add(value);
-        }
-
-        fn set(&self, value: Value) {
-            self.stat().set(value);
-        }
-
-        fn get(&self) -> Value {
-            self.cell.get(self.shards.view().column(0))
-        }
-    }
-
-    #[test]
-    fn integers_add_up_and_wrap() {
-        let stat = Shared::new();
-        stat.add(Value::Int(i64::MAX));
-        stat.add(Value::Int(2));
-        assert_eq!(stat.get(), Value::Int(i64::MIN + 1));
-    }
-
-    #[test]
-    fn a_float_makes_it_a_float_for_good() {
-        let stat = Shared::new();
-        stat.add(Value::Int(2));
-        stat.add(Value::Float(0.5));
-        assert_eq!(stat.get(), Value::Float(2.5));
-        stat.add(Value::Int(1));
-        assert_eq!(stat.get(), Value::Float(3.5));
-        stat.set(Value::Int(7));
-        assert_eq!(stat.get(), Value::Float(7.0));
-        stat.add(Value::Int(1));
-        assert_eq!(stat.get(), Value::Float(8.0));
-    }
-
-    #[test]
-    fn what_was_set_is_read_back_exactly() {
-        let stat = Shared::new();
-        stat.add(Value::Int(i64::MAX));
-        for value in [Value::Int(-4), Value::Float(0.1), Value::Float(-0.0), Value::Float(f64::INFINITY)] {
-            stat.set(value);
-            assert_eq!(stat.get(), value);
-        }
-        stat.set(Value::Float(f64::NAN));
-        assert!(stat.get().as_f64().is_nan());
-    }
-
-    #[test]
-    fn integer_settings_replace_what_increments_left() {
-        let stat = Shared::new();
-        stat.add(Value::Int(i64::MIN));
-        stat.set(Value::Int(i64::MAX));
-        assert_eq!(stat.get(), Value::Int(i64::MAX));
-        stat.add(Value::Int(-7));
-        assert_eq!(stat.get(), Value::Int(i64::MAX - 7));
-        stat.add(Value::Float(0.0));
-        assert_eq!(stat.get(), Value::Float((i64::MAX - 7) as f64));
-    }
-
-    #[test]
-    fn settings_replace_what_increments_left() {
-        let stat = Shared::new();
-        stat.set(Value::Float(0.1));
-        stat.add(Value::Int(i64::MAX));
-        stat.set(Value::Float(0.3));
-        assert_eq!(stat.get(), Value::Float(0.3));
-    }
-}
+mod tests;

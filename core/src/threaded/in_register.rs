@@ -4,10 +4,10 @@
 //!
 //! Recent x86-64 processors forward what was stored to the next load without going through the cache, in no time at
 //! all, if both name the address by one register alone. By two (base and index), as the compiler likes to,
-//! an increment of the same word as before waits for the cache: 2.0 ns instead of 0.3 (`benches/record.rs`). There is
-//! no way to ask the compiler for it.
+//! an increment of the same word as before waits for the cache: some 2 ns instead of 0.3 to 0.6. `benches/peers` has
+//! both beside each other (`own word` is what the compiler likes). There is no way to ask the compiler for it.
 
-#![allow(unsafe_code, reason = "hides how an address was computed; benches/record.rs shows what for")]
+#![allow(unsafe_code, reason = "hides how an address was computed; benches/peers shows what for")]
 
 /// Returns the value, computed into a register before it is stored, and not by an addition to memory, which waits too.
 #[inline(always)]

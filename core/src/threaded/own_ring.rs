@@ -106,7 +106,7 @@ impl<'r> OwnRingsView<'r> {
             let mut n_known = n_there;
             for (ring, end) in column.zip(ends) {
                 let n_fetched = shares.next(ring.n_new(end));
-                ring.fetch(n_fetched, end, |sample| window.record(sample));
+                window.record_all(n_fetched, ring.fetch(n_fetched, end));
                 n_known += n_fetched;
             }
             window.set_known(n_known);
@@ -177,12 +177,13 @@ impl OwnRing {
         end.wrapping_sub(self.n_fetched.load_own())
     }
 
-    /// Gives the newest `n` before `end`, at most a window, oldest first, and takes all before it for fetched.
-    fn fetch(&self, n: u64, end: u64, mut give: impl FnMut(f64)) {
-        for at in (0..n).rev().map(|back| end.wrapping_sub(back + 1)) {
-            give(f64::from_bits(self.slots[at as usize % SLOTS].load(Ordering::Relaxed)));
-        }
+    /// Returns the newest `n` before `end`, at most a window, oldest first, and takes all before it for fetched.
+    fn fetch(&self, n: u64, end: u64) -> impl Iterator<Item = f64> {
         self.n_fetched.store(end, Ordering::Relaxed);
+        (0..n).rev().map(move |back| {
+            let at = end.wrapping_sub(back + 1);
+            f64::from_bits(self.slots[at as usize % SLOTS].load(Ordering::Relaxed))
+        })
     }
 }
 
@@ -193,9 +194,7 @@ mod tests {
     use std::vec::Vec;
 
     fn fetched(ring: &OwnRing, n: u64) -> Vec<f64> {
-        let mut samples = Vec::new();
-        ring.fetch(n, ring.end(), |sample| samples.push(sample));
-        samples
+        ring.fetch(n, ring.end()).collect()
     }
 
     #[test]

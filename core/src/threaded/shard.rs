@@ -99,13 +99,16 @@ impl<'r> Column<'r> {
 
     /// Of the shards that were used by now. Whoever saw what a thread wrote sees its shard here as well.
     fn words(self) -> impl Iterator<Item = Words<'r>> {
-        let others = self.shards.others.iter().skip(self.idx).step_by(self.shards.n_stats);
-        self.sums().zip(others).map(|(sum, others)| Words { sum, others })
+        self.places().map_while(move |place| self.shards.words(place))
     }
 
     fn sums(self) -> impl Iterator<Item = &'r Sum> {
-        let in_rows = self.shards.sums.iter().skip(self.idx).step_by(self.shards.n_stats);
-        in_rows.take(thread_number::n_used())
+        self.places().map_while(move |place| self.shards.sums.get(place))
+    }
+
+    /// Where the words are, until there are no more shards.
+    fn places(self) -> impl Iterator<Item = usize> {
+        (0..thread_number::n_used()).map(move |number| number.wrapping_mul(self.shards.n_stats) + self.idx)
     }
 
     /// Returns the sum of all integers; wraps.

@@ -1,9 +1,10 @@
 //! The floors: what the processor asks for the least that the work can be.
 //!
 //! A plain store to a static, a relaxed `fetch_add` on one, and for the text its names and numbers straight from an
-//! array into a buffer. None of them can be told by a program as a stat: there is one static for all names.
+//! array into a buffer. None of them can be told by a program as a stat: there is one static for all names. And what a
+//! word of a thread's own costs where the compiler chooses how its address is computed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::contender::{Answer, Contender, Kind, Measurement};
 use crate::inputs::{N_VALUES, SECONDS, repeat, repeat_values};
@@ -21,7 +22,7 @@ static LAST: Cell = Cell(AtomicU64::new(0));
 pub(crate) fn contenders(measurement: Measurement) -> Offer {
     Ok(match measurement {
         Measurement::CounterHandle | Measurement::CounterLiteral | Measurement::CounterRunTime => {
-            vec![fetch_add(Kind::Floor), store(Kind::OtherFloor)]
+            vec![fetch_add(Kind::Floor), store(Kind::OtherFloor), own_word()]
         }
         Measurement::Sample => vec![fetch_add(Kind::Floor), store_bits(Kind::OtherFloor)],
         Measurement::Set => vec![store_bits(Kind::Floor), fetch_add(Kind::OtherFloor)],
@@ -48,6 +49,31 @@ fn store(kind: Kind) -> Contender {
         expected: LAST.0.load(Ordering::Relaxed) as f64,
     };
     Contender::new(kind, "store", "AtomicU64::store(x, Relaxed)", run, answer)
+}
+
+/// A thread's own word, by index, as statvent's but for how it has the address computed.
+fn own_word() -> Contender {
+    let run = |n_calls| {
+        repeat(n_calls, || {
+            let place = ROW.with(|row| *row) + COLUMN.load(Ordering::Relaxed);
+            let word = &OWN_WORDS[place & LAST_WORD];
+            word.store(word.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        });
+    };
+    let sum = || OWN_WORDS.iter().map(|word| word.load(Ordering::Relaxed)).sum::<u64>();
+    let before = sum();
+    let count = move || (sum() - before) as f64;
+    Contender::counting(Kind::OtherFloor, "own word", "load, add, store", run, count)
+}
+
+const ROW_WORDS: usize = 64;
+const LAST_WORD: usize = 64 * ROW_WORDS - 1;
+static OWN_WORDS: [AtomicU64; LAST_WORD + 1] = [const { AtomicU64::new(0) }; LAST_WORD + 1];
+static N_ROWS: AtomicUsize = AtomicUsize::new(0);
+static COLUMN: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    static ROW: usize = N_ROWS.fetch_add(ROW_WORDS, Ordering::Relaxed);
 }
 
 fn store_bits(kind: Kind) -> Contender {

@@ -1,0 +1,90 @@
+//! Tests of one stat's state: what increments and settings of integers and floats make of it.
+//!
+//! Owns cases of one thread; what several threads do to it is in `models`.
+
+use super::*;
+use crate::shard::Shards;
+
+/// A stat that all threads share.
+struct Shared {
+    cell: Cell,
+    mode: Mode,
+    shards: Shards<1, 0>,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self { cell: Cell::new(), mode: Mode::new(), shards: Shards::new() }
+    }
+
+    fn stat(&self) -> Stat<'_> {
+        Stat { cell: &self.cell, mode: &self.mode, column: self.shards.view().column(0) }
+    }
+
+    fn add(&self, value: Value) {
+        self.stat().add(value);
+    }
+
+    fn set(&self, value: Value) {
+        self.stat().set(value);
+    }
+
+    fn get(&self) -> Value {
+        self.cell.get(self.shards.view().column(0))
+    }
+}
+
+#[test]
+fn integers_add_up_and_wrap() {
+    let stat = Shared::new();
+    stat.add(Value::Int(i64::MAX));
+    stat.add(Value::Int(2));
+    assert_eq!(stat.get(), Value::Int(i64::MIN + 1));
+}
+
+#[test]
+fn a_float_makes_it_a_float_for_good() {
+    let stat = Shared::new();
+    stat.add(Value::Int(2));
+    stat.add(Value::Float(0.5));
+    assert_eq!(stat.get(), Value::Float(2.5));
+    stat.add(Value::Int(1));
+    assert_eq!(stat.get(), Value::Float(3.5));
+    stat.set(Value::Int(7));
+    assert_eq!(stat.get(), Value::Float(7.0));
+    stat.add(Value::Int(1));
+    assert_eq!(stat.get(), Value::Float(8.0));
+}
+
+#[test]
+fn what_was_set_is_read_back_exactly() {
+    let stat = Shared::new();
+    stat.add(Value::Int(i64::MAX));
+    for value in [Value::Int(-4), Value::Float(0.1), Value::Float(-0.0), Value::Float(f64::INFINITY)] {
+        stat.set(value);
+        assert_eq!(stat.get(), value);
+    }
+    stat.set(Value::Float(f64::NAN));
+    assert!(stat.get().as_f64().is_nan());
+}
+
+#[test]
+fn integer_settings_replace_what_increments_left() {
+    let stat = Shared::new();
+    stat.add(Value::Int(i64::MIN));
+    stat.set(Value::Int(i64::MAX));
+    assert_eq!(stat.get(), Value::Int(i64::MAX));
+    stat.add(Value::Int(-7));
+    assert_eq!(stat.get(), Value::Int(i64::MAX - 7));
+    stat.add(Value::Float(0.0));
+    assert_eq!(stat.get(), Value::Float((i64::MAX - 7) as f64));
+}
+
+#[test]
+fn settings_replace_what_increments_left() {
+    let stat = Shared::new();
+    stat.set(Value::Float(0.1));
+    stat.add(Value::Int(i64::MAX));
+    stat.set(Value::Float(0.3));
+    assert_eq!(stat.get(), Value::Float(0.3));
+}
