@@ -36,6 +36,7 @@ pub(crate) enum StoredName {
 }
 
 impl StoredName {
+    #[inline]
     pub(crate) fn bytes<'r>(&self, arena: View<'r, u8>) -> &'r [u8] {
         match self {
             Self::Literal(name) => name,

@@ -26,15 +26,19 @@ use crate::value::{IntoValue, Value};
 /// A new registry is all zero bits, so a `static` one costs address space until it is used. It is usually a
 /// `static`, shared by all threads.
 ///
-/// `SHARDS`, from 0 to 32, is for programs with threads (and feature `std`): so many threads at a time each write to
-/// words of their own, which costs no locked instruction and no shared cache line; the reader adds them up. Further
-/// threads share. A thread takes a shard at its second call and hands it on, values and all, when it ends. A shard
-/// takes 40 bytes a stat and 1048 a series; with 0, the default, nothing is paid for them.
+/// `SHARDS`, from 0 to 32, is for programs with threads (and feature `std`): a thread that has a shard writes to words
+/// of its own, which costs no locked instruction and no shared cache line; the reader adds them up. Threads without
+/// one share. A thread takes the smallest free number of the process at its second call, hands it on with all that
+/// was written when it ends, and has the shard of that number in every registry: 32 is the choice unless it is known
+/// how many threads record, into this registry or another. A shard takes 40 bytes a stat and 1048 a series; with 0,
+/// the default, nothing is paid for them.
 ///
 /// The calls of this type never panic, allocate nothing and do no I/O. They take a lock, for as long as a look-up or
-/// a registration, when they use a name for the first time, or always where the thread has no shard; the
-/// macros of the crate `statvent` and the handles ([`counter`](Self::counter), [`gauge`](Self::gauge),
-/// [`series`](Self::series)) find the name once. On a hosted system they are not for signal handlers.
+/// a registration, when a thread uses a name for the first time; the macros of the crate `statvent` and the handles
+/// ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series)) find the name once. A name that is
+/// made at run time takes it at each call where the thread has no shard, where the name is refused, and where the
+/// thread uses three names in turn whose hashes share a place (of 200 names among 4096 places, one in a thousand). On
+/// a hosted system they are not for signal handlers.
 ///
 /// ```
 /// use statvent_core::{Registry, Value};

@@ -1,7 +1,7 @@
 //! The reading side: one walk over all stats of a registry, as calls or as text.
 //!
-//! Owns the order of stats and the pauses of a snapshot. It writes nothing into the registry and takes no lock.
-//! The recorder, JSON and `for_each` all read through here.
+//! Owns the order of stats and the pauses of a snapshot. It changes no stat, and takes no lock but that of readers who
+//! fetch a series' samples (see `own_ring`). The recorder, JSON and `for_each` all read through here.
 
 use crate::append::View;
 use crate::cell::{Cell, Stored};
@@ -17,9 +17,9 @@ use crate::value::Value;
 
 /// The reading side of a registry of any size: a few references, cheap to copy.
 ///
-/// Readers take no lock and never make a recording thread wait; any number may read at once. The order is: all
-/// stats in the order of their registration, then the quantiles of all series, then `statvent.rejected` if
-/// anything was.
+/// Readers never make a recording thread wait, and wait for nobody but each other, while one of them fetches the new
+/// samples of a series; any number may read at once. The order is: all stats in the order of their registration,
+/// then the quantiles of all series, then `statvent.rejected` if anything was.
 #[derive(Clone, Copy)]
 pub struct Reader<'r> {
     pub(crate) stats: View<'r, Entry<()>>,
