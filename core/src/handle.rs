@@ -4,14 +4,13 @@
 
 use crate::arena::NewName;
 use crate::cell::{Stat, Stored};
-use crate::error::RecordError;
 use crate::name::{check_name, check_template, expand_template};
 use crate::own_ring::OwnRingsView;
 use crate::registry::Registry;
 use crate::ring::SampleRing;
 use crate::slot::record_slowly;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::value::{IntoValue, Value, ValueError};
+use crate::value::{IntoValue, Value};
 
 /// A stat to count with: small, copyable, found once.
 ///
@@ -158,7 +157,9 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
                 Some(sum) => sum.add(int),
                 None => self.incr_int_slowly_at(site, name, int),
             },
-            value => self.incr_slowly_at(site, name, value.map(Stored::of)),
+            Ok(Value::Float(float)) if self.shards.add_own_float(site.idx(), float) => {}
+            Ok(Value::Float(float)) => self.incr_float_slowly_at(site, name, float),
+            Err(err) => self.count_rejected(Err(err)),
         }
     }
 
@@ -192,20 +193,21 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[cold]
     #[inline(never)]
     fn incr_int_slowly_at(&self, site: &Site, name: &'static str, int: i64) {
-        self.incr_slowly_at(site, name, Ok(Stored::of(Value::Int(int))));
+        self.incr_slowly_at(site, name, Stored::of(Value::Int(int)));
     }
 
     #[cold]
     #[inline(never)]
-    fn incr_slowly_at(&self, site: &Site, name: &'static str, value: Result<Stored, ValueError>) {
+    fn incr_float_slowly_at(&self, site: &Site, name: &'static str, float: f64) {
+        self.incr_slowly_at(site, name, Stored::of(Value::Float(float)));
+    }
+
+    fn incr_slowly_at(&self, site: &Site, name: &'static str, value: Stored) {
         let idx = site.idx();
-        self.count_rejected(value.map_err(RecordError::from).and_then(|value| {
-            if idx < STATS {
-                self.add_idx(idx, value);
-                return Ok(());
-            }
-            self.add_first(NewName::Literal(name), value).map(|idx| site.set(idx))
-        }));
+        if idx < STATS {
+            return self.add_idx(idx, value);
+        }
+        self.count_rejected(self.add_first(NewName::Literal(name), value).map(|idx| site.set(idx)));
     }
 
     #[cold]

@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use gungraun::{library_benchmark, library_benchmark_group, main};
 use statvent::line::parse_line;
-use statvent::{Registry, Value, incr, record, set};
+use statvent::{Counter, Registry, Value, incr, record, set};
 
 /// Calls, lines of the snapshot, lines to parse: every count is divided by this.
 const N_CALLS: usize = 1000;
@@ -30,6 +30,16 @@ fn repeat(mut call: impl FnMut(usize)) {
 #[inline(never)]
 fn literal() {
     repeat(|_| incr!("literal"));
+}
+
+#[inline(never)]
+fn literal_float() {
+    repeat(|_| incr!("literal.float", 0.5));
+}
+
+#[inline(never)]
+fn handle(counter: Counter<'static>) {
+    repeat(|_| counter.incr(1));
 }
 
 #[inline(never)]
@@ -58,6 +68,24 @@ fn literal_before() {
 
 fn literal_after(_: ()) {
     assert_eq!(statvent::get("literal"), Some(Value::Int(2 * N_CALLS as i64)));
+}
+
+fn literal_float_before() {
+    literal_float();
+}
+
+fn literal_float_after(_: ()) {
+    assert_eq!(statvent::get("literal.float"), Some(Value::Float(N_CALLS as f64)));
+}
+
+fn handle_before() -> Counter<'static> {
+    let counter = statvent::counter("handle");
+    handle(counter);
+    counter
+}
+
+fn handle_after(_: ()) {
+    assert_eq!(statvent::get("handle"), Some(Value::Int(2 * N_CALLS as i64)));
 }
 
 fn run_time_before() -> Vec<String> {
@@ -151,6 +179,18 @@ fn incr_literal(_: ()) {
 }
 
 #[library_benchmark]
+#[bench::second_use(setup = literal_float_before, teardown = literal_float_after)]
+fn incr_float(_: ()) {
+    literal_float();
+}
+
+#[library_benchmark]
+#[bench::second_use(setup = handle_before, teardown = handle_after)]
+fn incr_handle(counter: Counter<'static>) {
+    handle(counter);
+}
+
+#[library_benchmark]
 #[bench::second_use(setup = run_time_before, teardown = run_time_after)]
 fn incr_run_time(names: Vec<String>) -> Vec<String> {
     run_time(&names);
@@ -193,6 +233,16 @@ fn parse_lines(lines: Vec<String>) -> usize {
 
 library_benchmark_group!(
     name = hot_calls,
-    benchmarks = [incr_literal, incr_run_time, set_int, set_float, record_sample, snapshot_line, parse_lines]
+    benchmarks = [
+        incr_literal,
+        incr_float,
+        incr_handle,
+        incr_run_time,
+        set_int,
+        set_float,
+        record_sample,
+        snapshot_line,
+        parse_lines
+    ]
 );
 main!(library_benchmark_groups = hot_calls);

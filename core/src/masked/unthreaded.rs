@@ -34,6 +34,11 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
         None
     }
 
+    #[inline(always)]
+    pub(crate) fn add_own_float(&self, _: usize, _: f64) -> bool {
+        false
+    }
+
     pub(crate) fn view(&self) -> ShardsView<'_> {
         ShardsView(PhantomData)
     }

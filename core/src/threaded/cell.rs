@@ -124,7 +124,11 @@ impl Stat<'_> {
                 Some(sum) => sum.add(int),
                 None => self.add_int_slowly(int),
             },
-            Value::Float(float) => self.add_float_slowly(float),
+            Value::Float(float) => {
+                if !self.column.add_own_float(float) {
+                    self.add_float_slowly(float);
+                }
+            }
         }
     }
 
@@ -141,18 +145,19 @@ impl Stat<'_> {
         self.add_slowly(Value::Float(float));
     }
 
-    /// Adds an integer to the calling thread's own word; false, and nothing is done, where it is not as simple.
+    /// Adds to the calling thread's own word; false, and nothing is done, where it is not as simple.
     ///
     /// Apart from [`add_slowly`](Self::add_slowly), so that whoever calls both passes it no more than it has at hand.
     #[inline]
     pub(crate) fn add_quickly(&self, value: Value) -> bool {
         self.begin_summing();
-        match (self.column.own_sum(), value) {
-            (Some(sum), Value::Int(int)) => {
+        match (value, self.column.own_sum()) {
+            (Value::Int(int), Some(sum)) => {
                 sum.add(int);
                 true
             }
-            _ => false,
+            (Value::Int(_), None) => false,
+            (Value::Float(float), _) => self.column.add_own_float(float),
         }
     }
 

@@ -38,6 +38,13 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
         self.sums.as_flattened().get(thread_number::current().times(STATS).wrapping_add(idx))
     }
 
+    /// Adds a float to the calling thread's own word; false, and nothing is done, where it is not as simple.
+    #[inline]
+    pub(crate) fn add_own_float(&self, idx: usize, float: f64) -> bool {
+        let place = thread_number::current().times(STATS).wrapping_add(idx);
+        self.others.as_flattened().get(place).is_some_and(|others| others.add_quickly(float))
+    }
+
     /// Returns the words of a stat that the thread of this number owns.
     #[cfg(all(test, loom))]
     pub(crate) fn of(&self, number: usize, idx: usize) -> Option<Words<'_>> {
@@ -86,6 +93,13 @@ impl<'r> Column<'r> {
     #[inline]
     pub(crate) fn own_sum(self) -> Option<&'r Sum> {
         self.shards.sums.get(self.shards.own_place(self.idx))
+    }
+
+    /// Adds a float to the calling thread's own word; false, and nothing is done, where it is not as simple.
+    #[inline]
+    pub(crate) fn add_own_float(self, float: f64) -> bool {
+        let others = self.shards.others.get(self.shards.own_place(self.idx));
+        others.is_some_and(|others| others.add_quickly(float))
     }
 
     /// Returns the calling thread's own words; `None` where it has no shard.
@@ -188,6 +202,19 @@ impl Others {
     const_new! {
         fn new() -> Self {
             Self { float: AtomicFloat::new(), sum_mark: AtomicI64::new(0), float_mark: AtomicFloat::new() }
+        }
+    }
+
+    /// Adds a float that is not the word's first, to a stat that was not set since; for the owner alone.
+    #[inline]
+    fn add_quickly(&self, float: f64) -> bool {
+        let others = in_register(self);
+        match (others.float.load_own(), others.float_mark.load()) {
+            (Some(sum), None) => {
+                others.float.store(sum + float);
+                true
+            }
+            _ => false,
         }
     }
 }
