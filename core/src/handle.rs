@@ -14,19 +14,19 @@ use crate::value::{IntoValue, Value};
 
 /// A stat to count with: small, copyable, found once.
 ///
-/// Made by [`Registry::counter`]. A handle whose name was rejected counts every use as rejected.
+/// Made by [`Registry::counter`] and [`Registry::counter_literal`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy)]
 pub struct Counter<'r>(Target<'r, Stat<'r>>);
 
 /// A stat to set: small, copyable, found once.
 ///
-/// Made by [`Registry::gauge`]. A handle whose name was rejected counts every use as rejected.
+/// Made by [`Registry::gauge`] and [`Registry::gauge_literal`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy)]
 pub struct Gauge<'r>(Target<'r, Stat<'r>>);
 
 /// A series to record samples into: small, copyable, found once.
 ///
-/// Made by [`Registry::series`]. A handle whose name was rejected counts every use as rejected.
+/// Made by [`Registry::series`] and [`Registry::series_literal`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy)]
 pub struct Series<'r>(Target<'r, Samples<'r>>);
 
@@ -118,23 +118,63 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// ```
     #[must_use]
     pub fn counter(&self, name: impl AsRef<[u8]>) -> Counter<'_> {
-        let target = self.stat_target(name.as_ref());
+        self.new_counter(NewName::Borrowed(name.as_ref()))
+    }
+
+    /// As [`counter`](Self::counter), and keeps a new name by reference instead of copying it.
+    ///
+    /// ```
+    /// use statvent_core::{Registry, Value};
+    ///
+    /// static STATS: Registry<4, 1, 0> = Registry::new();
+    /// STATS.counter_literal("requests").incr(5);
+    /// STATS.gauge_literal("queue.depth").set(3);
+    /// STATS.series_literal("latency.{0}").record(0.25);
+    /// assert_eq!(STATS.get("requests"), Some(Value::Int(5)));
+    /// assert_eq!(STATS.rejected(), 0);
+    /// // Without room for copies of names there is no other way.
+    /// STATS.counter("replies").incr(5);
+    /// assert_eq!((STATS.get("replies"), STATS.rejected()), (None, 1));
+    /// ```
+    #[must_use]
+    pub fn counter_literal(&self, name: &'static str) -> Counter<'_> {
+        self.new_counter(NewName::Literal(name))
+    }
+
+    /// Returns a handle that sets. A new stat starts, and is published, at 0.
+    #[must_use]
+    pub fn gauge(&self, name: impl AsRef<[u8]>) -> Gauge<'_> {
+        Gauge(self.stat_target(NewName::Borrowed(name.as_ref())))
+    }
+
+    /// As [`gauge`](Self::gauge), and keeps a new name by reference, as [`counter_literal`](Self::counter_literal) does.
+    #[must_use]
+    pub fn gauge_literal(&self, name: &'static str) -> Gauge<'_> {
+        Gauge(self.stat_target(NewName::Literal(name)))
+    }
+
+    /// Returns a handle that records samples. A series is published from its first sample on.
+    #[must_use]
+    pub fn series(&self, name: impl AsRef<[u8]>) -> Series<'_> {
+        self.new_series(NewName::Borrowed(name.as_ref()))
+    }
+
+    /// As [`series`](Self::series), and keeps a new name by reference, as [`counter_literal`](Self::counter_literal) does.
+    #[must_use]
+    pub fn series_literal(&self, name: &'static str) -> Series<'_> {
+        self.new_series(NewName::Literal(name))
+    }
+
+    fn new_counter(&self, name: NewName<'_>) -> Counter<'_> {
+        let target = self.stat_target(name);
         if let Some(stat) = target.slot {
             stat.begin_summing();
         }
         Counter(target)
     }
 
-    /// Returns a handle that sets. A new stat starts, and is published, at 0.
-    #[must_use]
-    pub fn gauge(&self, name: impl AsRef<[u8]>) -> Gauge<'_> {
-        Gauge(self.stat_target(name.as_ref()))
-    }
-
-    /// Returns a handle that records samples. A series is published from its first sample on.
-    #[must_use]
-    pub fn series(&self, name: impl AsRef<[u8]>) -> Series<'_> {
-        let found = self.any_series(NewName::Borrowed(name.as_ref()), expand_template, |_| ());
+    fn new_series(&self, name: NewName<'_>) -> Series<'_> {
+        let found = self.any_series(name, expand_template, |_| ());
         let slot = found.ok().and_then(|found| {
             let idx = found.idx();
             Some(Samples { window: self.rings.get(idx)?, own_rings: self.own_rings.view(), idx })
@@ -142,8 +182,8 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         Series(Target { slot, rejected: &self.rejected })
     }
 
-    fn stat_target(&self, name: &[u8]) -> Target<'_, Stat<'_>> {
-        let found = self.stat(NewName::Borrowed(name), |_| ());
+    fn stat_target(&self, name: NewName<'_>) -> Target<'_, Stat<'_>> {
+        let found = self.stat(name, |_| ());
         let slot = found.ok().and_then(|found| self.stat_at(found.idx()));
         Target { slot, rejected: &self.rejected }
     }

@@ -35,10 +35,11 @@ use crate::value::{IntoValue, Value};
 ///
 /// The calls of this type never panic, allocate nothing and do no I/O. They take a lock, for as long as a look-up or
 /// a registration, when a thread uses a name for the first time; the macros of the crate `statvent` and the handles
-/// ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series)) find the name once. A name that is
-/// made at run time takes it at each call where the thread has no shard, where the name is refused, and where the
-/// thread uses three names in turn whose hashes share a place (of 200 names among 4096 places, one in a thousand). On
-/// a hosted system they are not for signal handlers.
+/// ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series), and for literal names
+/// [`counter_literal`](Self::counter_literal) and the like) find the name once. A name that is made at run time takes
+/// it at each call where the thread has no shard, where the name is refused, and where the thread uses three names in
+/// turn whose hashes share a place (of 200 names among 4096 places, one in a thousand). On a hosted system they are
+/// not for signal handlers.
 ///
 /// ```
 /// use statvent_core::{Registry, Value};
