@@ -49,15 +49,45 @@ impl Json<'_> {
 
     /// Pushes a byte of what stands between quotes.
     fn push_escaped(&mut self, byte: u8) -> fmt::Result {
-        let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
+        let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + value - 10 };
         match byte {
             b'"' => self.push(br#"\""#),
             b'\\' => self.push(br"\\"),
             b'\n' => self.push(br"\n"),
             b'\r' => self.push(br"\r"),
             b'\t' => self.push(br"\t"),
+            0x08 => self.push(br"\b"),
+            0x0c => self.push(br"\f"),
             0..0x20 => self.push(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)]),
             _ => self.push(&[byte]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{string::String, vec};
+
+    use crate::Registry;
+
+    fn text_of(write: impl FnOnce(&mut [u8]) -> Option<usize>) -> Option<String> {
+        let mut out = vec![0; 8192];
+        let n_bytes = write(&mut out)?;
+        out.truncate(n_bytes);
+        String::from_utf8(out).ok()
+    }
+
+    #[test]
+    fn every_byte_is_written_as_the_general_serialiser_does() {
+        static STATS: Registry<256, 0, 1024> = Registry::new();
+        for byte in (0..=u8::MAX).filter(|byte| *byte != b'\n') {
+            STATS.set([b'<', byte, b'>'], byte);
+        }
+        let reader = STATS.reader();
+        let ours = text_of(|out| write(reader, out));
+        let theirs = text_of(|out| serde_json_core::to_slice(&reader, out).ok());
+        assert!(ours.is_some());
+        assert_eq!(ours, theirs);
     }
 }

@@ -5,7 +5,8 @@
 use super::lock::Lock;
 use crate::series::{WINDOW_SAMPLES, Window};
 
-/// The last samples, as bits. A reader may see the older sample of a slot that is claimed and not yet written.
+/// The last samples, as bits. Whoever reads while others record takes one slot after the other: it may have a sample and
+/// lack one that was recorded before it.
 pub(crate) struct SampleRing {
     ends: Lock<Ends>,
     slots: [Lock<u64>; WINDOW_SAMPLES],
