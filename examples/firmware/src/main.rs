@@ -2,32 +2,27 @@
 //!
 //! Prints the stats as lines on standard output and as JSON on standard error, both by the emulator's semihosting,
 //! checks its own totals, and ends with status 0 if all are exact. `bin/firmware` runs it on three boards. What happens
-//! in the interrupt is `tick`'s.
+//! in the interrupt is `tick`'s, and first uses are `race`'s.
 
 #![no_std]
 #![no_main]
 
+mod race;
 mod report;
 mod tick;
 
-use cortex_m::peripheral::{Peripherals, SYST, syst::SystClkSource};
+use cortex_m::peripheral::Peripherals;
 use cortex_m_rt::{entry, exception};
 use statvent::{Registry, Value, incr, record, set};
 
 use report::Report;
 
-/// What `main` and the interrupt write, and the lines that are printed.
-static STATS: Registry<16, 1, 16> = Registry::new();
-
-/// Names that `main` and the interrupt register at the same time.
-static NAMES: Registry<256, 0, 1024> = Registry::new();
+/// What `main` and the interrupt write, and the lines that are printed. All names are literals.
+static STATS: Registry<16, 1, 0> = Registry::new();
 
 /// Increments of one stat, by both together.
 const N_INCREMENTS: u32 = 1_000_000;
 const N_BY_TICK: u32 = 50_000;
-
-/// Names that each of the two registers alone, and as many that both do.
-const N_NAMES: u8 = 64;
 
 /// What the two set a stat to: no half of the one is a half of the other.
 const LEVELS: [i64; 2] = [-1, 0x0123_4567_89ab_cdef];
@@ -37,10 +32,10 @@ fn main() -> ! {
     let mut report = Report::new();
     if let Some(peripherals) = Peripherals::take() {
         let mut timer = peripherals.SYST;
-        start(&mut timer);
-        register_names(&mut report);
+        tick::start(&mut timer);
+        race::run(&mut report);
         count(&mut report);
-        tick::wait_until_done(&mut report);
+        tick::wait_until_counted(&mut report);
         timer.disable_counter();
     }
     check_totals(&mut report);
@@ -53,41 +48,15 @@ fn main() -> ! {
     report.exit()
 }
 
-fn start(timer: &mut SYST) {
-    timer.set_clock_source(SystClkSource::Core);
-    timer.set_reload(tick::FIRST_RELOAD);
-    timer.clear_current();
-    timer.enable_interrupt();
-    timer.enable_counter();
-}
-
 #[exception]
 fn SysTick() {
     tick::tick();
 }
 
-/// Registers names while the interrupt registers its own, some of them the same.
-fn register_names(report: &mut Report) {
-    tick::register_from_now_on();
-    for n in 0..N_NAMES {
-        NAMES.incr(tick::name(b'm', n), 1);
-        NAMES.incr(tick::name(b's', n), 1);
-    }
-    tick::wait_until_registered(report);
-    let mut n_stats = 0;
-    NAMES.for_each(|name, value| {
-        n_stats += 1;
-        let n_times = if name.first() == Some(&b's') { 2 } else { 1 };
-        report.check(value == Value::Int(n_times), "a name has the increments of all who registered it");
-    });
-    report.check(n_stats == 3 * u32::from(N_NAMES), "every name is there once");
-    report.check(NAMES.rejected() == 0, "no name was rejected");
-}
-
 /// Counts, sets and samples what the interrupt does as well, by literal names and by handles.
 fn count(report: &mut Report) {
     tick::count_from_now_on();
-    let hammered = STATS.counter("hammered");
+    let hammered = STATS.counter_literal("hammered");
     for n in 0..N_INCREMENTS - N_BY_TICK {
         if n % 2 == 0 {
             incr!(STATS, "hammered");

@@ -1,47 +1,40 @@
-//! What happens in the interrupt, and how `main` knows how far it is.
+//! The timer's interrupt, and how `main` knows how far it is.
 //!
-//! Owns the timer's handler: it registers, counts, sets and samples at moments that vary, wherever `main` is. Called by
-//! the timer and by `main`.
+//! Owns when the interrupt comes, and what it counts, sets and samples there, wherever `main` is. Called by the timer and
+//! by `main`. First uses are `race`'s.
 
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::{SCB, SYST, syst::SystClkSource};
 use statvent::{incr, record, set};
 
 use crate::report::Report;
-use crate::{LEVELS, N_BY_TICK, N_NAMES, NAMES, STATS};
+use crate::{LEVELS, N_BY_TICK, STATS, race};
 
-/// Ticks of the processor's clock until the first interrupt.
-pub(crate) const FIRST_RELOAD: u32 = 2_000;
+/// Written by `main`: whether the interrupt counts.
+static IS_COUNTING: AtomicBool = AtomicBool::new(false);
 
-/// Written by `main`: what the interrupt does.
-static PHASE: AtomicU8 = AtomicU8::new(WAITING);
-const WAITING: u8 = 0;
-const REGISTERING: u8 = 1;
-const COUNTING: u8 = 2;
-
-/// Written by the interrupt: how many names it registered, how often it counted.
-static N_REGISTERED: AtomicU8 = AtomicU8::new(0);
+/// Written by the interrupt: how often it counted.
 static N_COUNTED: AtomicU32 = AtomicU32::new(0);
 
-pub(crate) fn register_from_now_on() {
-    PHASE.store(REGISTERING, Ordering::Relaxed);
+pub(crate) fn start(timer: &mut SYST) {
+    timer.set_clock_source(SystClkSource::Core);
+    timer.set_reload(SHORTEST);
+    timer.clear_current();
+    timer.enable_interrupt();
+    timer.enable_counter();
 }
 
 pub(crate) fn count_from_now_on() {
-    PHASE.store(COUNTING, Ordering::Relaxed);
+    IS_COUNTING.store(true, Ordering::Relaxed);
 }
 
-pub(crate) fn wait_until_registered(report: &mut Report) {
-    wait_for(report, || N_REGISTERED.load(Ordering::Relaxed) == N_NAMES);
-}
-
-pub(crate) fn wait_until_done(report: &mut Report) {
+pub(crate) fn wait_until_counted(report: &mut Report) {
     wait_for(report, || N_COUNTED.load(Ordering::Relaxed) == N_BY_TICK);
 }
 
 /// Waits at most for many times as many interrupts as it should take.
-fn wait_for(report: &mut Report, is_done: impl Fn() -> bool) {
+pub(crate) fn wait_for(report: &mut Report, is_done: impl Fn() -> bool) {
     let mut n_left = 4 * N_BY_TICK;
     while !is_done() && n_left > 0 {
         cortex_m::asm::wfi();
@@ -50,28 +43,14 @@ fn wait_for(report: &mut Report, is_done: impl Fn() -> bool) {
     report.check(is_done(), "the interrupt gets done what it has to");
 }
 
-/// The name of a stat: a letter and a number.
-pub(crate) fn name(letter: u8, n: u8) -> [u8; 3] {
-    [letter, b'0' + n / 10, b'0' + n % 10]
-}
-
 /// One interrupt.
 pub(crate) fn tick() {
-    match PHASE.load(Ordering::Relaxed) {
-        REGISTERING => register(),
-        COUNTING => count(),
-        _ => (),
+    if IS_COUNTING.load(Ordering::Relaxed) {
+        count();
+    } else {
+        race::tick();
     }
     come_again();
-}
-
-fn register() {
-    let n = N_REGISTERED.load(Ordering::Relaxed);
-    if n < N_NAMES {
-        NAMES.incr(name(b's', n), 1);
-        NAMES.incr(name(b'i', n), 1);
-        N_REGISTERED.store(n + 1, Ordering::Relaxed);
-    }
 }
 
 fn count() {
@@ -86,13 +65,22 @@ fn count() {
     }
 }
 
-/// Sets the time to the next interrupt, in steps that hit every instruction of `main`'s loops sooner or later.
+/// Ticks of the processor's clock that are the shortest time from the end of one interrupt to the next.
+const SHORTEST: u32 = 50;
+
+/// Sets the time to the next interrupt, in steps that hit every instruction of `main`'s loops sooner or later: mostly
+/// short ones, and some that are as long as a first use takes.
 fn come_again() {
     static STEP: AtomicU32 = AtomicU32::new(0);
     let step = STEP.load(Ordering::Relaxed).wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     STEP.store(step, Ordering::Relaxed);
+    let n_more = (step >> 8) % (128 << (step >> 29));
     // SAFETY: the reload value belongs to this handler alone from the moment on that `main` has started the timer.
     let timer = unsafe { &*SYST::PTR };
     // SAFETY: any value of 24 bits is a time to wait.
-    unsafe { timer.rvr.write(FIRST_RELOAD + (step >> 23)) };
+    unsafe { timer.rvr.write(SHORTEST + n_more) };
+    // SAFETY: any value written here begins that time now, whatever it is.
+    unsafe { timer.cvr.write(0) };
+    // This handler may have taken longer than the time before.
+    SCB::clear_pendst();
 }
