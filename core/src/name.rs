@@ -250,13 +250,14 @@ impl EscapedName<'_> {
     }
 }
 
-/// Writes text, with the backslash of what could be taken for an escape escaped.
+/// Writes text, with the backslash of what could be taken for an escape escaped. In a form that says that it cannot panic.
 fn write_guarded(mut text: &str, write: &mut impl FnMut(&str) -> fmt::Result) -> fmt::Result {
-    while let Some((before, after)) = text.split_once('\\') {
+    let backslash = |text: &str| text.bytes().position(|byte| byte == b'\\');
+    while let Some((before, rest)) = backslash(text).and_then(|at| text.split_at_checked(at)) {
         write(before)?;
-        let is_escape = matches!(after.as_bytes(), [b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        let is_escape = matches!(rest.as_bytes(), [_, b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
         write(if is_escape { r"\x5c" } else { r"\" })?;
-        text = after;
+        text = rest.get(1..).unwrap_or_default();
     }
     write(text)
 }

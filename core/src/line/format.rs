@@ -57,7 +57,7 @@ pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Resu
 pub(crate) fn put(bytes: &[u8], room: &mut &mut [u8]) -> bool {
     match core::mem::take(room).split_at_mut_checked(bytes.len()) {
         Some((place, rest)) => {
-            place.copy_from_slice(bytes);
+            place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
             *room = rest;
             true
         }
