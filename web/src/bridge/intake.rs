@@ -15,6 +15,9 @@ const OWN_PREFIX: &[u8] = b"bridge.";
 const LINES_TAKEN: &str = "bridge.lines_taken";
 const LINES_SKIPPED: &str = "bridge.lines_skipped";
 
+/// What stands between name and value, and in no name of a board.
+const SEPARATOR: &[u8] = b": ";
+
 /// Where the board's own `statvent.rejected` is shown: that name is the registry's of this process.
 const BOARD_REJECTED: &[u8] = b"bridge.board_rejected";
 
@@ -70,7 +73,7 @@ fn keep(stats: &Stats, line: Line<'_>) -> Option<()> {
     };
     let name = match line.name {
         REJECTED_NAME => BOARD_REJECTED,
-        name if name.starts_with(OWN_PREFIX) || !is_text(name) => return None,
+        name if name.starts_with(OWN_PREFIX) || !is_text(name) || is_two_lines(name) => return None,
         name => name,
     };
     stats.try_set(name, value).ok()
@@ -80,6 +83,12 @@ fn keep(stats: &Stats, line: Line<'_>) -> Option<()> {
 /// name that was published once stays.
 fn is_text(name: &[u8]) -> bool {
     core::str::from_utf8(name).is_ok_and(|name| !name.contains(char::is_control))
+}
+
+/// Whether a name has the look of a line itself: `a: 5` of a board that was reset before the end of its line, which then
+/// said `a: 1`.
+fn is_two_lines(name: &[u8]) -> bool {
+    name.windows(SEPARATOR.len()).any(|bytes| bytes == SEPARATOR)
 }
 
 #[cfg(test)]
@@ -170,6 +179,15 @@ mod tests {
         assert_eq!(intake_of([&b"a: 500\nb: 70\na: 5"[..], b"\0boot v1\r\na: 1\r\n"]), expected);
     }
 
+    /// 1. A board says `a: 500`, and begins to say so again.
+    /// 2. It is reset in the middle of that line, and says nothing of it.
+    /// 3. It begins again, and its first line ends the half one.
+    #[test]
+    fn a_board_that_is_reset_without_a_word_forges_no_stat() {
+        let expected = expect(&[("a", "Int(2)"), (LINES_TAKEN, "Int(2)"), (LINES_SKIPPED, "Int(1)")]);
+        assert_eq!(intake_of([&b"a: 500\r\na: 5"[..], b"a: 1\r\na: 2\r\n"]), expected);
+    }
+
     #[test]
     fn a_line_that_was_joined_midway_is_skipped_even_if_it_looks_whole() {
         let stats = Box::new(Stats::new());
@@ -236,7 +254,7 @@ mod tests {
         let spaces = &[' ', '\t', '\n', '\x0b', '\x0c', '\r'][..];
         let (name, value) = text.trim_end_matches('\n').rsplit_once(':')?;
         let (name, value) = (name.trim_matches(spaces), value.trim_matches(spaces));
-        if !(1..=255).contains(&name.len()) || name.chars().any(char::is_control) {
+        if !(1..=255).contains(&name.len()) || name.chars().any(char::is_control) || name.contains(": ") {
             return None;
         }
         let is_int =

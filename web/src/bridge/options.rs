@@ -26,8 +26,8 @@ each name as the pipe NAME.<pid>.stats until the input ends. Other lines are ski
   -d, --pipe-dir DIR    directory of the pipes [$STATVENT_PIPE_DIR, or /tmp/stats-pipe]
   -h, --help            print this
 
-A serial line is set up by stty, once it is open:
-  (stty 115200 raw -echo clocal && exec statvent-web bridge --name board1) < /dev/ttyACM0
+The speed of a serial line is set by stty, once it is open:
+  (stty 115200 clocal && exec statvent-web bridge --name board1) < /dev/ttyACM0
 ";
 
 /// What to publish, and where.

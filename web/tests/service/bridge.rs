@@ -1,15 +1,14 @@
 //! The bridge: bytes as a wire brings them go in, and a service reads the board beside processes.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{PipeWriter, Write as _, pipe};
+use std::io::{ErrorKind, PipeWriter, Read as _, Write as _, pipe};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::Signal;
-use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
@@ -36,7 +35,7 @@ fn start_piped(dir: &Path) -> (Program, PathBuf, PipeWriter) {
     (program, path, wire)
 }
 
-/// Both ends of a serial line, set up as `stty raw -echo` does, and its path.
+/// Both ends of a serial line, set up as terminals are when they are opened, and its path.
 fn serial_line() -> (PtyMaster, File, String) {
     // Not for the children of other tests, which would keep the line open.
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
@@ -45,9 +44,6 @@ fn serial_line() -> (PtyMaster, File, String) {
     let path = ptsname_r(&master).unwrap();
     let flags = OFlag::O_NOCTTY.bits();
     let line = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path).unwrap();
-    let mut raw = tcgetattr(&line).unwrap();
-    cfmakeraw(&mut raw);
-    tcsetattr(&line, SetArg::TCSANOW, &raw).unwrap();
     (master, line, path)
 }
 
@@ -99,6 +95,9 @@ fn garbage_long_lines_and_resets_are_skipped_and_counted() {
     eventually_sums(&server, r#"{"bridge.lines_skipped":6,"bridge.lines_taken":3,"ticks":3,"uptime":90.5}"#);
     wire.write_all(b"s: 4\r\n").unwrap();
     eventually_sums(&server, r#"{"bridge.lines_skipped":6,"bridge.lines_taken":4,"ticks":4,"uptime":90.5}"#);
+    // The board is reset in the middle of a line and has nothing to say of it.
+    wire.write_all(b"uptime: 9ticks: 1\r\nticks: 2\r\n").unwrap();
+    eventually_sums(&server, r#"{"bridge.lines_skipped":7,"bridge.lines_taken":5,"ticks":2,"uptime":90.5}"#);
 }
 
 #[test]
@@ -106,9 +105,9 @@ fn a_serial_line_may_be_joined_in_the_middle_of_a_line() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let (mut board_end, line, line_path) = serial_line();
+    let (board, path) = start(command(dir.path()).arg(line_path).stdin(Stdio::null()));
     // The end of `requests: 1`, which reads as a line.
     board_end.write_all(b"quests: 1\r\nrequests: 2\r\n").unwrap();
-    let (board, path) = start(command(dir.path()).arg(line_path).stdin(Stdio::null()));
     let expected = r#"{"bridge.lines_skipped":1,"bridge.lines_taken":1,"requests":2}"#;
     eventually_sums(&server, expected);
 
@@ -122,6 +121,44 @@ fn a_serial_line_may_be_joined_in_the_middle_of_a_line() {
     );
     assert_eq!(board.end().code(), Some(1));
     assert!(!path.exists(), "{}", path.display());
+}
+
+/// 1. A terminal is as it was opened: some bytes end the input, erase what was received, or stop it, and all is sent back.
+/// 2. A wire brings such bytes.
+#[test]
+fn a_terminal_that_nobody_set_up_gives_all_bytes_and_sends_none_back() {
+    let dir = pipe_dir();
+    let server = Server::start(dir.path());
+    let (mut board_end, line, _) = serial_line();
+    let (board, path) = start(command(dir.path()).stdin(line));
+    board_end
+        .write_all(b"midway\r\na: 1\r\n\x04b: 2\r\nreq\x7f\x15c: 3\r\n\x03\x13\x1a\r\nd: 4\r\n")
+        .unwrap();
+    let expected = r#"{"a":1,"bridge.lines_skipped":4,"bridge.lines_taken":2,"d":4}"#;
+    eventually_sums(&server, expected);
+
+    fcntl(&board_end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let sent_back = board_end.read(&mut [0; 64]).map_err(|err| err.kind());
+    assert_eq!(sent_back, Err(ErrorKind::WouldBlock));
+    board.signal(Signal::SIGTERM);
+    assert_eq!(board.end().code(), Some(0));
+    assert!(!path.exists(), "{}", path.display());
+}
+
+#[test]
+fn an_input_that_does_not_wait_is_waited_for() {
+    let dir = pipe_dir();
+    let server = Server::start(dir.path());
+    let (input, mut wire) = pipe().unwrap();
+    fcntl(&input, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let (board, _) = start(command(dir.path()).stdin(input));
+    for n in 1..=3 {
+        wire.write_all(format!("a: {n}\n").as_bytes()).unwrap();
+        let expected = format!(r#"{{"a":{n},"bridge.lines_skipped":0,"bridge.lines_taken":{n}}}"#);
+        eventually_sums(&server, &expected);
+    }
+    drop(wire);
+    assert_eq!(board.end().code(), Some(0));
 }
 
 #[test]
