@@ -5,6 +5,7 @@
 use cortex_m::peripheral::{Peripherals, syst::SystClkSource};
 use cortex_m_rt::{entry, exception};
 use cortex_m_semihosting::{debug, hio};
+use panic_halt as _;
 use statvent::{Registry, Value, incr, set};
 
 static STATS: Registry<16, 0, 0> = Registry::new();
@@ -22,7 +23,7 @@ fn main() -> ! {
         SYST.enable_interrupt();
         SYST.enable_counter();
     }
-    while STATS.get("ticks").unwrap_or(Value::Int(0)).as_f64() < 100.0 {
+    while !matches!(STATS.get("ticks"), Some(Value::Int(100..))) {
         incr!(STATS, "rounds");
     }
     set!(STATS, "state", 2);
@@ -31,10 +32,5 @@ fn main() -> ! {
         uart.write_all(&line[..n_bytes]).ok();
     }
     debug::exit(debug::EXIT_SUCCESS);
-    loop {}
-}
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
