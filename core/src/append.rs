@@ -100,6 +100,7 @@ impl<T> Copy for View<'_, T> {}
 
 impl<'r, T: Copy> View<'r, T> {
     /// Returns how many are published by now. What a caller saw published stays.
+    #[inline]
     pub(crate) fn len(self) -> usize {
         // Acquire pairs with the Release in `push_all`: the slots below are initialised for us.
         self.len.load(Ordering::Acquire) as usize

@@ -74,6 +74,7 @@ impl fmt::Display for NameError {
 impl core::error::Error for NameError {}
 
 /// Says whether `byte` is ASCII white space as Python's `strip` has it: the space and bytes 9 to 13.
+#[inline]
 #[must_use]
 pub const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')

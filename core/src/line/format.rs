@@ -37,6 +37,7 @@ pub fn format_line<'a>(
 }
 
 /// Writes a line whose value is text already.
+#[inline]
 pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Result<usize, BufferTooSmall> {
     let needed = name.len().saturating_add(SEPARATOR.len() + b"\n".len()).saturating_add(text.len());
     let available = out.len();

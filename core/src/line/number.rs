@@ -29,6 +29,7 @@ impl From<Value> for Number<'_> {
 
 impl<'a> Number<'a> {
     /// Reads what Python's `int()` and `float()` read, `_` aside; no white space.
+    #[inline]
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let digits = unsigned(text);
         match magnitude(digits) {
@@ -40,6 +41,7 @@ impl<'a> Number<'a> {
     }
 
     /// Calls `write` with the number's text: digits, or the shortest float that reads back equal.
+    #[inline]
     pub(crate) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
         match self {
             Self::Int(int) => write(itoa::Buffer::new().format(int).as_bytes()),
@@ -84,6 +86,7 @@ pub(crate) fn gathered<'a, 'b>(bytes: impl Iterator<Item = &'a u8>, out: &'b mut
     out.get(..n_bytes).unwrap_or_default()
 }
 
+#[inline]
 fn unsigned(text: &[u8]) -> &[u8] {
     match text {
         [b'+' | b'-', digits @ ..] => digits,
@@ -103,6 +106,7 @@ enum Magnitude {
 /// Any number of so many digits fits an `i64`.
 const MOST_SMALL_DIGITS: usize = 18;
 
+#[inline]
 fn magnitude(digits: &[u8]) -> Magnitude {
     if digits.is_empty() {
         return Magnitude::None;

@@ -49,6 +49,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
 }
 
 /// What is left without white space at the ends, and how much was cut off in front.
+#[inline]
 fn trim(bytes: &[u8]) -> (usize, &[u8]) {
     let mut rest = bytes;
     while let [first, inner @ ..] = rest

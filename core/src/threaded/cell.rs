@@ -48,6 +48,7 @@ impl Stored {
     }
 
     /// Calls `write` with the value's text.
+    #[inline]
     pub(crate) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
         Number::from(self).with_text(write)
     }

@@ -66,6 +66,7 @@ pub(crate) struct ShardsView<'r> {
 
 impl<'r> ShardsView<'r> {
     /// Returns all words of one stat.
+    #[inline]
     pub(crate) fn column(self, idx: usize) -> Column<'r> {
         Column { shards: self, idx }
     }
@@ -116,16 +117,19 @@ impl<'r> Column<'r> {
         self.places().map_while(move |place| self.shards.words(place))
     }
 
+    #[inline]
     fn sums(self) -> impl Iterator<Item = &'r Sum> {
         self.places().map_while(move |place| self.shards.sums.get(place))
     }
 
     /// Where the words are, until there are no more shards.
+    #[inline]
     fn places(self) -> impl Iterator<Item = usize> {
         (0..thread_number::n_used()).map(move |number| number.wrapping_mul(self.shards.n_stats) + self.idx)
     }
 
     /// Returns the sum of all integers; wraps.
+    #[inline]
     pub(crate) fn sum(self) -> i64 {
         self.sums().fold(0, |all, sum| all.wrapping_add(sum.load()))
     }
@@ -193,6 +197,7 @@ impl Sum {
         sum.store(summed(sum.load_own().wrapping_add(int)), Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }

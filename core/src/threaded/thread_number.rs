@@ -107,6 +107,7 @@ mod pool {
         }
 
         /// Returns how many of the numbers were ever held: shards from there on are untouched.
+        #[inline]
         pub(crate) fn n_used(&self) -> usize {
             self.n_used.load(Ordering::Acquire) as usize
         }
@@ -180,6 +181,7 @@ mod held {
         POOL.keep_only(held(current()));
     }
 
+    #[inline]
     pub(crate) fn n_used() -> usize {
         POOL.n_used()
     }
