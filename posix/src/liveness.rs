@@ -8,6 +8,7 @@
 
 use crate::dir::PipeDir;
 use crate::fork::NotInherited;
+use crate::node::Node;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 use statvent_core::pipe_name::PipeName;
@@ -52,6 +53,11 @@ impl Claim {
         // moment, so that nothing is lost when it is refused.
         let _ = description.file().try_lock_shared();
         Ok(Self { description, offset })
+    }
+
+    /// Says whether it is the byte of `name` in this very directory.
+    pub(crate) fn is_of(&self, dir: &PipeDir, name: &PipeName<'_>) -> io::Result<bool> {
+        Ok(self.offset == offset_of(name) && Node::of(&self.description)?.id == dir.id())
     }
 
     /// Says whether somebody else holds the same byte: a live recorder, or whoever likes to.
@@ -170,6 +176,14 @@ mod tests {
         assert!(claim.is_contested().unwrap() && other.is_contested().unwrap());
         drop(claim);
         assert!(!other.is_contested().unwrap());
+    }
+
+    #[test]
+    fn a_claim_knows_its_directory_and_its_name() {
+        let ((_temp, dir), (_other_temp, other)) = (pipe_dir(), pipe_dir());
+        let claim = Claim::take(&dir, &name(7, 0)).unwrap();
+        assert!(claim.is_of(&dir, &name(7, 0)).unwrap());
+        assert!(!claim.is_of(&dir, &name(7, 1)).unwrap() && !claim.is_of(&other, &name(7, 0)).unwrap());
     }
 
     #[test]

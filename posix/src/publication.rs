@@ -7,6 +7,7 @@ use crate::dir::PipeDir;
 use crate::error::Error;
 use crate::fifo::Fifo;
 use crate::fork::this_process;
+use crate::liveness::Claim;
 use crate::signals::Deferred;
 use crate::site::{Place, Site};
 use crate::traces::Trace;
@@ -50,8 +51,8 @@ struct State {
 #[derive(Debug)]
 enum Phase {
     Published(Site),
-    /// To be published anew.
-    Lost,
+    /// To be published anew. The byte of the last site is held meanwhile: readers must not take us for dead.
+    Lost(Option<Arc<Claim>>),
     /// Never to be published again.
     Withdrawn,
 }
@@ -80,7 +81,7 @@ impl Publication {
     /// What a signal would leave behind is kept in `trace`.
     pub(crate) fn start(place: Place, trace: Option<&'static Trace>) -> Result<Self, Error> {
         let state = State {
-            phase: Phase::Lost,
+            phase: Phase::Lost(None),
             path: place.directory.clone(),
             makes_directory: true,
             awaited: None,
@@ -109,7 +110,7 @@ impl Publication {
     pub(crate) fn published(&self) -> Option<Arc<Fifo>> {
         match &self.lock().phase {
             Phase::Published(site) => Some(Arc::clone(site.fifo())),
-            Phase::Lost | Phase::Withdrawn => None,
+            Phase::Lost(_) | Phase::Withdrawn => None,
         }
     }
 
@@ -137,7 +138,7 @@ impl Publication {
         match site.renew() {
             Ok(retired) => state.retire(retired),
             Err(_) => {
-                state.leave(Phase::Lost);
+                state.lose();
                 // What is wrong is told by the next attempt.
                 let _ = state.recover(&self.place);
             }
@@ -149,7 +150,7 @@ impl Publication {
     pub(crate) fn mend(&self) {
         let mut state = self.change();
         if matches!(&state.phase, Phase::Published(site) if !site.is_intact()) {
-            state.leave(Phase::Lost);
+            state.lose();
         }
         // What is wrong is told by the recorder's thread, which tries as well.
         let _ = state.recover(&self.place);
@@ -216,7 +217,7 @@ impl Drop for Change<'_> {
         let Some(trace) = self.trace else { return };
         trace.end_change(match &self.state.phase {
             Phase::Published(site) => Some((site.dir().as_fd(), site.name(), site.fifo().id())),
-            Phase::Lost | Phase::Withdrawn => None,
+            Phase::Lost(_) | Phase::Withdrawn => None,
         });
     }
 }
@@ -224,18 +225,28 @@ impl Drop for Change<'_> {
 impl State {
     /// Publishes anew what was lost.
     fn recover(&mut self, place: &Place) -> Result<(), Error> {
-        if matches!(self.phase, Phase::Lost) {
+        if let Phase::Lost(kept) = &self.phase {
+            let kept = kept.clone();
             // Pipes that are kept for stranded readers take room as well.
             self.free_stranded();
             let path = &place.directory;
             let dir =
                 if self.makes_directory { PipeDir::create(path)? } else { PipeDir::open_to_publish(path)? };
             self.makes_directory = dir.is_own();
-            let site = Site::establish(place, dir)?;
+            let site = Site::establish(place, dir, kept.as_ref())?;
             self.path = site.path();
+            // A byte of another name or directory is free from here on, after that of the new site was taken.
             self.phase = Phase::Published(site);
         }
         Ok(())
+    }
+
+    /// Ends the present site, whose pipe readers do not find or cannot be given a successor.
+    fn lose(&mut self) {
+        if let Phase::Published(site) = &self.phase {
+            let claim = Arc::clone(site.claim());
+            self.leave(Phase::Lost(Some(claim)));
+        }
     }
 
     /// Ends the present phase; a pipe that is published is removed and nobody waits on it any more.

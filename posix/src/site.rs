@@ -31,7 +31,7 @@ pub(crate) struct Place {
 pub(crate) struct Site {
     dir: Arc<PipeDir>,
     /// Held for as long as the name is used.
-    _claim: Claim,
+    claim: Arc<Claim>,
     name: String,
     fifo: Arc<Fifo>,
 }
@@ -41,7 +41,9 @@ impl Site {
     ///
     /// Free is a name that nothing has, or nothing but a dead pipe that we may remove. A byte that is held takes no name
     /// by itself, because whoever may read the directory can hold all of them.
-    pub(crate) fn establish(place: &Place, dir: PipeDir) -> Result<Self, Error> {
+    ///
+    /// `kept` is the byte of the site before this one: it is not taken twice, and so never free in between.
+    pub(crate) fn establish(place: &Place, dir: PipeDir, kept: Option<&Arc<Claim>>) -> Result<Self, Error> {
         let label = match place.label.as_deref() {
             Some(label) => Some(Label::new(label).ok_or_else(|| Error::Label { found: label.to_owned() })?),
             None => None,
@@ -51,10 +53,13 @@ impl Site {
         let pid = process::id();
         for n in 0..=u16::MAX {
             let name = PipeName { label, pid, n };
-            let claim = Claim::take(&dir, &name).map_err(failed)?;
+            let claim = match kept {
+                Some(kept) if kept.is_of(&dir, &name).map_err(failed)? => Arc::clone(kept),
+                _ => Arc::new(Claim::take(&dir, &name).map_err(failed)?),
+            };
             let name = name.to_string();
             if let Some(fifo) = first_fifo(&dir, name.as_ref(), &claim).map_err(failed)? {
-                return Ok(Self { dir, _claim: claim, name, fifo: Arc::new(fifo) });
+                return Ok(Self { dir, claim, name, fifo: Arc::new(fifo) });
             }
         }
         let name = |n| PipeName { label, pid, n }.to_string();
@@ -69,6 +74,11 @@ impl Site {
     /// Returns the directory.
     pub(crate) fn dir(&self) -> &PipeDir {
         &self.dir
+    }
+
+    /// Returns the proof of life.
+    pub(crate) fn claim(&self) -> &Arc<Claim> {
+        &self.claim
     }
 
     /// Returns the name of the pipe in it.

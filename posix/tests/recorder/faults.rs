@@ -2,17 +2,16 @@
 //! tells of what lasts in one line, and goes on as soon as that is possible.
 
 use crate::support::{
-    Stats, alone, become_ordinary, cat, errand, eventually, locked_read, names, observe_for, read_whole,
-    start_alone_by, switches, thread_named, within,
+    OtherCat, Stats, alone, become_ordinary, cat, errand, eventually, locked_read, names, observe_for,
+    read_whole, start_alone_by, switches, thread_named, within,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use statvent_posix::Recorder;
 use std::fs::{self, Permissions};
-use std::io::{PipeWriter, Read, Write};
+use std::io::{PipeWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,28 +59,18 @@ fn a_recorder_without_descriptors_says_so_once_rests_and_recovers() {
     STATS.incr("a", 1);
     let recorder =
         Recorder::builder(&STATS).directory(dir).upkeep_interval(Duration::from_millis(50)).start().unwrap();
-    let mut reader = Command::new("sh")
-        .args(["-c", "read -r word; cat \"$0\""])
-        .arg(recorder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let reader = OtherCat::of(&recorder.path());
     let paths = ["statvent-pipe", "statvent-upkeep"].map(|name| eventually(name, || thread_named(name)));
     let statuses: Vec<_> = paths.iter().map(|path| fs::File::open(path.join("status")).unwrap()).collect();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
     // The end of this reader's pipe was there before; no further one can be had.
-    reader.stdin.take().unwrap().write_all(b"go\n").unwrap();
-    let mut text = String::new();
-    reader.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    assert_eq!(text, "a: 1\n");
+    assert_eq!(reader.read(), "a: 1\n");
     let n_before = count_switches(&statuses);
     observe_for(Duration::from_secs(2));
     let n = count_switches(&statuses) - n_before;
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
     assert!(n < 600, "{n} switches in 2 s");
-    reader.wait().unwrap();
     eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
 }
 

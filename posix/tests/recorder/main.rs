@@ -12,6 +12,7 @@ mod faults;
 mod forks;
 mod hard_readers;
 mod idle;
+mod in_trouble;
 mod mending;
 mod names;
 mod namespaces;

@@ -8,7 +8,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use statvent_core::{Reader, Registry};
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,26 @@ pub(crate) fn eventually<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
 /// Lets time pass, to see that nothing happens or to look again.
 pub(crate) fn observe_for(time: Duration) {
     thread::sleep(time);
+}
+
+/// A `cat` of another process, with limits and descriptors of its own, that begins when it is told.
+pub(crate) struct OtherCat(Child);
+
+impl OtherCat {
+    pub(crate) fn of(path: &Path) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read -r word; cat \"$0\""]).arg(path);
+        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Tells it to read, and returns what it read.
+    pub(crate) fn read(mut self) -> String {
+        self.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let mut text = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        self.0.wait().unwrap();
+        text
+    }
 }
 
 /// Opens a pipe for reading without waiting for a writer.

@@ -1,0 +1,99 @@
+//! A recorder that cannot publish for a while lives all the same, and keeps its proof of that: else a reader would take it
+//! for dead, forget what it said, and remove its pipe.
+//!
+//! Each test looks at the byte of its name while something is wrong, in a process of its own.
+
+use crate::support::{OtherCat, Stats, alone, become_ordinary, cat, eventually, observe_for, read_whole};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use statvent_core::pipe_name::PipeName;
+use statvent_posix::{PipeDir, Recorder, liveness};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{process, thread};
+
+static STATS: Stats = Stats::new();
+
+const OFTEN: Duration = Duration::from_millis(20);
+
+fn is_held(dir: &PipeDir) -> bool {
+    liveness::is_alive(dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap()
+}
+
+fn see_it_held_for_a_while(dir: &PipeDir) {
+    for _ in 0..200 {
+        assert!(is_held(dir));
+        observe_for(Duration::from_millis(1));
+    }
+}
+
+// 1. It publishes. 2. The process has no descriptors left. 3. A read takes the pipe away, and no fresh one can be had.
+// 4. Its byte was free for as long as that lasted.
+#[test]
+fn a_recorder_without_descriptors_is_not_taken_for_dead() {
+    if !alone("in_trouble::a_recorder_without_descriptors_is_not_taken_for_dead") {
+        return;
+    }
+    STATS.incr("a", 1);
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
+    let reader = OtherCat::of(&recorder.path());
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
+    assert_eq!(reader.read(), "a: 1\n");
+    see_it_held_for_a_while(&dir);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    assert!(is_held(&dir));
+    drop(recorder);
+    assert!(!is_held(&dir));
+}
+
+// 1. It publishes. 2. Its user may not write to the directory any more. 3. A read needs a fresh pipe, and none can be made,
+// nor the old one removed. 4. The byte was free, and a service of root's removed the pipe.
+#[test]
+fn a_recorder_that_may_not_write_to_its_directory_is_not_taken_for_dead() {
+    if !alone("in_trouble::a_recorder_that_may_not_write_to_its_directory_is_not_taken_for_dead") {
+        return;
+    }
+    become_ordinary();
+    STATS.incr("a", 1);
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
+    fs::set_permissions(temp.path(), Permissions::from_mode(0o555)).unwrap();
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    see_it_held_for_a_while(&dir);
+    fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
+    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    assert!(is_held(&dir));
+}
+
+// 1. Somebody removes the pipe, again and again. 2. Upkeep mends it. 3. The byte was free for a moment each time.
+#[test]
+fn a_pipe_that_is_mended_is_not_taken_for_dead_meanwhile() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(Duration::from_millis(1)).start();
+    let recorder = recorder.unwrap();
+    let is_over = AtomicBool::new(false);
+    let n_free = thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut n_free = 0;
+            while !is_over.load(Ordering::Acquire) {
+                n_free += u32::from(!is_held(&dir));
+            }
+            n_free
+        });
+        for _ in 0..300 {
+            fs::remove_file(recorder.path()).unwrap();
+            eventually("the pipe", || recorder.path().exists().then_some(()));
+        }
+        is_over.store(true, Ordering::Release);
+        looking.join().unwrap()
+    });
+    assert_eq!(n_free, 0);
+}
