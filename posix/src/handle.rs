@@ -87,7 +87,10 @@ impl Drop for Recorder {
         let mut back_off = BackOff::new();
         for _ in 0..MAX_WAKE_ATTEMPTS {
             if self.publication.withdraw().is_ok() || threads.iter().all(Thread::is_finished) {
-                return threads.into_iter().for_each(Thread::join);
+                threads.into_iter().for_each(Thread::join);
+                // Who was about to open the pipe when it went has done so by now.
+                let _ = self.publication.withdraw();
+                return;
             }
             thread::park_timeout(back_off.rest());
         }

@@ -161,7 +161,10 @@ impl Publication {
         state.free_stranded();
     }
 
-    /// Removes the pipe for good and wakes the recorder's thread; in a forked child it does nothing.
+    /// Removes the pipe for good, wakes the recorder's thread, and gives an end of file to readers that are stranded on what
+    /// it leaves behind: nobody will look for them later. In a forked child it does nothing.
+    ///
+    /// A reader that is at this moment between looking up the name and opening the pipe is found by a further call.
     ///
     /// # Errors
     /// The thread could not be woken, for want of a descriptor: call again.
@@ -171,6 +174,7 @@ impl Publication {
         }
         let mut state = self.change();
         state.leave(Phase::Withdrawn);
+        state.retired.iter().for_each(|(_, fifo)| fifo.free_stranded());
         state.release()
     }
 

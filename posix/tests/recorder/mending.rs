@@ -1,13 +1,16 @@
 //! What upkeep mends: a pipe or a directory that somebody took away.
 
-use crate::support::{DEADLINE, Stats, alone, cat, eventually, names, within};
+use crate::support::{
+    DEADLINE, Stats, alone, cat, errand, eventually, names, start_alone, until_told, within,
+};
 use statvent_core::pipe_name::PipeName;
-use statvent_posix::{PipeDir, Recorder, liveness};
+use statvent_posix::{PipeDir, Recorder, liveness, start_once};
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::mpsc::channel;
 use std::time::Duration;
-use std::{env, process};
+use std::{env, process, thread};
 
 const OFTEN: Duration = Duration::from_millis(5);
 
@@ -108,4 +111,67 @@ fn a_reader_stranded_on_a_retired_pipe_is_freed() {
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     assert_eq!(within("the stranded reader", move || fs::read_to_string(path).unwrap()), "");
+}
+
+// 1. A reader looks up the name. 2. A fresh pipe takes the name. 3. The reader opens what it found, and waits. 4. The
+// recorder ends before its upkeep looks.
+#[test]
+fn a_reader_stranded_on_a_retired_pipe_is_freed_when_the_recorder_ends() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
+    let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(recorder.path()).unwrap();
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    let stranded = Stranded::on(&handle);
+    drop(recorder);
+    assert_eq!(stranded.read(), "");
+}
+
+#[test]
+fn a_reader_stranded_on_a_retired_pipe_is_freed_when_the_process_ends() {
+    let name = "mending::a_reader_stranded_on_a_retired_pipe_is_freed_when_the_process_ends";
+    static STATS: Stats = Stats::new();
+    if let Some(dir) = errand() {
+        STATS.incr("a", 1);
+        start_once(&STATS, Some(&dir)).unwrap();
+        until_told();
+        process::exit(0);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let process = start_alone(name, temp.path());
+    let pipe = temp.path().join(format!("{}.stats", process.pid()));
+    eventually("the pipe", || pipe.exists().then_some(()));
+    let handle = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&pipe).unwrap();
+    assert_eq!(cat(&pipe), "a: 1\n");
+    let stranded = Stranded::on(&handle);
+    process.end();
+    assert_eq!(stranded.read(), "");
+}
+
+/// A reader that waits on a pipe that it looked up before.
+struct Stranded {
+    reading: thread::JoinHandle<String>,
+}
+
+impl Stranded {
+    /// Returns once the system has it wait there.
+    fn on(handle: &fs::File) -> Self {
+        let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let (say, said) = channel();
+        let reading = thread::spawn(move || {
+            say.send(nix::unistd::gettid()).unwrap();
+            fs::read_to_string(path).unwrap()
+        });
+        let thread = said.recv().unwrap();
+        eventually("the reader to wait", || {
+            let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap();
+            status.contains("State:\tS").then_some(())
+        });
+        Self { reading }
+    }
+
+    fn read(self) -> String {
+        within("the stranded reader", move || self.reading.join().unwrap())
+    }
 }
