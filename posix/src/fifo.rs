@@ -13,13 +13,14 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Uid, UnlinkatFlags, mkfifoat, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
+use std::{io, iter};
 
 const MODE: Mode = Mode::from_bits_truncate(0o644);
 
-/// How many aside names are tried; another one is taken only by a file that is not ours to remove.
+/// How many aside names are tried. The first may be taken by a file that is not ours to remove; the others can be foreseen
+/// by nobody.
 const MAX_ASIDE_NAMES: usize = 16;
 
 /// A named pipe that we made, under its name or retired.
@@ -182,8 +183,9 @@ fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
 
 /// Makes a pipe under a name that no reader takes for one.
 fn make_aside(dir: &PipeDir, name: &OsStr) -> io::Result<(String, Made)> {
-    for attempt in 0..MAX_ASIDE_NAMES {
-        let aside = hidden::successor(name, attempt);
+    let others = iter::repeat_with(hidden::unforeseen);
+    for n in iter::once(0).chain(others).take(MAX_ASIDE_NAMES) {
+        let aside = hidden::successor(name, n);
         match make(dir, aside.as_ref()) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
             made => return Ok((aside, made?)),
@@ -253,12 +255,13 @@ mod tests {
     fn what_a_killed_predecessor_left_aside_is_no_obstacle() {
         let (temp, dir, fifo) = first();
         make(&dir, ".1.stats.new0".as_ref()).unwrap();
-        fs::write(temp.path().join(".1.stats.new1"), "not ours").unwrap();
         let fresh = fifo.succeed().unwrap();
         assert!(fresh.is_named().unwrap());
-        let mut names = dir.names().unwrap();
-        names.sort();
-        assert_eq!(names, [".1.stats.new1", "1.stats"]);
+        assert_eq!(dir.names().unwrap(), ["1.stats"]);
+        fs::write(temp.path().join(".1.stats.new0"), "not ours").unwrap();
+        assert!(fresh.succeed().unwrap().is_named().unwrap());
+        assert_eq!(fs::read(temp.path().join(".1.stats.new0")).unwrap(), b"not ours");
+        assert_eq!(dir.names().unwrap().len(), 2);
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! for the collector to judge. Called by `fifo`, `sweep` and the collector.
 
 use statvent_core::pipe_name::PipeName;
+use std::collections::hash_map::RandomState;
 use std::ffi::OsStr;
+use std::hash::{BuildHasher, Hasher};
 
 /// Who made a hidden name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,14 +44,21 @@ impl<'a> Maker<'a> {
 const SUCCESSOR: &[u8] = b".new";
 const REMOVED: &[u8] = b".dead";
 
-/// Names the successor of a pipe before it takes that name.
-pub(crate) fn successor(pipe: &OsStr, attempt: usize) -> String {
-    format!(".{}.new{attempt}", pipe.to_string_lossy())
+/// Names the successor of a pipe before it takes that name. The first one tried is `n` = 0, so that what a process of equal
+/// name left there is found again.
+pub(crate) fn successor(pipe: &OsStr, n: u32) -> String {
+    format!(".{}.new{n}", pipe.to_string_lossy())
 }
 
 /// Names a pipe that the process `pid` is about to remove.
 pub(crate) fn removed(pid: u32, n: u32) -> String {
     format!(".{pid}-{n}.dead")
+}
+
+/// Returns a number that nobody can foresee, and so no other user of the directory can have taken a name with it.
+pub(crate) fn unforeseen() -> u32 {
+    // The keys of the standard library's hashes are random, and another hash is made with each call.
+    RandomState::new().build_hasher().finish() as u32
 }
 
 fn number(digits: &[u8]) -> Option<u32> {
@@ -68,6 +77,8 @@ mod tests {
             (successor("7.stats".as_ref(), 0), recorder("7.stats")),
             (successor("shop.7-2.stats".as_ref(), 15), recorder("shop.7-2.stats")),
             (removed(7, 3), Some(Maker::Remover(7))),
+            (successor("7.stats".as_ref(), u32::MAX), recorder("7.stats")),
+            (removed(7, u32::MAX), Some(Maker::Remover(7))),
             (".7.stats.new".to_owned(), None),
             (".7.stats.new+1".to_owned(), None),
             (".x.new0".to_owned(), None),

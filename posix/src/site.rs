@@ -13,9 +13,10 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use statvent_core::pipe_name::{Label, PipeName};
 use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
+use std::process;
 use std::sync::Arc;
-use std::{io, process};
 
 /// What a user chose of a site.
 #[derive(Clone, Debug)]
@@ -108,7 +109,7 @@ fn first_fifo(dir: &Arc<PipeDir>, name: &OsStr, claim: &Claim) -> io::Result<Opt
     // The second round comes after the removal of a dead pipe.
     for _ in 0..2 {
         match Fifo::create(dir, name) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(err) if err.kind() == ErrorKind::AlreadyExists => {}
             created => return created.map(Some),
         }
         if !remove_stale(dir, name, claim)? {
@@ -131,7 +132,7 @@ fn remove_stale(dir: &PipeDir, name: &OsStr, claim: &Claim) -> io::Result<bool> 
         return Ok(false);
     }
     match remove_dead(dir, name, &found) {
-        Err(err) if err.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        Err(err) if matches!(err.kind(), ErrorKind::PermissionDenied | ErrorKind::AlreadyExists) => Ok(false),
         removed => removed,
     }
 }

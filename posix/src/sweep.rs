@@ -11,9 +11,10 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsStr;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::{io, process};
+use std::{io, iter, process};
 
-/// How many aside names are tried; another one is taken only by a process of our pid in another pid namespace.
+/// How many aside names are tried. The first may be taken by a process of our pid in another pid namespace, or by whoever
+/// wants the pipe to stay; the others can be foreseen by nobody.
 const MAX_ASIDE_NAMES: usize = 8;
 
 /// Removes the pipe `name`, judged dead, from its directory; `true` if it is gone.
@@ -57,8 +58,9 @@ fn unlink_or_put_back(dir: &PipeDir, aside: &str, name: &OsStr, judged: FileId) 
 fn put_aside(dir: &PipeDir, name: &OsStr) -> io::Result<Option<String>> {
     // A plain counter: only that each value is given once matters.
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    for _ in 0..MAX_ASIDE_NAMES {
-        let aside = hidden::removed(process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let others = iter::repeat_with(hidden::unforeseen);
+    for n in iter::once(NEXT.fetch_add(1, Ordering::Relaxed)).chain(others).take(MAX_ASIDE_NAMES) {
+        let aside = hidden::removed(process::id(), n);
         match rename_without_replacing(dir, name, aside.as_ref()) {
             Ok(()) => return Ok(Some(aside)),
             Err(nix::Error::ENOENT) => return Ok(None),

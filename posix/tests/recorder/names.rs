@@ -1,6 +1,6 @@
 //! Which name a pipe gets, and what happens to what has that name already.
 
-use crate::support::{Stats, alone, cat, names};
+use crate::support::{Stats, alone, cat, eventually, names};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Barrier;
+use std::time::Duration;
 use std::{process, thread};
 
 /// Locks every byte of a directory, as any user can who may read it.
@@ -213,4 +214,34 @@ fn a_directory_we_may_not_write_is_refused_in_a_sentence() {
         )
     );
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+// 1. Another user of a shared directory makes files of the hidden names that a recorder is going to use. 2. It got no fresh
+// pipe at the first read, could not remove its own, and never published again.
+#[test]
+fn whoever_takes_the_hidden_names_keeps_nobody_from_publishing() {
+    if !alone("names::whoever_takes_the_hidden_names_keeps_nobody_from_publishing") {
+        return;
+    }
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let pid = process::id();
+    let successors = (0..64).map(|n| format!(".{pid}.stats.new{n}"));
+    for name in successors.chain((0..300).map(|n| format!(".{pid}-{n}.dead"))) {
+        fs::write(temp.path().join(name), "taken").unwrap();
+    }
+    let taken = names(temp.path());
+    nix::unistd::mkfifo(&temp.path().join(own("")), Mode::S_IRUSR).unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(Duration::from_millis(5)).start();
+    let recorder = recorder.unwrap();
+    assert_eq!(recorder.path(), temp.path().join(own("")));
+    for _ in 0..5 {
+        assert_eq!(cat(&recorder.path()), "a: 1\n");
+        fs::remove_file(recorder.path()).unwrap();
+        eventually("the pipe", || recorder.path().exists().then_some(()));
+    }
+    drop(recorder);
+    assert_eq!(names(temp.path()), taken);
 }
