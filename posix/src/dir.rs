@@ -178,9 +178,11 @@ impl PipeDir {
         dir.refuse_foreign_owner(Uid::effective())?.refuse_writable_by_others()
     }
 
-    /// Says whether it belongs to this user, who would make it anew as it was.
-    pub(crate) fn is_own(&self) -> bool {
-        self.look().is_ok_and(|node| node.owner == Uid::effective().as_raw())
+    /// Says whether [`create`](Self::create) would make it anew as it was: this user's, who alone publishes there. One
+    /// that was set up for several users would lock all others out.
+    pub(crate) fn would_be_made_alike(&self) -> bool {
+        let us = Uid::effective().as_raw();
+        self.look().is_ok_and(|node| node.owner == us && node.mode & OTHERS_WRITE == 0)
     }
 
     /// Returns the path it was opened at, made absolute.

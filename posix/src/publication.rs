@@ -41,7 +41,7 @@ struct State {
     phase: Phase,
     /// Where it is or was last published.
     path: PathBuf,
-    /// Whether a directory that is gone may be made anew: not if it was the one that another user, root, set up.
+    /// Whether a directory that is gone may be made anew: not if it was set up by another user, or for several.
     makes_directory: bool,
     /// The pipe on which the recorder waits for a reader.
     awaited: Option<Arc<Fifo>>,
@@ -236,7 +236,7 @@ impl State {
             let path = &place.directory;
             let dir =
                 if self.makes_directory { PipeDir::create(path)? } else { PipeDir::open_to_publish(path)? };
-            self.makes_directory = dir.is_own();
+            self.makes_directory = dir.would_be_made_alike();
             let site = Site::establish(place, dir, kept.as_ref())?;
             self.path = site.path();
             // A byte of another name or directory is free from here on, after that of the new site was taken.

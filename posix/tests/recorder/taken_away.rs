@@ -184,6 +184,29 @@ fn a_directory_that_root_set_up_is_not_made_by_an_ordinary_user() {
     eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
+// 1. Root sets up a directory for several users, and publishes there itself. 2. Somebody removes the directory. 3. Root's
+// recorder made it anew, for root alone, and all others were locked out.
+#[test]
+fn a_directory_for_several_users_is_not_made_by_its_owner_either() {
+    if !alone("taken_away::a_directory_for_several_users_is_not_made_by_its_owner_either") {
+        return;
+    }
+    STATS.incr("a", 1);
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("pipes");
+    let set_up = || {
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, Permissions::from_mode(0o1777)).unwrap();
+    };
+    set_up();
+    let recorder = Recorder::builder(&STATS).directory(&dir).watch().start().unwrap();
+    remove_all(&dir);
+    observe_for(Duration::from_millis(300));
+    assert!(!dir.exists());
+    set_up();
+    eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+}
+
 #[test]
 fn a_recorder_that_gets_no_watch_says_so_once_and_is_mended_by_upkeep() {
     if errand().is_some() {
