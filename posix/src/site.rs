@@ -55,7 +55,7 @@ impl Site {
         for n in 0..=u16::MAX {
             let name = PipeName { label, pid, n };
             let claim = match kept {
-                Some(kept) if kept.is_of(&dir, &name).map_err(failed)? => Arc::clone(kept),
+                Some(kept) if kept.is_of(&dir, &name) => Arc::clone(kept),
                 _ => Arc::new(Claim::take(&dir, &name).map_err(failed)?),
             };
             let name = name.to_string();

@@ -73,11 +73,13 @@ impl Stop {
             let (descriptor, wanted) = other.unwrap_or((self.event.as_fd(), PollFlags::empty()));
             let mut both = [event, PollFd::new(descriptor, wanted)];
             let polled = if other.is_some() { &mut both[..] } else { &mut both[..1] };
-            match poll(polled, left.map(rounded_up)) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                // Refused when the program took all descriptors from itself (`RLIMIT_NOFILE`).
-                Err(_) => thread::park_timeout(BackOff::FIRST),
-            }
+            let can_wait = match poll(polled, left.map(rounded_up)) {
+                // Else the program closed the event, and its number may be another file's by now.
+                Ok(_) => both[0].any() != Some(true),
+                Err(nix::Error::EINTR) => true,
+                // The program took all descriptors from itself (`RLIMIT_NOFILE`).
+                Err(_) => false,
+            };
             if self.is_set() {
                 return Woken::Stopped;
             }
@@ -86,6 +88,9 @@ impl Stop {
             }
             if left == Some(Duration::ZERO) {
                 return Woken::Late;
+            }
+            if !can_wait {
+                thread::park_timeout(BackOff::FIRST);
             }
         }
     }
