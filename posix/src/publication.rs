@@ -19,8 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
-/// How many retired pipes are kept for readers that are stranded on them.
-const MAX_RETIRED: usize = 16;
+/// How many retired pipes are kept for readers that are stranded on them, until upkeep looks.
+const KEPT_RETIRED: usize = 16;
+
+/// How many are kept where they are so many because readers come so fast: no further reader is waited for then.
+const MAX_RETIRED: usize = 64;
 
 /// From this age on nobody can be between looking up the name and opening the pipe.
 const STRANDED_AFTER: Duration = Duration::from_millis(20);
@@ -112,6 +115,13 @@ impl Publication {
             Phase::Published(site) => Some(Arc::clone(site.fifo())),
             Phase::Lost(_) | Phase::Withdrawn => None,
         }
+    }
+
+    /// Returns how long to rest before the next reader is waited for: not at all, unless so many have come in the last
+    /// moment that pipes would have to go to which others may still be on their way.
+    pub(crate) fn rest_between_readers(&self) -> Duration {
+        let state = self.lock();
+        if state.retired.len() < MAX_RETIRED { Duration::ZERO } else { state.until_oldest_is_stranded() }
     }
 
     /// Returns the pipe to wait on; publishes anew if it was lost. `None` if it was withdrawn.
@@ -277,12 +287,16 @@ impl State {
     }
 
     fn retire(&mut self, fifo: Arc<Fifo>) {
-        if self.retired.len() == MAX_RETIRED
-            && let Some((_, oldest)) = self.retired.pop_front()
-        {
-            oldest.free_stranded();
-        }
         self.retired.push_back((Instant::now(), fifo));
+        while self.retired.len() > KEPT_RETIRED && self.until_oldest_is_stranded().is_zero() {
+            self.retired.pop_front().inspect(|(_, oldest)| oldest.free_stranded());
+        }
+    }
+
+    /// Returns how long readers may still be on their way to the oldest of the retired pipes.
+    fn until_oldest_is_stranded(&self) -> Duration {
+        let oldest = self.retired.front();
+        oldest.map_or(Duration::ZERO, |(since, _)| STRANDED_AFTER.saturating_sub(since.elapsed()))
     }
 
     fn free_stranded(&mut self) {

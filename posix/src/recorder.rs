@@ -66,6 +66,10 @@ impl Recording {
 
     /// Waits for one reader and serves it; `false` if none will come any more.
     fn serve_next(&self, text: &mut Text) -> Result<bool, Error> {
+        let rest = self.publication.rest_between_readers();
+        if !rest.is_zero() && self.stop.wait(rest) {
+            return Ok(false);
+        }
         let Some(fifo) = self.publication.await_next()? else { return Ok(false) };
         let pipe = match fifo.wait_for_reader() {
             Ok(Some(pipe)) => NotInherited::from_opened(pipe),

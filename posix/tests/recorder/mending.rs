@@ -8,8 +8,10 @@ use statvent_posix::{PipeDir, Recorder, liveness, start_once};
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, process, thread};
 
 const OFTEN: Duration = Duration::from_millis(5);
@@ -174,4 +176,54 @@ impl Stranded {
     fn read(self) -> String {
         within("the stranded reader", move || self.reading.join().unwrap())
     }
+}
+
+// 1. A reader looks up the name. 2. More readers come within a moment than retired pipes are kept until upkeep. 3. The first
+// one opens what it found, and waits: its pipe was let go of already.
+#[test]
+fn a_reader_stranded_among_many_fast_ones_is_freed() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let builder = Recorder::builder(&STATS).directory(temp.path());
+    let recorder = builder.upkeep_interval(Duration::from_millis(200)).start().unwrap();
+    let stranded = eventually("readers that come fast enough", || {
+        let flags = libc::O_PATH;
+        let handle = OpenOptions::new().read(true).custom_flags(flags).open(recorder.path()).unwrap();
+        let begin = Instant::now();
+        (0..25).for_each(|_| assert_eq!(fs::read_to_string(recorder.path()).unwrap(), "a: 1\n"));
+        // Else the machine is so busy that the first one was given its time.
+        (begin.elapsed() < Duration::from_millis(15)).then(|| Stranded::on(&handle))
+    });
+    assert_eq!(stranded.read(), "");
+}
+
+#[test]
+fn readers_that_come_as_fast_as_they_can_are_all_served_and_none_is_left() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let builder = Recorder::builder(&STATS).directory(temp.path());
+    let recorder = builder.upkeep_interval(Duration::from_millis(100)).start().unwrap();
+    let n_descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let (path, is_over) = (recorder.path(), Arc::clone(&is_over));
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = fs::read(&path);
+                }
+            })
+        })
+        .collect();
+    let begin = Instant::now();
+    let mut most = 0;
+    while begin.elapsed() < Duration::from_secs(2) {
+        most = most.max(n_descriptors());
+    }
+    is_over.store(true, Ordering::Relaxed);
+    within("all readers", move || readers.into_iter().for_each(|reader| reader.join().unwrap()));
+    // Of other tests in this process there are some as well.
+    assert!(most < 400, "{most} descriptors");
 }
