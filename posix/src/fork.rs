@@ -16,6 +16,7 @@ use crate::{exit, once};
 use statvent_core::{Reader, forget_threads_of_parent, hold_threads, release_threads};
 use std::cell::UnsafeCell;
 use std::fs::File;
+use std::hint::black_box;
 use std::mem::{self, ManuallyDrop};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::process;
@@ -53,6 +54,10 @@ pub(crate) fn register() {
     static REGISTERED: AtomicBool = AtomicBool::new(false);
     // Relaxed: it guards nothing but the call itself.
     if !REGISTERED.swap(true, Ordering::Relaxed) {
+        // An allocator may hold its lock across forks as well, and register that with the first allocation, which this may
+        // be. What is registered later is called earlier: the allocator's lock would be taken before ours, while other
+        // threads allocate under ours.
+        drop(black_box(Box::new(0_u8)));
         // Refused for want of memory alone. SAFETY: plain functions that live as long as the program and do not unwind.
         unsafe { libc::pthread_atfork(Some(before), Some(after_in_parent), Some(after_in_child)) };
     }
