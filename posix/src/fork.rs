@@ -12,7 +12,7 @@
 )]
 
 use crate::publication::Publication;
-use crate::{exit, once};
+use crate::{exit, once, traces};
 use statvent_core::{Reader, forget_threads_of_parent, hold_threads, release_threads};
 use std::cell::UnsafeCell;
 use std::fs::File;
@@ -165,6 +165,7 @@ extern "C" fn after_in_child() {
     }
     mem::forget(held.started.take());
     mem::forget(mem::take(&mut *held.published));
+    traces::forget_pipes_of_parent();
     forget_threads_of_parent();
     held.followed.iter().for_each(|registry| registry.after_fork_in_child());
 }

@@ -62,16 +62,8 @@ impl Trace {
     pub(crate) fn take() -> Option<&'static Self> {
         let us = this_process();
         TABLE.iter().find(|trace| {
-            let owner = trace.owner.load(Ordering::Relaxed);
-            // What a parent had, who may have been changing it when it forked, is free in the child.
-            if owner == us
-                || trace.owner.compare_exchange(owner, us, Ordering::Relaxed, Ordering::Relaxed).is_err()
-            {
-                return false;
-            }
-            trace.set(None);
-            trace.changing.store(false, Ordering::Release);
-            true
+            // What has no owner leads to no pipe, so that a signal right after this finds nothing.
+            trace.owner.compare_exchange(0, us, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         })
     }
 
@@ -148,6 +140,15 @@ pub(crate) fn remove_all() {
     of_this_process().for_each(Trace::remove);
 }
 
+/// Forgets all pipes: in a forked child, before it has another thread. They are its parent's, who may have been changing
+/// one when it forked.
+pub(crate) fn forget_pipes_of_parent() {
+    TABLE.iter().for_each(|trace| {
+        trace.give_back();
+        trace.changing.store(false, Ordering::Release);
+    });
+}
+
 /// Lets pipes be made again, because the process goes on after all.
 pub(crate) fn allow_again() {
     of_this_process().for_each(|trace| trace.changing.store(false, Ordering::Release));
@@ -163,6 +164,10 @@ mod tests {
     use super::*;
     use std::fs::{self, File};
     use std::os::fd::AsFd;
+    use std::sync::Mutex;
+
+    /// Held by tests that use the table.
+    static TAKING: Mutex<()> = Mutex::new(());
 
     #[test]
     fn what_a_name_leads_to_is_removed_only_if_it_is_ours() {
@@ -195,10 +200,41 @@ mod tests {
 
     #[test]
     fn places_are_given_back_and_a_full_table_is_no_error() {
+        let _alone = TAKING.lock().unwrap();
         let all: Vec<_> = std::iter::from_fn(Trace::take).collect();
         assert!(all.len() <= MAX_TRACES && Trace::take().is_none());
         all.iter().for_each(|trace| trace.give_back());
         Trace::take().unwrap().give_back();
+    }
+
+    // 1. A child takes the place of its parent's trace. 2. A signal ended it before the trace was its own: it removed its
+    // parent's pipe.
+    #[test]
+    fn a_child_has_no_trace_of_its_parents_pipes_from_the_beginning() {
+        let _alone = TAKING.lock().unwrap();
+        crate::fork::register();
+        let temp = tempfile::tempdir().unwrap();
+        let dir = File::open(temp.path()).unwrap();
+        let ours = Node::of(File::create(temp.path().join("1.stats")).unwrap()).unwrap().id;
+        let trace = Trace::take().unwrap();
+        trace.begin_change();
+        trace.end_change(Some((dir.as_fd(), "1.stats", ours)));
+        trace.begin_change();
+        // SAFETY: the child looks at atomics alone, and ends.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            nix::unistd::ForkResult::Child => {
+                let is_empty = trace.name[0].load(Ordering::Relaxed) == 0;
+                let is_free = trace.owner.load(Ordering::Relaxed) == 0 && trace.hold(&mut 0);
+                // SAFETY: it ends the process.
+                unsafe { libc::_exit(i32::from(!(is_empty && is_free))) }
+            }
+            nix::unistd::ForkResult::Parent { child } => {
+                let ended = nix::sys::wait::waitpid(child, None);
+                assert_eq!(ended, Ok(nix::sys::wait::WaitStatus::Exited(child, 0)));
+            }
+        }
+        trace.end_change(None);
+        trace.give_back();
     }
 
     #[test]
