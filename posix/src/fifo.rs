@@ -5,6 +5,7 @@
 //! names (see `site`). Called by `site` and `publication`; the recorder's thread waits here.
 
 use crate::dir::PipeDir;
+use crate::fork::NotInherited;
 use crate::hidden;
 use crate::node::{FileId, Node};
 use crate::sweep::remove_dead;
@@ -36,7 +37,7 @@ pub(crate) struct Fifo {
 /// A pipe that was made: a descriptor of `O_PATH`, which keeps the inode and opens no end.
 #[derive(Debug)]
 struct Made {
-    handle: OwnedFd,
+    handle: NotInherited<OwnedFd>,
     id: FileId,
 }
 
@@ -114,8 +115,8 @@ impl Fifo {
     /// Such a one had looked up the name before the fresh pipe took it and opened afterwards. Nothing is written: a
     /// slow reader of the snapshot cannot be told from it.
     pub(crate) fn free_stranded(&self) {
-        // Refused when nobody has it open, which is the rule.
-        let _ = self.open_inode(OFlag::O_WRONLY | OFlag::O_NONBLOCK);
+        // Refused when nobody has it open, which is the rule. A child that kept the end would keep the reader waiting.
+        let _ = NotInherited::open(|| self.open_inode(OFlag::O_WRONLY | OFlag::O_NONBLOCK));
     }
 
     /// Returns the write end if a reader has opened the pipe; asks by its name.
@@ -168,7 +169,7 @@ fn make(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
 /// Gets hold of the pipe that was just made under a name, and gives it its mode.
 fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let handle = openat(dir, name, flags, Mode::empty())?;
+    let handle = NotInherited::open(|| openat(dir, name, flags, Mode::empty()))?;
     let node = Node::of(&handle)?;
     if !is_ours(node) {
         return Err(io::ErrorKind::AlreadyExists.into());
@@ -291,7 +292,7 @@ mod tests {
         let (temp, _dir, mut fifo) = first();
         let stranger = temp.path().join("stranger");
         // As after the program closed what it did not know and opened a file.
-        nix::unistd::dup2(File::create(&stranger).unwrap(), &mut fifo.made.handle).unwrap();
+        fifo.made.handle = NotInherited::from_opened(File::create(&stranger).unwrap().into());
         let mut reader = fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap();
         fifo.wait_for_reader().unwrap().unwrap().write_all(b"a: 1\n").unwrap();
         let mut read = String::new();

@@ -18,6 +18,7 @@ use std::cell::UnsafeCell;
 use std::fs::File;
 use std::hint::black_box;
 use std::mem::{self, ManuallyDrop};
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -73,41 +74,45 @@ pub(crate) fn this_process() -> u64 {
     u64::from(process::id()) << 32 | u64::from(GENERATION.load(Ordering::Relaxed))
 }
 
-/// An open file that children do not keep. Else they would hold a parent's proof of life, or its end of a pipe that
-/// somebody reads to the end.
+/// An open descriptor that children do not keep. Else they would hold a parent's proof of life, or its end of a pipe that
+/// somebody reads to the end; and those of all generations would add up.
 #[derive(Debug)]
-pub(crate) struct NotInherited(ManuallyDrop<File>);
+pub(crate) struct NotInherited<T: AsFd = File>(ManuallyDrop<T>);
 
-impl NotInherited {
-    /// Opens a file while nobody can fork.
-    pub(crate) fn open<E>(open: impl FnOnce() -> Result<File, E>) -> Result<Self, E> {
+impl<T: AsFd> NotInherited<T> {
+    /// Opens it while nobody can fork: must not wait.
+    pub(crate) fn open<E>(open: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
         let mut descriptors = lock(&DESCRIPTORS);
-        let file = open()?;
-        descriptors.push(file.as_raw_fd());
-        Ok(Self(ManuallyDrop::new(file)))
+        let opened = open()?;
+        descriptors.push(opened.as_fd().as_raw_fd());
+        Ok(Self(ManuallyDrop::new(opened)))
     }
 
-    /// Takes a file that was opened. A child that is forked right between the two keeps it.
-    pub(crate) fn from_opened(file: File) -> Self {
-        lock(&DESCRIPTORS).push(file.as_raw_fd());
-        Self(ManuallyDrop::new(file))
+    /// Takes what was opened. A child that is forked right between the two keeps it.
+    pub(crate) fn from_opened(opened: T) -> Self {
+        lock(&DESCRIPTORS).push(opened.as_fd().as_raw_fd());
+        Self(ManuallyDrop::new(opened))
     }
+}
 
-    pub(crate) fn file(&self) -> &File {
+impl<T: AsFd> Deref for NotInherited<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
         &self.0
     }
 }
 
-impl AsFd for NotInherited {
+impl<T: AsFd> AsFd for NotInherited<T> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-impl Drop for NotInherited {
+impl<T: AsFd> Drop for NotInherited<T> {
     fn drop(&mut self) {
         let mut descriptors = lock(&DESCRIPTORS);
-        let descriptor = self.0.as_raw_fd();
+        let descriptor = self.0.as_fd().as_raw_fd();
         descriptors.retain(|known| *known != descriptor);
         // Closed under the lock, so that no child is forked in between.
         // SAFETY: it is dropped here alone, and not used afterwards.

@@ -51,7 +51,7 @@ impl Claim {
         fcntl(&description, FcntlArg::F_OFD_SETLK(&byte_at(offset, libc::F_RDLCK)))?;
         // Keeps cleaners of old temporary files away. Whoever locks it exclusively is such a cleaner, at work for a
         // moment, so that nothing is lost when it is refused.
-        let _ = description.file().try_lock_shared();
+        let _ = description.try_lock_shared();
         Ok(Self { description, offset })
     }
 

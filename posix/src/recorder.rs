@@ -86,7 +86,7 @@ impl Recording {
             return Ok(true);
         }
         let text = text.of(self.registry.snapshot());
-        let count = match write_within(pipe.file(), text, self.write_deadline, &self.stop) {
+        let count = match write_within(&pipe, text, self.write_deadline, &self.stop) {
             Ok(()) => &self.counts.served,
             Err(_) => &self.counts.abandoned,
         };

@@ -4,6 +4,7 @@
 //! waited for by the recorder (between retries, and while a pipe is full) and by upkeep (between rounds, and for
 //! `watch`).
 
+use crate::fork::NotInherited;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
@@ -18,7 +19,7 @@ pub(crate) struct Stop {
     /// Relaxed: the word promises nothing about other memory.
     said: AtomicBool,
     /// Readable from then on, because nobody reads it.
-    event: EventFd,
+    event: NotInherited<EventFd>,
 }
 
 /// Why a wait ended.
@@ -35,7 +36,9 @@ pub(crate) enum Woken {
 impl Stop {
     pub(crate) fn new() -> io::Result<Self> {
         let said = AtomicBool::new(false);
-        Ok(Self { said, event: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)? })
+        let event =
+            NotInherited::open(|| EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK))?;
+        Ok(Self { said, event })
     }
 
     /// Says to stop.

@@ -3,6 +3,7 @@
 //! Owns the inotify instance and what it says where there is none to be had. It watches the pipe itself, so that no
 //! other process of the host wakes this one up. What is mended, and how, is `publication`'s. Called by `upkeep`.
 
+use crate::fork::NotInherited;
 use crate::stop::Stop;
 use crate::trouble::say;
 use nix::errno::Errno;
@@ -17,7 +18,7 @@ const MAX_FETCHES: usize = 16;
 /// A watch over one pipe and its directory, or the lack of one.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    inotify: Option<Inotify>,
+    inotify: Option<NotInherited<Inotify>>,
     /// Whether it was said that there is none.
     is_told: bool,
 }
@@ -59,7 +60,7 @@ impl Watch {
     fn try_begin(&mut self, pipe: &Path) -> nix::Result<()> {
         let inotify = match self.inotify.take() {
             Some(inotify) => inotify,
-            None => Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
+            None => NotInherited::open(|| Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK))?,
         };
         let inotify = self.inotify.insert(inotify);
         for _ in 0..MAX_FETCHES {

@@ -123,6 +123,27 @@ fn a_child_without_a_recorder_touches_nothing() {
 }
 
 #[test]
+fn a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory() {
+    if !alone("forks::a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory") {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().to_str().unwrap();
+    let kept = || {
+        let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
+        // That of the listing itself is gone.
+        let open = open.filter_map(Result::ok).map(|path| path.into_os_string().into_string().unwrap());
+        open.filter(|path| path.starts_with(dir) || path.starts_with("anon_inode:")).collect::<Vec<_>>()
+    };
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).watch().start().unwrap();
+    (0..5).for_each(|_| drop(cat(&recorder.path())));
+    assert!(kept().len() > 5, "{:?}", kept());
+    for _generation in 0..3 {
+        forked(|_| assert_eq!(kept(), [dir])).end();
+    }
+}
+
+#[test]
 fn a_child_that_lives_on_is_no_proof_that_its_parent_does() {
     const NAME: &str = "forks::a_child_that_lives_on_is_no_proof_that_its_parent_does";
     if let Some(dir) = errand() {
