@@ -28,6 +28,15 @@ pub const MAX_NAMES: usize = 65_536;
 /// before it.
 pub(crate) const ELSEWHERE: &str = "choose another directory (STATVENT_PIPE_DIR names the default one)";
 
+/// What to do where descriptors are used up, whatever they are wanted for.
+pub(crate) const MORE_DESCRIPTORS: &str =
+    "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
+
+/// Says whether the process, or the system, has no descriptor left.
+pub(crate) fn lacks_descriptors(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 const OWN_MODE: Mode = Mode::from_bits_truncate(0o755);
 const OTHERS_WRITE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -77,6 +86,9 @@ pub enum DirError {
 impl fmt::Display for DirError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Open { path, source } if lacks_descriptors(source) => {
+                write!(f, "pipe directory {} cannot be opened: {MORE_DESCRIPTORS}", path.display())
+            }
             Self::Open { path, .. } => write!(
                 f,
                 "pipe directory {} cannot be opened: make it readable, or {ELSEWHERE}",

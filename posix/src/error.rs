@@ -3,7 +3,7 @@
 //! Owns the one error of starting, with its sentences. Returned by `RecorderBuilder::start` and `start_once`; once
 //! started, a recorder mends what it can, and tells of what lasts on standard error (see `trouble`).
 
-use crate::dir::{DirError, ELSEWHERE, write_with_causes};
+use crate::dir::{DirError, ELSEWHERE, MORE_DESCRIPTORS, lacks_descriptors, write_with_causes};
 use std::path::PathBuf;
 use std::{fmt, io};
 
@@ -38,6 +38,14 @@ pub enum Error {
         /// The last of them.
         last: String,
     },
+    /// A pipe that was made cannot be waited on: the program is another user since, has another root directory, or closed
+    /// our descriptors. It is told of, and not returned by a start.
+    Wait {
+        /// The pipe.
+        path: PathBuf,
+        /// What the system answers.
+        source: io::Error,
+    },
     /// The system gives us no thread or no descriptor.
     System {
         /// What the system answers.
@@ -61,10 +69,13 @@ impl fmt::Display for Error {
                  {ELSEWHERE}",
                 path.display()
             ),
+            Self::Pipe { path, source } if lacks_descriptors(source) => {
+                write!(f, "no pipe can be made in {}: {MORE_DESCRIPTORS}", path.display())
+            }
             Self::Pipe { path, .. } => write!(
                 f,
-                "no pipe can be made in {}: see to what is missing (descriptors, room, or a file system with pipes \
-                 and locks), or {ELSEWHERE}",
+                "no pipe can be made in {}: see to what is missing (room, or a file system with pipes and locks), or \
+                 {ELSEWHERE}",
                 path.display()
             ),
             Self::NamesTaken { path, first, last } => write!(
@@ -73,8 +84,20 @@ impl fmt::Display for Error {
                  gone, or {ELSEWHERE}",
                 path.display()
             ),
+            Self::Wait { path, source } if lacks_descriptors(source) => {
+                write!(f, "no reader of {} can be waited for: {MORE_DESCRIPTORS}", path.display())
+            }
+            Self::Wait { path, .. } => write!(
+                f,
+                "no reader of {} can be waited for: start the recorder after the program has become another user, \
+                 changed its root directory, or closed what it does not know",
+                path.display()
+            ),
+            Self::System { source } if lacks_descriptors(source) => {
+                write!(f, "a recorder needs four descriptors: {MORE_DESCRIPTORS}")
+            }
             Self::System { .. } => {
-                f.write_str("the system refuses a thread or a descriptor: raise the limits of this process")
+                f.write_str("the system refuses a thread: raise the limits of this process")
             }
         }
     }
@@ -91,7 +114,7 @@ impl std::error::Error for Error {
         match self {
             // Its sentence is ours, so its cause is ours too.
             Self::Directory { source } => source.source(),
-            Self::Pipe { source, .. } | Self::System { source } => Some(source),
+            Self::Pipe { source, .. } | Self::Wait { source, .. } | Self::System { source } => Some(source),
             _ => None,
         }
     }
@@ -127,8 +150,29 @@ mod tests {
             ),
             (
                 Error::Pipe { path: path.clone(), source: io::Error::from_raw_os_error(libc::EPERM) },
-                "no pipe can be made in /run/pipes: see to what is missing (descriptors, room, or a file system \
-                 with pipes and locks), or choose another directory (STATVENT_PIPE_DIR names the default one)",
+                "no pipe can be made in /run/pipes: see to what is missing (room, or a file system with pipes \
+                 and locks), or choose another directory (STATVENT_PIPE_DIR names the default one)",
+            ),
+            (
+                Error::Pipe { path: path.clone(), source: io::Error::from_raw_os_error(libc::ENFILE) },
+                "no pipe can be made in /run/pipes: no descriptor is left: raise the limit of open files (`ulimit -n`; \
+                 fs.file-max for the whole system)",
+            ),
+            (
+                Error::Wait {
+                    path: path.join("7.stats"),
+                    source: io::Error::from_raw_os_error(libc::EACCES),
+                },
+                "no reader of /run/pipes/7.stats can be waited for: start the recorder after the program has become \
+                 another user, changed its root directory, or closed what it does not know",
+            ),
+            (
+                Error::Wait {
+                    path: path.join("7.stats"),
+                    source: io::Error::from_raw_os_error(libc::EMFILE),
+                },
+                "no reader of /run/pipes/7.stats can be waited for: no descriptor is left: raise the limit of open \
+                 files (`ulimit -n`; fs.file-max for the whole system)",
             ),
             (
                 Error::NamesTaken { path, first: "a.7.stats".into(), last: "a.7-65535.stats".into() },
@@ -137,7 +181,7 @@ mod tests {
             ),
             (
                 Error::System { source: io::ErrorKind::OutOfMemory.into() },
-                "the system refuses a thread or a descriptor: raise the limits of this process",
+                "the system refuses a thread: raise the limits of this process",
             ),
         ];
         for (err, message) in cases {
@@ -150,8 +194,8 @@ mod tests {
         let source = io::Error::from_raw_os_error(libc::EMFILE);
         assert_eq!(
             format!("{:?}", Error::System { source }),
-            "the system refuses a thread or a descriptor: raise the limits of this process: Too many open files (os \
-             error 24)"
+            "a recorder needs four descriptors: no descriptor is left: raise the limit of open files (`ulimit -n`; \
+             fs.file-max for the whole system): Too many open files (os error 24)"
         );
         // The directory's sentence is printed once, though it is in two errors.
         let path = PathBuf::from("/run/pipes");

@@ -79,7 +79,7 @@ impl Recording {
             }
             Err(source) => {
                 self.publication.mend();
-                return Err(Error::System { source });
+                return Err(Error::Wait { path: self.publication.path(), source });
             }
         };
         if self.publication.hand_over(&fifo) == Handover::Outdated {

@@ -3,10 +3,12 @@
 //! Owns the inotify instance and what it says where there is none to be had. It watches the pipe itself, so that no
 //! other process of the host wakes this one up. What is mended, and how, is `publication`'s. Called by `upkeep`.
 
+use crate::dir::MORE_DESCRIPTORS;
 use crate::fork::NotInherited;
 use crate::stop::Stop;
 use crate::trouble::say;
 use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -36,9 +38,9 @@ impl Watch {
         self.inotify = None;
         if !std::mem::replace(&mut self.is_told, true) {
             say(&format!(
-                "{} cannot be watched, so that it is mended at the next upkeep instead of at once; raise \
-                 fs.inotify.max_user_instances and fs.inotify.max_user_watches: {}",
+                "{} cannot be watched, so that it is mended at the next upkeep instead of at once; {}: {}",
                 pipe.display(),
+                advice(refused),
                 std::io::Error::from(refused)
             ));
         }
@@ -78,4 +80,20 @@ impl Watch {
         inotify.add_watch(pipe, AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_MOVE_SELF | once)?;
         Ok(())
     }
+}
+
+/// Says what to do about a refusal.
+fn advice(refused: Errno) -> &'static str {
+    match refused {
+        // Means the user's instances as well as the process's descriptors.
+        Errno::EMFILE if can_open() => "raise fs.inotify.max_user_instances",
+        Errno::EMFILE | Errno::ENFILE => MORE_DESCRIPTORS,
+        Errno::ENOSPC => "raise fs.inotify.max_user_watches",
+        _ => "see to it that the pipe directory can be watched",
+    }
+}
+
+/// Says whether this process may open one more file.
+fn can_open() -> bool {
+    NotInherited::open(|| EventFd::from_flags(EfdFlags::EFD_CLOEXEC)).is_ok()
 }

@@ -155,6 +155,12 @@ fn debug_shows_the_sentence_and_its_cause() {
         "pipe directory /run/pipes cannot be made: make it, or choose another directory (STATVENT_PIPE_DIR names \
          the default one): No space left on device (os error 28)"
     );
+    let err = DirError::Open { path: path.clone(), source: io::Error::from_raw_os_error(libc::EMFILE) };
+    assert_eq!(
+        format!("{err:?}"),
+        "pipe directory /run/pipes cannot be opened: no descriptor is left: raise the limit of open files (`ulimit \
+         -n`; fs.file-max for the whole system): Too many open files (os error 24)"
+    );
     let err = DirError::NotDirectory { path };
     assert_eq!(format!("{err:?}"), err.to_string());
 }

@@ -3,7 +3,7 @@
 
 use crate::support::{
     OtherCat, Stats, alone, become_ordinary, cat, errand, eventually, locked_read, names, observe_for,
-    read_whole, start_alone_by, switches, thread_named, within,
+    read_whole, said_by, start_alone_by, switches, thread_named, within,
 };
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
@@ -12,7 +12,6 @@ use statvent_posix::Recorder;
 use std::fs::{self, Permissions};
 use std::io::{PipeWriter, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,28 +33,17 @@ fn see_them_rest() {
     assert!(n < 200, "{n} switches in 2 s");
 }
 
-/// Runs the test `name` in a process of its own in `dir`, and returns what its recorders said.
-fn said_by(name: &str, dir: &Path) -> Vec<String> {
-    let stderr = tempfile::NamedTempFile::new().unwrap();
-    let process = start_alone_by(&[], name, dir, stderr.reopen().unwrap().into());
-    let status = process.wait();
-    let said = fs::read_to_string(stderr.path()).unwrap();
-    assert!(status.success(), "{status}: {said}");
-    said.lines().filter(|line| line.starts_with("statvent: ")).map(str::to_owned).collect()
-}
-
 #[test]
 fn a_recorder_without_descriptors_says_so_once_rests_and_recovers() {
     let Some(dir) = errand() else {
         let temp = tempfile::tempdir().unwrap();
         let name = "faults::a_recorder_without_descriptors_says_so_once_rests_and_recovers";
-        let said = said_by(name, temp.path());
+        let said = said_by(&[], name, temp.path());
         assert_eq!(said.len(), 1, "{said:?}");
         let begin = ": its stats cannot be read for now, and it goes on trying: ";
-        assert!(
-            said[0].contains(begin) && said[0].ends_with("Too many open files (os error 24)"),
-            "{said:?}"
-        );
+        let end = ": no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole \
+                   system): Too many open files (os error 24)";
+        assert!(said[0].contains(begin) && said[0].ends_with(end), "{said:?}");
         return;
     };
     STATS.incr("a", 1);
@@ -132,7 +120,7 @@ fn a_directory_that_may_not_be_written_any_more_is_told_once_and_recovered_from(
         let temp = tempfile::tempdir().unwrap();
         fs::set_permissions(temp.path(), Permissions::from_mode(0o777)).unwrap();
         let name = "faults::a_directory_that_may_not_be_written_any_more_is_told_once_and_recovered_from";
-        let said = said_by(name, temp.path());
+        let said = said_by(&[], name, temp.path());
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].contains("it goes on trying: no pipe can be made in "), "{said:?}");
         assert!(said[0].ends_with("Permission denied (os error 13)"), "{said:?}");

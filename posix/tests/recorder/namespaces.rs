@@ -4,8 +4,8 @@
 //! Elsewhere the tests say that they are skipped; `bin/namespaces` sees to it that they are not.
 
 use crate::support::{
-    Killed, Stats, errand, eventually, locked_read, names, observe_for, read_whole, skip, start_alone_by,
-    until_told,
+    Killed, Stats, errand, eventually, locked_read, names, observe_for, read_whole, said_by, skip,
+    start_alone_by, until_told,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -130,6 +130,31 @@ fn the_first_process_of_a_container_goes_on_after_sigterm() {
     assert!(names(temp.path()).is_empty());
 }
 
+#[test]
+fn a_recorder_whose_user_has_no_watch_left_says_so_once_and_is_mended_by_upkeep() {
+    let name = "namespaces::a_recorder_whose_user_has_no_watch_left_says_so_once_and_is_mended_by_upkeep";
+    if let Some(dir) = errand() {
+        STATS.incr("a", 1);
+        let often = Duration::from_millis(20);
+        let recorder =
+            Recorder::builder(&STATS).directory(dir).upkeep_interval(often).watch().start().unwrap();
+        for _ in 0..5 {
+            fs::remove_file(recorder.path()).unwrap();
+            eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+        }
+        return;
+    }
+    let Some(unshare) = in_new(&["--user", "--map-root-user"]) else { return };
+    let temp = tempfile::tempdir().unwrap();
+    let allow_none = "echo 0 >/proc/sys/user/max_inotify_watches && exec \"$@\"";
+    let words = [&unshare, &["sh", "-c", allow_none, "sh"][..]].concat();
+    let said = said_by(&words, name, temp.path());
+    assert_eq!(said.len(), 1, "{said:?}");
+    let end = ".stats cannot be watched, so that it is mended at the next upkeep instead of at once; raise \
+               fs.inotify.max_user_watches: No space left on device (os error 28)";
+    assert!(said[0].ends_with(end), "{said:?}");
+}
+
 /// Runs the test `name` with a file system of its own mounted on the directory that is its errand.
 fn on_a_file_system(options: &str, name: &str) {
     let Some(unshare) = in_new(&["--mount"]) else { return };
@@ -161,9 +186,9 @@ fn a_full_file_system_refuses_a_start_in_a_sentence() {
     assert_eq!(
         format!("{err:?}"),
         format!(
-            "no pipe can be made in {dir_path}: see to what is missing (descriptors, room, or a file system with \
-             pipes and locks), or choose another directory (STATVENT_PIPE_DIR names the default one): No space left \
-             on device (os error 28)"
+            "no pipe can be made in {dir_path}: see to what is missing (room, or a file system with pipes and \
+             locks), or choose another directory (STATVENT_PIPE_DIR names the default one): No space left on device \
+             (os error 28)"
         )
     );
     assert_eq!(names(&dir), before);

@@ -200,6 +200,16 @@ pub(crate) fn start_alone_by(program: &[&str], name: &str, errand: &Path, stderr
     Killed(command.spawn().unwrap())
 }
 
+/// Runs the test `name` in a process of its own, by another program where there are words for that, with an errand, and
+/// returns what its recorders said.
+pub(crate) fn said_by(program: &[&str], name: &str, errand: &Path) -> Vec<String> {
+    let stderr = tempfile::NamedTempFile::new().unwrap();
+    let status = start_alone_by(program, name, errand, stderr.reopen().unwrap().into()).wait();
+    let said = fs::read_to_string(stderr.path()).unwrap();
+    assert!(status.success(), "{status}: {said}");
+    said.lines().filter(|line| line.starts_with("statvent: ")).map(str::to_owned).collect()
+}
+
 impl Killed {
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()

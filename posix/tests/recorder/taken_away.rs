@@ -225,7 +225,7 @@ fn a_recorder_that_gets_no_watch_says_so_once_and_is_mended_by_upkeep() {
     let begin = format!("statvent: process {pid}: /");
     let end = format!(
         "/{pid}.stats cannot be watched, so that it is mended at the next upkeep instead of at once; raise \
-         fs.inotify.max_user_instances and fs.inotify.max_user_watches: Too many open files (os error 24)"
+         fs.inotify.max_user_instances: Too many open files (os error 24)"
     );
     assert!(lines[0].starts_with(&begin) && lines[0].ends_with(&end), "{said}");
 }
