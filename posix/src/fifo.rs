@@ -9,7 +9,7 @@ use crate::fork::NotInherited;
 use crate::hidden;
 use crate::node::{FileId, Node};
 use crate::sweep::remove_dead;
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Uid, UnlinkatFlags, mkfifoat, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -54,18 +54,43 @@ impl Fifo {
     /// not lead here any more.
     pub(crate) fn succeed(&self) -> io::Result<Self> {
         let (aside, made) = make_aside(&self.dir, &self.name)?;
-        let renamed = match self.is_named() {
-            Ok(true) => {
-                renameat(&self.dir, aside.as_str(), &self.dir, self.name.as_os_str()).map_err(Into::into)
-            }
-            Ok(false) => Err(io::ErrorKind::NotFound.into()),
-            Err(err) => Err(err),
+        let (dir, name) = (Arc::clone(&self.dir), self.name.clone());
+        let fresh = Self { dir, name, made, released: OnceLock::new() };
+        let Err(err) = self.give_way_to(&aside) else { return Ok(fresh) };
+        let _ = fresh.unlink(aside.as_ref());
+        // It may have had the name for an instant.
+        fresh.free_stranded();
+        Err(err)
+    }
+
+    /// Exchanges this pipe for what stands aside, and removes it; not what somebody else put under its name at this very
+    /// moment.
+    fn give_way_to(&self, aside: &str) -> io::Result<()> {
+        let exchange = || {
+            let (dir, name) = (&self.dir, self.name.as_os_str());
+            renameat2(dir, aside, dir, name, RenameFlags::RENAME_EXCHANGE)
         };
-        if let Err(err) = renamed {
-            let _ = unlinkat(&self.dir, aside.as_str(), UnlinkatFlags::NoRemoveDir);
-            return Err(err);
+        match exchange() {
+            // Some file systems cannot: there a look before has to do.
+            Err(nix::Error::EINVAL | nix::Error::ENOSYS) if self.is_named()? => {
+                return Ok(renameat(&self.dir, aside, &self.dir, self.name.as_os_str())?);
+            }
+            exchanged => exchanged?,
         }
-        Ok(Self { dir: Arc::clone(&self.dir), name: self.name.clone(), made, released: OnceLock::new() })
+        if self.unlink(aside.as_ref())? {
+            return Ok(());
+        }
+        exchange()?;
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// Removes a name if it leads to this pipe; says whether it did.
+    fn unlink(&self, name: &OsStr) -> io::Result<bool> {
+        let is_this = self.dir.node(name)?.is_some_and(|node| node.id == self.made.id);
+        if is_this {
+            unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir)?;
+        }
+        Ok(is_this)
     }
 
     /// Returns which file it is.
@@ -246,7 +271,11 @@ mod tests {
         assert_eq!(Fifo::create(&dir, "1.stats".as_ref()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         fs::remove_file(temp.path().join("1.stats")).unwrap();
         fs::write(temp.path().join("1.stats"), "precious").unwrap();
+        // Also where that comes after the fresh pipe was made: nothing is looked at before.
         assert_eq!(fifo.succeed().unwrap_err().kind(), io::ErrorKind::NotFound);
+        make(&dir, "aside".as_ref()).unwrap();
+        assert_eq!(fifo.give_way_to("aside").unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::remove_file(temp.path().join("aside")).unwrap();
         fifo.remove().unwrap();
         assert_eq!(fs::read(temp.path().join("1.stats")).unwrap(), b"precious");
         assert_eq!(dir.names().unwrap(), ["1.stats"]);
