@@ -2,7 +2,10 @@
 //!
 //! Each test is run twice: by the tests, and in the process whose end it watches, where it is given a directory.
 
-use crate::support::{Killed, Stats, cat, errand, eventually, names, start_alone, within};
+use crate::support::{
+    DEADLINE, Killed, Stats, cat, errand, eventually, fill_beyond_any_pipe, names, open_nonblocking,
+    start_alone, wait_readable, within,
+};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use statvent_core::pipe_name::PipeName;
@@ -10,6 +13,7 @@ use statvent_posix::{PipeDir, Recorder, liveness, start_once};
 use std::io::Read;
 use std::path::Path;
 use std::process;
+use std::time::{Duration, Instant};
 
 static STATS: Stats = Stats::new();
 
@@ -70,6 +74,27 @@ fn exit_removes_nothing_but_its_own_pipe() {
     std::fs::rename(temp.path().join("file"), &path).unwrap();
     end(child);
     assert_eq!(std::fs::read(path).unwrap(), b"precious");
+}
+
+#[test]
+fn exit_does_not_wait_for_a_reader_that_hangs() {
+    if let Some(dir) = errand() {
+        let (large, _) = fill_beyond_any_pipe();
+        let recorder =
+            Recorder::builder(large).directory(&dir).write_deadline(DEADLINE * 10).start().unwrap();
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        std::mem::forget(recorder);
+        process::exit(0);
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let child = start_alone("ends::exit_does_not_wait_for_a_reader_that_hangs", temp.path());
+    let path = temp.path().join(format!("{}.stats", child.0.id()));
+    let hanging = eventually("the pipe", || open_nonblocking(&path).ok());
+    wait_readable(&hanging);
+    let begin = Instant::now();
+    end(child);
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(names(temp.path()).is_empty());
 }
 
 #[test]

@@ -24,8 +24,8 @@ fn all_switches() -> u64 {
     threads.iter().map(|name| switches(&eventually(name, || thread_named(name)))).sum()
 }
 
-/// Asserts that the threads do next to nothing for a while.
-fn see_them_rest() {
+/// Asserts that the recorders' threads do next to nothing for a while.
+pub(crate) fn see_them_rest() {
     let before = all_switches();
     observe_for(Duration::from_secs(2));
     let n = all_switches() - before;

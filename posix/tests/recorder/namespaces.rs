@@ -3,6 +3,7 @@
 //! Namespaces are made by `unshare(1)`: as root, or as an ordinary user where the system lets him have a user namespace.
 //! Elsewhere the tests say that they are skipped; `bin/namespaces` sees to it that they are not.
 
+use crate::faults::see_them_rest;
 use crate::support::{
     Killed, Stats, errand, eventually, locked_read, names, observe_for, read_whole, said_by, skip,
     start_alone_by, until_told,
@@ -12,7 +13,7 @@ use nix::unistd::{Pid, Uid};
 use statvent_core::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness, start_once};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -155,14 +156,14 @@ fn a_recorder_whose_user_has_no_watch_left_says_so_once_and_is_mended_by_upkeep(
     assert!(said[0].ends_with(end), "{said:?}");
 }
 
-/// Runs the test `name` with a file system of its own mounted on the directory that is its errand.
-fn on_a_file_system(options: &str, name: &str) {
-    let Some(unshare) = in_new(&["--mount"]) else { return };
+/// Runs the test `name` with a file system of its own mounted on the directory that is its errand, and returns what its
+/// recorders said; `None` if it cannot be run here.
+fn on_a_file_system(options: &str, name: &str) -> Option<Vec<String>> {
+    let unshare = in_new(&["--mount"])?;
     let temp = tempfile::tempdir().unwrap();
     let mount = format!("mount -t tmpfs -o {options} none '{}' && exec \"$@\"", temp.path().display());
     let words = [&unshare, &["sh", "-c", &mount, "sh"][..]].concat();
-    let status = start_alone_by(&words, name, temp.path(), Stdio::inherit()).wait();
-    assert!(status.success(), "{status}");
+    Some(said_by(&words, name, temp.path()))
 }
 
 /// Makes files until the file system takes no more.
@@ -174,10 +175,8 @@ fn fill(dir: &Path) {
 #[test]
 fn a_full_file_system_refuses_a_start_in_a_sentence() {
     let Some(dir) = errand() else {
-        return on_a_file_system(
-            "nr_inodes=4",
-            "namespaces::a_full_file_system_refuses_a_start_in_a_sentence",
-        );
+        let name = "namespaces::a_full_file_system_refuses_a_start_in_a_sentence";
+        return drop(on_a_file_system("nr_inodes=4", name));
     };
     fill(&dir);
     let before = names(&dir);
@@ -197,7 +196,8 @@ fn a_full_file_system_refuses_a_start_in_a_sentence() {
 #[test]
 fn a_file_system_that_fills_up_costs_no_read() {
     let Some(dir) = errand() else {
-        return on_a_file_system("nr_inodes=8", "namespaces::a_file_system_that_fills_up_costs_no_read");
+        let said = on_a_file_system("nr_inodes=8", "namespaces::a_file_system_that_fills_up_costs_no_read");
+        return assert_eq!(said.unwrap_or_default(), [""; 0]);
     };
     STATS.incr("a", 1);
     let recorder = Recorder::builder(&STATS).directory(&dir).start().unwrap();
@@ -214,12 +214,38 @@ fn a_file_system_that_fills_up_costs_no_read() {
 }
 
 #[test]
-fn a_file_system_that_becomes_read_only_is_recovered_from() {
+fn a_file_system_that_stays_full_is_told_once_and_recovered_from() {
     let Some(dir) = errand() else {
-        return on_a_file_system(
-            "size=64k",
-            "namespaces::a_file_system_that_becomes_read_only_is_recovered_from",
-        );
+        let name = "namespaces::a_file_system_that_stays_full_is_told_once_and_recovered_from";
+        return see_one_line(on_a_file_system("nr_inodes=8", name), "No space left on device (os error 28)");
+    };
+    STATS.incr("a", 1);
+    let often = Duration::from_millis(50);
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(often).start().unwrap();
+    fill(&dir);
+    // Whoever has a file open keeps its room taken.
+    let held = fs::File::options().read(true).custom_flags(libc::O_PATH).open(recorder.path()).unwrap();
+    fs::remove_file(recorder.path()).unwrap();
+    see_them_rest();
+    drop(held);
+    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+}
+
+/// Asserts that a recorder said one line, with that cause.
+fn see_one_line(said: Option<Vec<String>>, cause: &str) {
+    let Some(said) = said else { return };
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("it goes on trying: no pipe can be made in ") && said[0].ends_with(cause),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_file_system_that_becomes_read_only_is_told_once_and_recovered_from() {
+    let Some(dir) = errand() else {
+        let name = "namespaces::a_file_system_that_becomes_read_only_is_told_once_and_recovered_from";
+        return see_one_line(on_a_file_system("size=64k", name), "Read-only file system (os error 30)");
     };
     let remount = |how: &str| {
         let option = format!("remount,bind,{how}");
@@ -229,9 +255,12 @@ fn a_file_system_that_becomes_read_only_is_recovered_from() {
     STATS.incr("a", 1);
     let often = Duration::from_millis(50);
     let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(often).start().unwrap();
-    for _ in 0..3 {
+    for is_long in [true, false, false] {
         remount("ro");
         assert_eq!(locked_read(&recorder.path()), "a: 1\n");
+        if is_long {
+            see_them_rest();
+        }
         let refused = Recorder::builder(&STATS).directory(&dir).start().unwrap_err();
         assert!(format!("{refused:?}").ends_with("Read-only file system (os error 30)"), "{refused:?}");
         remount("rw");

@@ -9,7 +9,7 @@ use crate::support::{
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pause};
-use signal_hook::consts::SIGTERM;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use statvent_posix::{Recorder, start_once};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -42,11 +42,15 @@ fn go_on_once(is_handled: impl Fn() -> bool) {
 
 /// Sees a process go on after a signal that it handles, and end without a trace when it likes.
 fn see_it_go_on(name: &str) {
+    see_it_go_on_after(Signal::SIGTERM, name);
+}
+
+fn see_it_go_on_after(signal: Signal, name: &str) {
     let temp = tempfile::tempdir().unwrap();
     let process = start_alone(name, temp.path());
     let pipe = temp.path().join(format!("{}.stats", process.pid()));
     eventually("the program", || (locked_read(&pipe) == "a: 1\nready: 1\n").then_some(()));
-    send(&process, Signal::SIGTERM);
+    send(&process, signal);
     eventually("the handler", || locked_read(&pipe).ends_with("handled: 1\n").then_some(()));
     process.end();
     assert!(names(temp.path()).is_empty());
@@ -56,10 +60,24 @@ extern "C" fn note(_: libc::c_int) {
     HANDLED.store(true, Ordering::Relaxed);
 }
 
+/// As libraries want it that ask who sent the signal. A wrong call of it would find no sender.
+extern "C" fn note_sender(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the system hands over what it knows of the signal.
+    let sender = unsafe { info.as_ref() }.map(|info| {
+        // SAFETY: the signal was sent by `kill`.
+        unsafe { info.si_pid() }
+    });
+    HANDLED.store(number == SIGINT && sender == Some(nix::unistd::getppid().as_raw()), Ordering::Relaxed);
+}
+
 fn handle(handler: SigHandler) {
-    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the handler stores to an atomic alone.
-    unsafe { sigaction(Signal::SIGTERM, &action) }.unwrap();
+    handle_signal(Signal::SIGTERM, handler, SaFlags::empty());
+}
+
+fn handle_signal(signal: Signal, handler: SigHandler, flags: SaFlags) {
+    let action = SigAction::new(handler, flags, SigSet::empty());
+    // SAFETY: the handlers store to an atomic alone.
+    unsafe { sigaction(signal, &action) }.unwrap();
 }
 
 #[test]
@@ -145,6 +163,28 @@ fn a_handler_that_comes_later_takes_over() {
     let Some(dir) = errand() else { return see_it_go_on("signals::a_handler_that_comes_later_takes_over") };
     publish(&dir);
     handle(SigHandler::Handler(note));
+    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_handler_of_sigint_with_its_details_that_was_there_first_stays() {
+    let Some(dir) = errand() else {
+        let name = "signals::a_handler_of_sigint_with_its_details_that_was_there_first_stays";
+        return see_it_go_on_after(Signal::SIGINT, name);
+    };
+    handle_signal(Signal::SIGINT, SigHandler::SigAction(note_sender), SaFlags::SA_SIGINFO);
+    publish(&dir);
+    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_handler_of_sigint_with_its_details_that_comes_later_takes_over() {
+    let Some(dir) = errand() else {
+        let name = "signals::a_handler_of_sigint_with_its_details_that_comes_later_takes_over";
+        return see_it_go_on_after(Signal::SIGINT, name);
+    };
+    publish(&dir);
+    handle_signal(Signal::SIGINT, SigHandler::SigAction(note_sender), SaFlags::SA_SIGINFO);
     go_on_once(|| HANDLED.load(Ordering::Relaxed));
 }
 

@@ -26,15 +26,16 @@ const AT_ONCE: Duration = Duration::from_millis(100);
 struct Fault {
     what: &'static str,
     harm: fn(&Path, &Path),
-    allow: fn(&Path),
+    /// `None` if it is possible all the time.
+    allow: Option<fn(&Path)>,
 }
 
 const FAULTS: [Fault; 9] = [
-    Fault { what: "pipe removed", harm: |_, pipe| fs::remove_file(pipe).unwrap(), allow: |_| {} },
+    Fault { what: "pipe removed", harm: |_, pipe| fs::remove_file(pipe).unwrap(), allow: None },
     Fault {
         what: "pipe renamed away",
         harm: |dir, pipe| fs::rename(pipe, dir.with_file_name("away")).unwrap(),
-        allow: |_| {},
+        allow: None,
     },
     Fault {
         what: "pipe replaced by a file",
@@ -42,7 +43,7 @@ const FAULTS: [Fault; 9] = [
             fs::write(dir.join("file"), "precious").unwrap();
             fs::rename(dir.join("file"), pipe).unwrap();
         },
-        allow: |_| {},
+        allow: None,
     },
     Fault {
         what: "pipe replaced by a link to a file",
@@ -51,23 +52,23 @@ const FAULTS: [Fault; 9] = [
             symlink("file", dir.join("link")).unwrap();
             fs::rename(dir.join("link"), pipe).unwrap();
         },
-        allow: |_| {},
+        allow: None,
     },
-    Fault { what: "directory removed", harm: |dir, _| remove_all(dir), allow: |_| {} },
+    Fault { what: "directory removed", harm: |dir, _| remove_all(dir), allow: None },
     Fault {
         what: "directory renamed",
         harm: |dir, _| fs::rename(dir, dir.with_file_name("away")).unwrap(),
-        allow: |_| {},
+        allow: None,
     },
     Fault {
         what: "directory replaced by a file",
         harm: |dir, _| replace(dir, |dir| fs::write(dir, "precious").is_ok()),
-        allow: |dir| fs::remove_file(dir).unwrap(),
+        allow: Some(|dir| fs::remove_file(dir).unwrap()),
     },
     Fault {
         what: "directory replaced by a link",
         harm: |dir, _| replace(dir, |dir| symlink(dir.with_file_name("away0"), dir).is_ok()),
-        allow: |dir| fs::remove_file(dir).unwrap(),
+        allow: Some(|dir| fs::remove_file(dir).unwrap()),
     },
     Fault {
         what: "directory made unwritable",
@@ -76,7 +77,7 @@ const FAULTS: [Fault; 9] = [
             // It is noticed by whoever reads: no fresh pipe can be made. That reader is served all the same.
             assert_eq!(read_whole(pipe), "a: 1\n");
         },
-        allow: |dir| fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap(),
+        allow: Some(|dir| fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap()),
     },
 ];
 
@@ -94,7 +95,8 @@ fn replace(dir: &Path, put: fn(&Path) -> bool) {
     });
 }
 
-/// Does harm to a recorder, and returns how long it took from when that was possible until a reader got a snapshot.
+/// Does harm to a recorder, and returns how long it took until a reader got a snapshot: from the harm itself, or from when
+/// that was possible again.
 fn time_to_come_back(fault: &Fault, interval: Duration, is_watching: bool) -> Duration {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("pipes");
@@ -106,11 +108,17 @@ fn time_to_come_back(fault: &Fault, interval: Duration, is_watching: bool) -> Du
     assert_eq!(locked_read(&recorder.path()), "a: 1\n");
     // Its threads have come to rest.
     observe_for(Duration::from_millis(20));
+    let harmed = Instant::now();
     (fault.harm)(&dir, &recorder.path());
-    // What is impossible is tried more than once.
-    observe_for(Duration::from_millis(30));
-    (fault.allow)(&dir);
-    let begin = Instant::now();
+    let begin = match fault.allow {
+        Some(allow) => {
+            // What is impossible is tried more than once.
+            observe_for(Duration::from_millis(30));
+            allow(&dir);
+            Instant::now()
+        }
+        None => harmed,
+    };
     eventually(fault.what, || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
     let took = begin.elapsed();
 
@@ -150,10 +158,15 @@ fn whatever_is_taken_away_is_back_at_once_where_it_is_watched() {
     become_ordinary();
     STATS.incr("a", 1);
     for fault in &FAULTS {
-        let mut took: Vec<_> = (0..5).map(|_| time_to_come_back(fault, DEADLINE * 10, true)).collect();
-        took.sort();
-        // Not the worst of them: the machine may be busy.
-        assert!(took[2] < AT_ONCE, "{}: {took:?}", fault.what);
+        // Of several the worst. Where the machine is too busy to give a thread its turn, all of them are tried again.
+        let mut rounds =
+            (0..3).map(|_| (0..5).map(|_| time_to_come_back(fault, DEADLINE * 10, true)).max().unwrap());
+        let mut worst = Vec::new();
+        let is_at_once = rounds.any(|took| {
+            worst.push(took);
+            took < AT_ONCE
+        });
+        assert!(is_at_once, "{}: {worst:?}", fault.what);
     }
 }
 
