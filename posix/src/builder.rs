@@ -8,7 +8,6 @@ use crate::error::Error;
 use crate::exit::withdraw_at_exit;
 use crate::fork::follow_forks;
 use crate::handle::Recorder;
-use crate::pages::keep_off_huge_pages;
 use crate::publication::Publication;
 use crate::recorder::{Counts, Recording};
 use crate::signals::{can_end_us, clean_up_where_default};
@@ -142,7 +141,6 @@ impl RecorderBuilder {
     /// ```
     pub fn start(self) -> Result<Recorder, Error> {
         follow_forks(self.registry);
-        keep_off_huge_pages(self.registry.memory());
         let directory = resolve(&self.directory.unwrap_or_else(PipeDir::default_path))?;
         let stop = Arc::new(Stop::new().map_err(|source| Error::System { source })?);
         let cleans_up = self.cleans_up_at_signals && can_end_us();

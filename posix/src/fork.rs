@@ -11,6 +11,7 @@
     reason = "pthread_atfork has no safe wrapper, and nothing else hands locks over to a child"
 )]
 
+use crate::pages::keep_off_huge_pages;
 use crate::publication::Publication;
 use crate::{exit, once, traces};
 use statvent_core::{Reader, forget_threads_of_parent, hold_threads, release_threads};
@@ -34,6 +35,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 /// Recording goes on in other threads while the process forks: what they count is the parent's alone. Registering a
 /// new name or reading waits until the fork is done.
 ///
+/// Also keeps the registry off huge pages, as far as nothing was recorded yet (`madvise(2)` with `MADV_NOHUGEPAGE`).
+///
 /// ```
 /// use statvent_core::Registry;
 ///
@@ -46,6 +49,8 @@ pub fn follow_forks(registry: impl Into<Reader<'static>>) {
     let mut followed = lock(&FOLLOWED);
     if followed.iter().all(|known| known.memory() != registry.memory()) {
         followed.push(registry);
+        drop(followed);
+        keep_off_huge_pages(registry.memory());
     }
 }
 

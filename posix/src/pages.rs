@@ -1,6 +1,7 @@
 //! Advice to the system about a registry's memory.
 //!
-//! Owns that one system call. Called by the builder when a recorder starts.
+//! Owns that one system call. Called by `fork` when a registry begins to follow it: before `main` for the
+//! global one, and at the latest when a recorder starts.
 #![allow(unsafe_code, reason = "advice about memory has no safe wrapper")]
 
 use nix::unistd::{SysconfVar, sysconf};

@@ -76,10 +76,7 @@ impl Service {
 
     /// What its descriptors lead to.
     pub(crate) fn descriptors(&self) -> io::Result<Vec<String>> {
-        let entries = fs::read_dir(format!("/proc/{}/fd", self.pid))?;
-        // One that is closed meanwhile leads nowhere.
-        let led = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-        Ok(led.map(|path| path.display().to_string()).collect())
+        descriptors_of(self.pid)
     }
 
     /// The most memory that it took so far, in KiB.
@@ -98,6 +95,14 @@ impl Service {
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait(), Ok(None))
     }
+}
+
+/// What the descriptors of a process lead to.
+pub(crate) fn descriptors_of(pid: u32) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
+    // One that is closed meanwhile leads nowhere.
+    let led = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    Ok(led.map(|path| path.display().to_string()).collect())
 }
 
 impl Drop for Service {

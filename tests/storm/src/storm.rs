@@ -19,7 +19,8 @@ use crate::crowd::Crowd;
 use crate::judge::judge;
 use crate::random::Random;
 use crate::readers::{Stage, Witness, ask_again_and_again, cat_again_and_again, describe};
-use crate::service::Service;
+use crate::service::{Service, descriptors_of};
+use crate::worker::MAX_GENERATIONS;
 
 /// So many workers live, more or less.
 const N_WORKERS: usize = 30;
@@ -28,6 +29,10 @@ const N_WORKERS_AND_FORKS: usize = 45;
 const N_CLIENTS_EACH: u64 = 2;
 const N_CATS: u64 = 2;
 const MAX_STOPPED: usize = 4;
+/// A recorder keeps 64 retired pipes at most, and has two more in hand.
+const MAX_PIPES_OF_WORKER: usize = 66;
+/// What a worker is started with, and a file or two that it has open for a moment.
+const MAX_OTHERS_OF_WORKER: usize = 8;
 const TELL_EVERY: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(10);
 /// How long workers and services may take to come to what has to hold, on a busy machine.
@@ -185,6 +190,8 @@ impl Storm<'_> {
         if !self.settles(|storm| storm.has_pipes_of_the_living(&mut fault)) {
             self.stage.complain(fault);
         }
+        let leaks = self.crowd.living().into_iter().filter_map(|(id, _)| self.leak_of(id));
+        leaks.for_each(|leak| self.stage.complain(leak));
         self.deeds.n_calms += 1;
         self.stage.is_calm.store(false, Ordering::Relaxed);
         self.crowd.ledger.next_epoch();
@@ -226,6 +233,25 @@ impl Storm<'_> {
         let missing = expected.difference(&found).collect::<Vec<_>>();
         *fault = format!("the directory: left of the dead: {left:?}; missing of the living: {missing:?}");
         left.is_empty() && missing.is_empty()
+    }
+
+    /// Says what descriptors a worker has beyond its recorder's, and that of the directory for each worker that it descends
+    /// from.
+    fn leak_of(&self, id: usize) -> Option<String> {
+        let pid = self.crowd.ledger.row(id).pid()?;
+        // One that is dead by now has none.
+        let found = descriptors_of(pid).ok()?;
+        let dir = self.crowd.pipe_dir().display().to_string();
+        let count = |is: fn(&str, &str) -> bool| found.iter().filter(|path| is(path, &dir)).count();
+        let n_events = count(|path, _| path.starts_with("anon_inode:"));
+        let n_dirs = count(|path, dir| path == dir);
+        let n_pipes = count(|path, dir| path != dir && path.starts_with(dir));
+        let n_others = found.len() - n_events - n_dirs - n_pipes;
+        let is_leak = n_events > 1
+            || n_dirs > 2 + MAX_GENERATIONS as usize
+            || n_pipes > MAX_PIPES_OF_WORKER
+            || n_others > MAX_OTHERS_OF_WORKER;
+        is_leak.then(|| format!("worker {id}, process {pid}, leaks descriptors: {found:?}"))
     }
 
     /// Ends all workers, each in some way, and has the services find out.

@@ -29,7 +29,7 @@ pub(crate) const OWN_PREFIX: &str = "storm.w.";
 const FAT_ONE_IN: u64 = 12;
 const FAT_STATS: u32 = 2500;
 /// A child has the names of all its ancestors, and a line for each.
-const MAX_GENERATIONS: u32 = 12;
+pub(crate) const MAX_GENERATIONS: u32 = 12;
 const HOLD_PAUSE: Duration = Duration::from_millis(2);
 
 /// Where a worker finds what it needs.
