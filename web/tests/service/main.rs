@@ -23,5 +23,6 @@ mod many_readers;
 mod memory;
 mod original_reader;
 mod owners;
+mod recorders_in_trouble;
 mod sharing;
 mod sums;

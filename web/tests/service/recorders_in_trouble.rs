@@ -1,0 +1,60 @@
+//! Processes that live and cannot publish for a while: what they said last stays, and their pipes are left alone.
+
+use std::path::Path;
+use std::process::Command;
+
+use nix::unistd::Uid;
+
+use crate::support::{Program, Server, eventually, pipe_dir, set_mode};
+
+/// Limits the descriptors of a process that runs.
+fn limit_descriptors(process: &Program, limit: &str) {
+    let pid = process.pid().to_string();
+    let status =
+        Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:")]).status().unwrap();
+    assert!(status.success(), "{status}");
+}
+
+/// Sees one process be stale, and what it counted stay, for several answers.
+fn see_it_kept(server: &Server, path: &Path, is_pipe_there: bool) {
+    eventually("the process to be stale", || server.stats().counts() == [0, 1, 0, 0, 0]);
+    let kept = server.stats();
+    assert!(kept.stat("demo.requests").as_u64() > Some(0), "{}", kept.text);
+    for _ in 0..20 {
+        let reply = server.stats();
+        assert_eq!((reply.stats_text(), reply.counts()), (kept.stats_text(), [0, 1, 0, 0, 0]));
+    }
+    assert_eq!(path.exists(), is_pipe_there);
+}
+
+// 1. A process publishes, and has no descriptors left. 2. A read takes its pipe, and it can make no other. 3. It gave up its
+// proof of life, and was taken for dead.
+#[test]
+fn a_process_without_descriptors_keeps_its_values_and_comes_back() {
+    let dir = pipe_dir();
+    let (worker, path) = Program::start_worker(dir.path());
+    let server = Server::start(dir.path());
+    eventually("the process to count", || server.stats().stat("demo.requests").as_u64() > Some(0));
+    limit_descriptors(&worker, "3");
+    see_it_kept(&server, &path, false);
+    limit_descriptors(&worker, "1024");
+    eventually("the process to be ok again", || server.stats().counts() == [1, 0, 0, 0, 0]);
+}
+
+// The same, where the directory may not be written any more: the pipe of the live process was removed as well.
+#[test]
+fn a_process_that_may_not_write_to_its_directory_keeps_its_values_and_its_pipe() {
+    if !Uid::effective().is_root() {
+        return eprintln!("skipped: only root may remove pipes of others");
+    }
+    let dir = pipe_dir();
+    set_mode(dir.path(), 0o1777);
+    let worker = Program::start_ordinary_worker(dir.path());
+    let path = dir.path().join(format!("{}.stats", worker.pid()));
+    let server = Server::start(dir.path());
+    eventually("the process to count", || server.stats().stat("demo.requests").as_u64() > Some(0));
+    set_mode(dir.path(), 0o555);
+    see_it_kept(&server, &path, true);
+    set_mode(dir.path(), 0o1777);
+    eventually("the process to be ok again", || server.stats().counts() == [1, 0, 0, 0, 0]);
+}
