@@ -95,7 +95,7 @@ fn a_recorder_whose_descriptors_the_program_closed_or_replaced_rests() {
 }
 
 /// How long this process was running so far, on any processor.
-fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
     let time = usage.user_time() + usage.system_time();
     Duration::from_micros(time.num_microseconds().try_into().unwrap())

@@ -1,7 +1,8 @@
 //! A recorder where `/proc` is missing, as in a chroot: it works, but has to look for its readers.
 
+use crate::faults::cpu_time;
 use crate::namespaces::in_new;
-use crate::support::{Stats, cat, errand, eventually, names, start_alone_by, within};
+use crate::support::{Stats, cat, errand, eventually, names, observe_for, start_alone_by, within};
 use nix::unistd::{chdir, chroot};
 use statvent_posix::Recorder;
 use std::fs;
@@ -35,6 +36,10 @@ fn serve_mend_and_stop(root: &Path) {
         eventually("the pipe", || recorder.path().exists().then_some(()));
         assert_eq!(cat(&recorder.path()), "a: 1\n");
     }
+    let before = cpu_time();
+    observe_for(Duration::from_secs(1));
+    let took = cpu_time() - before;
+    assert!(took < Duration::from_millis(100), "{took:?} of CPU time in 1 s");
     let begin = Instant::now();
     within("the recorder to stop", move || drop(recorder));
     assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
