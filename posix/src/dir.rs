@@ -4,6 +4,7 @@
 //! the directory goes through that descriptor, so that nothing changes under a path. It knows nothing of pipes.
 //! Called by the recorder (`create`) and by the collector (`open`).
 
+use crate::descriptor::Own;
 use crate::node::{FileId, Node};
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, open};
@@ -139,7 +140,7 @@ impl std::error::Error for DirError {
 /// meanwhile; [`leads_here`](Self::leads_here) tells.
 #[derive(Debug)]
 pub struct PipeDir {
-    descriptor: OwnedFd,
+    descriptor: Own<OwnedFd>,
     path: PathBuf,
     id: FileId,
 }
@@ -218,6 +219,11 @@ impl PipeDir {
         Ok(found.is_some_and(|node| node.id == self.id))
     }
 
+    /// Says whether its descriptor is still open, or was closed by the program.
+    pub(crate) fn is_open(&self) -> bool {
+        self.descriptor.is_ours()
+    }
+
     /// Looks at what has a name in it, not through a link; `None` if nothing has.
     ///
     /// # Errors
@@ -261,7 +267,7 @@ impl PipeDir {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = open(&path, flags, Mode::empty()).map_err(|err| failed(err.into()))?;
         let id = Node::of(&descriptor).map_err(failed)?.id;
-        Ok(Self { descriptor, path, id })
+        Ok(Self { descriptor: Own::new(descriptor), path, id })
     }
 
     fn refuse_foreign_owner(self, us: Uid) -> Result<Self, DirError> {

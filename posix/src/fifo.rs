@@ -4,6 +4,7 @@
 //! compared with the inode that was made before anything is done to it. It knows no stats, and does not choose
 //! names (see `site`). Called by `site` and `publication`; the recorder's thread waits here.
 
+use crate::descriptor::Own;
 use crate::dir::PipeDir;
 use crate::fork::NotInherited;
 use crate::hidden;
@@ -31,7 +32,7 @@ pub(crate) struct Fifo {
     name: OsString,
     made: Made,
     /// A read end of our own that makes every wait for a reader return.
-    released: OnceLock<File>,
+    released: OnceLock<Own<File>>,
 }
 
 /// A pipe that was made: a descriptor of `O_PATH`, which keeps the inode and opens no end.
@@ -126,11 +127,13 @@ impl Fifo {
             let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
             let end = match self.open_inode(flags) {
                 // Somebody may sleep all the same, since before the program changed its root.
-                Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => self.open_name(flags)?,
+                Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => {
+                    self.open_name(flags).or_else(|_| self.open_path(flags))?
+                }
                 opened => opened?,
             };
             // Of two ends that are opened at the same time one is enough.
-            let _ = self.released.set(end);
+            let _ = self.released.set(Own::new(end));
         }
         Ok(())
     }
@@ -175,6 +178,13 @@ impl Fifo {
             }
         }
         Err(io::ErrorKind::NotFound.into())
+    }
+
+    /// As [`open_name`](Self::open_name), where the directory's descriptor was closed by the program.
+    fn open_path(&self, flags: OFlag) -> io::Result<File> {
+        let path = self.dir.path().join(&self.name);
+        let end = open(&path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())?;
+        if self.is_end(&end) { Ok(end.into()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     fn is_end(&self, opened: &OwnedFd) -> bool {

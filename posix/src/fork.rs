@@ -11,6 +11,8 @@
     reason = "pthread_atfork has no safe wrapper, and nothing else hands locks over to a child"
 )]
 
+use crate::descriptor::{Own, leads_to};
+use crate::node::FileId;
 use crate::pages::keep_off_huge_pages;
 use crate::publication::Publication;
 use crate::{exit, once, traces};
@@ -82,21 +84,26 @@ pub(crate) fn this_process() -> u64 {
 /// An open descriptor that children do not keep. Else they would hold a parent's proof of life, or its end of a pipe that
 /// somebody reads to the end; and those of all generations would add up.
 #[derive(Debug)]
-pub(crate) struct NotInherited<T: AsFd = File>(ManuallyDrop<T>);
+pub(crate) struct NotInherited<T: AsFd = File>(ManuallyDrop<Own<T>>);
 
 impl<T: AsFd> NotInherited<T> {
     /// Opens it while nobody can fork: must not wait.
     pub(crate) fn open<E>(open: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
         let mut descriptors = lock(&DESCRIPTORS);
-        let opened = open()?;
-        descriptors.push(opened.as_fd().as_raw_fd());
-        Ok(Self(ManuallyDrop::new(opened)))
+        let opened = Self(ManuallyDrop::new(Own::new(open()?)));
+        descriptors.push(opened.known());
+        Ok(opened)
     }
 
     /// Takes what was opened. A child that is forked right between the two keeps it.
     pub(crate) fn from_opened(opened: T) -> Self {
-        lock(&DESCRIPTORS).push(opened.as_fd().as_raw_fd());
-        Self(ManuallyDrop::new(opened))
+        let opened = Self(ManuallyDrop::new(Own::new(opened)));
+        lock(&DESCRIPTORS).push(opened.known());
+        opened
+    }
+
+    fn known(&self) -> Known {
+        (self.0.as_fd().as_raw_fd(), self.0.id())
     }
 }
 
@@ -117,8 +124,11 @@ impl<T: AsFd> AsFd for NotInherited<T> {
 impl<T: AsFd> Drop for NotInherited<T> {
     fn drop(&mut self) {
         let mut descriptors = lock(&DESCRIPTORS);
-        let descriptor = self.0.as_fd().as_raw_fd();
-        descriptors.retain(|known| *known != descriptor);
+        let known = self.known();
+        // One of them: where the program closed one of ours, the next may be the same.
+        if let Some(at) = descriptors.iter().position(|other| *other == known) {
+            descriptors.swap_remove(at);
+        }
         // Closed under the lock, so that no child is forked in between.
         // SAFETY: it is dropped here alone, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.0) };
@@ -127,14 +137,17 @@ impl<T: AsFd> Drop for NotInherited<T> {
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FOLLOWED: Mutex<Vec<Reader<'static>>> = Mutex::new(Vec::new());
-static DESCRIPTORS: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+static DESCRIPTORS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+/// A descriptor, and which file it led to when it was opened.
+type Known = (RawFd, Option<FileId>);
 
 /// What a thread that forks holds meanwhile.
 struct Held {
     started: MutexGuard<'static, once::Started>,
     published: MutexGuard<'static, Vec<Weak<Publication>>>,
     followed: MutexGuard<'static, Vec<Reader<'static>>>,
-    descriptors: MutexGuard<'static, Vec<RawFd>>,
+    descriptors: MutexGuard<'static, Vec<Known>>,
 }
 
 /// Where `Held` is between the handlers.
@@ -168,10 +181,14 @@ extern "C" fn after_in_parent() {
 extern "C" fn after_in_child() {
     let Some(mut held) = take_held() else { return };
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    for descriptor in held.descriptors.drain(..) {
-        // SAFETY: whatever owns it in the child is never dropped: the recorders' threads do not exist here, and the rest
-        // is forgotten, below or by `Recorder`.
-        unsafe { libc::close(descriptor) };
+    for (descriptor, id) in held.descriptors.drain(..) {
+        // SAFETY: used for this call alone.
+        let is_ours = leads_to(unsafe { BorrowedFd::borrow_raw(descriptor) }) == id;
+        if is_ours {
+            // SAFETY: whatever owns it in the child is never dropped: the recorders' threads do not exist here, and the rest
+            // is forgotten, below or by `Recorder`.
+            unsafe { libc::close(descriptor) };
+        }
     }
     mem::forget(held.started.take());
     mem::forget(mem::take(&mut *held.published));

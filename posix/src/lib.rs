@@ -5,6 +5,8 @@ pub mod dir;
 pub mod hidden;
 pub mod node;
 
+mod descriptor;
+
 pub mod liveness;
 pub mod sweep;
 

@@ -98,9 +98,10 @@ impl Site {
         Ok(std::mem::replace(&mut self.fifo, fresh))
     }
 
-    /// Says whether a reader that comes by the path finds our pipe. What cannot be told counts as intact.
+    /// Says whether a reader that comes by the path finds our pipe, and can be served there. What cannot be told counts as
+    /// intact.
     pub(crate) fn is_intact(&self) -> bool {
-        self.dir.leads_here().unwrap_or(true) && self.fifo.is_named().unwrap_or(true)
+        self.dir.is_open() && self.dir.leads_here().unwrap_or(true) && self.fifo.is_named().unwrap_or(true)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::support::{
     OtherCat, Stats, alone, become_ordinary, cat, errand, eventually, locked_read, names, observe_for,
-    read_whole, said_by, start_alone_by, switches, thread_named, within,
+    read_whole, said_by, switches, thread_named, within,
 };
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
@@ -12,7 +12,6 @@ use statvent_posix::Recorder;
 use std::fs::{self, Permissions};
 use std::io::{PipeWriter, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,33 +64,36 @@ fn a_recorder_without_descriptors_says_so_once_rests_and_recovers() {
 }
 
 // 1. A program starts a recorder and then becomes a daemon: it closes all descriptors that it does not know, and may open
-// files that get their numbers. 2. At its next look the recorder waited for an event that was none, in a busy loop.
+// files that get their numbers. 2. At its next look the recorder waited for an event that was none, in a busy loop; it never
+// published again, and closed what was the program's.
 #[test]
-fn a_recorder_whose_descriptors_the_program_closed_or_replaced_rests() {
-    let name = "faults::a_recorder_whose_descriptors_the_program_closed_or_replaced_rests";
+fn a_recorder_whose_descriptors_the_program_closed_or_replaced_rests_and_publishes_anew() {
+    let name = "faults::a_recorder_whose_descriptors_the_program_closed_or_replaced_rests_and_publishes_anew";
     let Some(dir) = errand() else {
         for how in ["closed", "replaced"] {
             let temp = tempfile::tempdir().unwrap();
-            let status = start_alone_by(&[], name, &temp.path().join(how), Stdio::inherit()).wait();
-            assert!(status.success(), "{how}: {status}");
+            assert_eq!(said_by(&[], name, &temp.path().join(how)), [""; 0], "{how}");
         }
         return;
     };
+    STATS.incr("a", 1);
     let recorder =
         Recorder::builder(&STATS).directory(&dir).upkeep_interval(Duration::from_millis(50)).start().unwrap();
-    eventually("statvent-upkeep", || thread_named("statvent-upkeep"));
-    // SAFETY: what is open is not used any more, by the recorder alone.
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    // SAFETY: what is open is not used any more, but by the recorder.
     assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) }, 0);
-    if dir.ends_with("replaced") {
-        (0..64).for_each(|_| std::mem::forget(fs::File::open("/proc/self/status").unwrap()));
-    }
+    let is_replaced = dir.ends_with("replaced");
+    let files: Vec<_> =
+        (0..64).filter(|_| is_replaced).map(|_| fs::File::open("/dev/null").unwrap()).collect();
+    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
     let before = cpu_time();
     observe_for(Duration::from_secs(2));
     let took = cpu_time() - before;
     assert!(took < Duration::from_millis(200), "{took:?} of CPU time in 2 s");
-    std::mem::forget(recorder);
-    // SAFETY: it ends the process. Whatever would close what is closed already does not run.
-    unsafe { libc::_exit(0) };
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    within("the recorder to stop", move || drop(recorder));
+    assert!(names(&dir).is_empty());
+    assert!(files.iter().all(|file| file.metadata().is_ok()), "what is the program's was closed");
 }
 
 /// How long this process was running so far, on any processor.

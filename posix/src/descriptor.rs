@@ -1,0 +1,90 @@
+//! A descriptor of ours, which a program may close or replace without knowing it.
+//!
+//! Owns the look before it is closed: programs that become daemons close all descriptors that they do not know, and open
+//! files that get the numbers. Held by everything here that keeps a descriptor for longer than a call.
+#![allow(unsafe_code, reason = "nothing else drops in one case and not in another")]
+
+use crate::node::{FileId, Node};
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// An open descriptor that is closed at the end only if it leads where it did.
+#[derive(Debug)]
+pub(crate) struct Own<T: AsFd> {
+    opened: ManuallyDrop<T>,
+    id: Option<FileId>,
+}
+
+impl<T: AsFd> Own<T> {
+    pub(crate) fn new(opened: T) -> Self {
+        let id = leads_to(&opened);
+        Self { opened: ManuallyDrop::new(opened), id }
+    }
+
+    /// Returns which file it led to when it was opened.
+    pub(crate) fn id(&self) -> Option<FileId> {
+        self.id
+    }
+
+    /// Says whether it leads there still, and so is ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        leads_to(&*self.opened) == self.id
+    }
+}
+
+/// Returns which file a descriptor leads to; `None` if it is not open.
+pub(crate) fn leads_to(descriptor: impl AsFd) -> Option<FileId> {
+    Node::of(descriptor).ok().map(|node| node.id)
+}
+
+impl<T: AsFd> Deref for Own<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.opened
+    }
+}
+
+impl<T: AsFd> AsFd for Own<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.opened.as_fd()
+    }
+}
+
+impl<T: AsFd> Drop for Own<T> {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // SAFETY: it is dropped here alone, and not used afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.opened) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::dup2_raw;
+    use std::fs::File;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    #[test]
+    fn a_descriptor_is_closed_if_it_leads_where_it_did_and_a_strangers_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = |name: &str| File::create(temp.path().join(name)).unwrap();
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(Own::new(writer));
+        assert_eq!(std::io::Read::read(&mut &reader, &mut [0]).unwrap(), 0, "it was closed");
+
+        let own = Own::new(file("ours"));
+        let number = own.as_fd().as_raw_fd();
+        // SAFETY: the number is that of `own`, which does not mind.
+        let replaced = unsafe { dup2_raw(file("a stranger's"), number) }.unwrap();
+        std::mem::forget(replaced);
+        assert!(!own.is_ours());
+        drop(own);
+        // SAFETY: it was not closed, and nobody else has it.
+        let stranger = unsafe { OwnedFd::from_raw_fd(number) };
+        assert!(leads_to(&stranger).is_some());
+    }
+}
