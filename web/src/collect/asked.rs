@@ -190,6 +190,11 @@ impl<'a> Asked<'a> {
         self.n_bytes_last().max(self.n_bytes_now())
     }
 
+    /// What it will take beside that, if it says as much as it did last.
+    pub(super) fn n_bytes_to_come(&self) -> usize {
+        self.n_bytes_last().saturating_sub(self.n_bytes_now())
+    }
+
     /// What came of it by now.
     pub(super) fn finish(mut self) -> Told {
         let heard = match self.state {

@@ -50,7 +50,14 @@ impl<T, const N: usize> Blocks<T, N> {
             self.blocks.push(Vec::new());
         }
         let last_idx = self.blocks.len() - 1;
-        &mut self.blocks[last_idx]
+        let last = &mut self.blocks[last_idx];
+        let n_items_then = last.len() + n_items;
+        if n_items_then > last.capacity() {
+            // Not beyond a block, as a vector that doubles would.
+            let capacity = (2 * last.capacity()).min(N).max(n_items_then);
+            last.reserve_exact(capacity - last.len());
+        }
+        last
     }
 }
 
@@ -88,6 +95,15 @@ mod tests {
         }
         assert_eq!(blocks.blocks, [&b"abcd"[..], b"ef", b"ghij", b"k"]);
         assert!(blocks.iter().copied().eq(*b"abcdefghijk"));
+    }
+
+    #[test]
+    fn blocks_take_no_more_than_their_size_however_they_grow() {
+        let mut blocks = Blocks::<u8, 100>::new();
+        for _ in 0..50 {
+            blocks.keep(&[0; 7]);
+        }
+        assert!(blocks.blocks.iter().all(|block| block.capacity() <= 100));
     }
 
     #[test]

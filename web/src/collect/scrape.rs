@@ -64,7 +64,11 @@ struct Scrape<'a> {
 
 impl Scrape<'_> {
     fn ask_more(&mut self, now: Instant) {
-        while self.next < self.asked.len() && self.n_fresh(now) < WINDOW && self.has_room(now) {
+        while self.next < self.asked.len()
+            && self.n_fresh(now) < WINDOW
+            && self.fits_next(now)
+            && self.has_room(now)
+        {
             let idx = self.next;
             self.next += 1;
             // Asking thousands takes longer than the patience with some of them.
@@ -78,6 +82,15 @@ impl Scrape<'_> {
 
     fn n_fresh(&self, now: Instant) -> usize {
         self.active.iter().filter(|&&idx| self.asked[idx].is_fresh(now)).count()
+    }
+
+    /// Whether there is memory for as much as the next one said last, beside what others are about to say: two readings of
+    /// one process stand side by side until the new one is whole.
+    fn fits_next(&self, now: Instant) -> bool {
+        let fresh = self.active.iter().map(|&idx| &self.asked[idx]).filter(|asked| asked.is_fresh(now));
+        let n_bytes_to_come: usize = fresh.map(Asked::n_bytes_to_come).sum();
+        let n_bytes = self.n_bytes + n_bytes_to_come + self.asked[self.next].n_bytes_to_come();
+        n_bytes_to_come == 0 || n_bytes <= self.limit_bytes
     }
 
     /// Whether one more may be open; a pipe that is no longer waited for makes way.
@@ -254,8 +267,8 @@ mod tests {
             writer(temp.path(), name, text.clone());
         }
         let asked = names.iter().map(|name| (&**name, Some(last()))).collect();
-        // Not nearly enough for two of each; while it grows a reading takes somewhat more than in the end.
-        let heard = ask(temp.path(), asked, n_bytes * (names.len() + 2 * WINDOW));
+        // Enough for two of two; while it grows a reading takes somewhat more than in the end.
+        let heard = ask(temp.path(), asked, n_bytes * (names.len() + 3));
         assert!(heard.iter().all(is_said));
     }
 }

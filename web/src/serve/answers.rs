@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use bytes::Bytes;
@@ -15,17 +15,20 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::body::Bodies;
+use super::body::{Bodies, Room};
 use super::panics::{Panicked, Panics};
+use super::places::{Places, UNREAD_FOR};
 use super::reports::Reports;
 use crate::aggregate::aggregate;
 use crate::collect::{CollectError, Collection, Collector, Trouble};
-use crate::encode::json::encode_json;
+use crate::encode::json::Json;
 
 /// The most requests that wait at a time; more than there are connections.
 const MAX_WAITING: usize = 1024;
 /// The longest time that a request waits for two collections.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an answer waits for the memory of others, whose clients are cut off before that.
+const ROOM_PATIENCE: Duration = UNREAD_FOR.saturating_mul(2);
 
 /// The stats as JSON, or why there are none; shared by all who waited.
 pub(super) type Answer = Result<Bytes, Arc<AnswerError>>;
@@ -64,7 +67,7 @@ impl fmt::Display for AnswerError {
             }
             Self::Unread => write!(
                 f,
-                "answers that clients do not take hold {} bytes or more: ask again later",
+                "there is no memory for an answer beside those that are being taken, {} bytes in all: ask again later",
                 Bodies::MAX_BYTES
             ),
             Self::Panicked(panicked) => panicked.fmt(f),
@@ -83,11 +86,16 @@ pub(super) struct Answers {
 
 impl Answers {
     /// Starts the collector's thread, which reports what goes wrong with single processes.
-    pub(super) fn start(collector: Collector, reports: Reports, panics: Arc<Panics>) -> io::Result<Self> {
+    pub(super) fn start(
+        collector: Collector,
+        reports: Reports,
+        panics: Arc<Panics>,
+        places: Arc<Places>,
+    ) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (requests, arriving) = sync_channel(MAX_WAITING);
-        let bodies = Bodies::default();
-        let desk = Desk { collector, reports, panics, bodies, arriving, wake: Arc::clone(&wake) };
+        let shelf = Shelf { bodies: Bodies::default(), places, n_bytes_last: 0 };
+        let desk = Desk { collector, reports, panics, shelf, arriving, wake: Arc::clone(&wake) };
         thread::Builder::new().name("collector".to_owned()).spawn(|| desk.run())?;
         Ok(Self { requests: Some(requests), wake })
     }
@@ -126,7 +134,7 @@ struct Desk {
     collector: Collector,
     reports: Reports,
     panics: Arc<Panics>,
-    bodies: Bodies,
+    shelf: Shelf,
     arriving: Receiver<oneshot::Sender<Answer>>,
     wake: Arc<EventFd>,
 }
@@ -177,9 +185,9 @@ impl Desk {
     }
 
     fn answer(&mut self) -> Answer {
-        match self.panics.catch(|| answer(&mut self.collector, &mut self.reports)) {
-            Ok(Ok(body)) => Ok(self.bodies.hold(body).ok_or(AnswerError::Unread)?),
-            Ok(Err(err)) => Err(err.into()),
+        let (collector, reports, shelf) = (&mut self.collector, &mut self.reports, &mut self.shelf);
+        match self.panics.catch(|| answer(collector, reports, shelf)) {
+            Ok(answer) => answer.map_err(Arc::new),
             Err(panicked) => {
                 // What it knows of the processes may be half changed.
                 self.collector = self.collector.anew();
@@ -189,12 +197,42 @@ impl Desk {
     }
 }
 
-fn answer(collector: &mut Collector, reports: &mut Reports) -> Result<Vec<u8>, AnswerError> {
+/// Where bodies are put for clients to take.
+struct Shelf {
+    bodies: Bodies,
+    places: Arc<Places>,
+    /// How long the last one was.
+    n_bytes_last: usize,
+}
+
+impl Shelf {
+    /// Makes room for a body like the last one, before a collection takes its own memory.
+    fn make_room(&self) -> Result<(), AnswerError> {
+        self.reserve(self.n_bytes_last).map(drop)
+    }
+
+    /// Makes a body once there is room for it.
+    fn put(&mut self, json: &Json<'_>) -> Result<Bytes, AnswerError> {
+        self.n_bytes_last = json.n_bytes();
+        let room = self.reserve(json.n_bytes())?;
+        Ok(room.fill(json.write().map_err(AnswerError::Encode)?))
+    }
+
+    /// Takes room from those who do not take their answers.
+    fn reserve(&self, n_bytes: usize) -> Result<Room, AnswerError> {
+        let make_room = || self.places.evict_unread(Instant::now());
+        self.bodies.reserve(n_bytes, ROOM_PATIENCE, make_room).ok_or(AnswerError::Unread)
+    }
+}
+
+fn answer(collector: &mut Collector, reports: &mut Reports, shelf: &mut Shelf) -> Result<Bytes, AnswerError> {
+    shelf.make_room()?;
     match collector.collect() {
         Ok(Collection { readings, counts, troubles, .. }) => {
             reports.take(&troubles);
             let sums = aggregate(readings);
-            encode_json(&sums, seconds_since_1970(), &counts).map_err(AnswerError::Encode)
+            let json = Json::measure(&sums, seconds_since_1970(), &counts).map_err(AnswerError::Encode)?;
+            shelf.put(&json)
         }
         Err(err) => {
             reports.take(&[Trouble::of_directory(collector.path(), &err)]);
@@ -231,7 +269,7 @@ mod tests {
             (AnswerError::TooSlow, "no collection within 60 s: look for what keeps the pipes busy"),
             (
                 AnswerError::Unread,
-                "answers that clients do not take hold 12582912 bytes or more: ask again later",
+                "there is no memory for an answer beside those that are being taken, 12582912 bytes in all: ask again later",
             ),
             (AnswerError::Ended, "the collector has ended: restart the service"),
         ];

@@ -1,8 +1,8 @@
 //! How many connections there are at a time, and which one makes way for another.
 //!
 //! Owns the places, and what each connection is doing as far as that matters: one that asks nothing, or does not take its
-//! answer, keeps nobody out for long. It touches no stream. Called by `server` for each connection, and by
-//! `write_deadline`, which sees when an answer was taken.
+//! answer, keeps nobody out for long. It touches no stream. Called by `server` for each connection, by `write_deadline`,
+//! which sees when an answer was taken, and by `answers` where untaken answers leave no memory for the next one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 /// How long a connection may be silent while others want its place: enough to send a request.
 const SILENT_FOR: Duration = Duration::from_millis(100);
-/// How long an answer may wait to be taken meanwhile.
-const UNREAD_FOR: Duration = Duration::from_secs(1);
+/// How long an answer may wait to be taken while others want its client's place, or the memory of its body.
+pub(super) const UNREAD_FOR: Duration = Duration::from_secs(1);
 /// The time until the next look for a connection that makes way.
 const PAUSE: Duration = Duration::from_millis(2);
 
@@ -43,8 +43,8 @@ pub(super) struct Seat {
 enum Doing {
     /// Nothing, or it is slow to say what it wants.
     Silent { since: Instant },
-    /// It waits for an answer.
-    Asking,
+    /// It waits for an answer; one before that may not be taken yet.
+    Asking { unread_since: Option<Instant> },
     /// It takes an answer.
     Reading { since: Instant },
 }
@@ -86,6 +86,12 @@ impl Places {
             seat.evicted.notify_one();
         }
     }
+
+    /// Ends the connections that have not taken an answer for long, whatever else they are doing.
+    pub(super) fn evict_unread(&self, now: Instant) {
+        let is_deaf = |seat: &&Arc<Seat>| seat.unread_since().is_some_and(|since| since + UNREAD_FOR <= now);
+        lock(&self.taken).iter().filter(is_deaf).for_each(|seat| seat.evicted.notify_one());
+    }
 }
 
 impl Place {
@@ -109,19 +115,23 @@ impl Default for Seat {
 impl Seat {
     /// A request has come.
     pub(super) fn asks(&self) {
-        *lock(&self.doing) = Doing::Asking;
+        let mut doing = lock(&self.doing);
+        *doing = Doing::Asking { unread_since: doing.unread_since() };
     }
 
     /// Its answer is ready to be written.
     pub(super) fn is_answered(&self) {
-        *lock(&self.doing) = Doing::Reading { since: Instant::now() };
+        let mut doing = lock(&self.doing);
+        *doing = Doing::Reading { since: doing.unread_since().unwrap_or_else(Instant::now) };
     }
 
     /// All that was to be written is.
     pub(super) fn has_taken_all(&self) {
         let mut doing = lock(&self.doing);
-        if matches!(*doing, Doing::Reading { .. }) {
-            *doing = Doing::Silent { since: Instant::now() };
+        match *doing {
+            Doing::Reading { .. } => *doing = Doing::Silent { since: Instant::now() },
+            Doing::Asking { .. } => *doing = Doing::Asking { unread_since: None },
+            Doing::Silent { .. } => {}
         }
     }
 
@@ -134,7 +144,22 @@ impl Seat {
         match *lock(&self.doing) {
             Doing::Silent { since } => Some(since + SILENT_FOR),
             Doing::Reading { since } => Some(since + UNREAD_FOR),
-            Doing::Asking => None,
+            Doing::Asking { .. } => None,
+        }
+    }
+
+    fn unread_since(&self) -> Option<Instant> {
+        lock(&self.doing).unread_since()
+    }
+}
+
+impl Doing {
+    /// Since when there is an answer that is not taken.
+    const fn unread_since(self) -> Option<Instant> {
+        match self {
+            Self::Silent { .. } => None,
+            Self::Asking { unread_since } => unread_since,
+            Self::Reading { since } => Some(since),
         }
     }
 }
@@ -158,7 +183,7 @@ mod tests {
         let places = Places::new(3);
         let start = Instant::now();
         let seat = |doing| Arc::new(Seat { doing: Mutex::new(doing), evicted: Notify::new() });
-        let asking = seat(Doing::Asking);
+        let asking = seat(Doing::Asking { unread_since: None });
         let silent = seat(Doing::Silent { since: start });
         let reading = seat(Doing::Reading { since: start });
         lock(&places.taken).extend([&asking, &silent, &reading].map(Arc::clone));
@@ -171,6 +196,24 @@ mod tests {
         assert!(!is_evicted(&reading), "it may be about to take its answer");
         places.evict(start + UNREAD_FOR);
         assert!(is_evicted(&reading) && !is_evicted(&silent) && !is_evicted(&asking));
+    }
+
+    #[test]
+    fn whoever_has_not_taken_an_answer_for_long_makes_way_for_others_answers() {
+        let places = Places::new(4);
+        let start = Instant::now();
+        let seat = |doing| Arc::new(Seat { doing: Mutex::new(doing), evicted: Notify::new() });
+        let silent = seat(Doing::Silent { since: start });
+        let asking = seat(Doing::Asking { unread_since: None });
+        let reading = seat(Doing::Reading { since: start });
+        let asking_for_more = seat(Doing::Reading { since: start });
+        asking_for_more.asks();
+        lock(&places.taken).extend([&silent, &asking, &reading, &asking_for_more].map(Arc::clone));
+        places.evict_unread(start + UNREAD_FOR / 2);
+        assert!(!is_evicted(&reading) && !is_evicted(&asking_for_more));
+        places.evict_unread(start + UNREAD_FOR);
+        assert!(is_evicted(&reading) && is_evicted(&asking_for_more));
+        assert!(!is_evicted(&silent) && !is_evicted(&asking));
     }
 
     #[test]

@@ -97,6 +97,7 @@ impl core::error::Error for ServeError {
 /// A service that is ready: its directory was checked and its collector runs.
 pub struct Service {
     routes: Arc<Routes>,
+    places: Arc<Places>,
     request_deadline: Duration,
     answer_deadline: Duration,
 }
@@ -133,10 +134,13 @@ impl Service {
         let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);
         collector.check().map_err(ServeError::Directory)?;
         let panics = Arc::new(Panics::default());
-        let answers = Answers::start(collector, Reports::new(on_trouble), Arc::clone(&panics))
+        let places = Arc::new(Places::new(MAX_CONNECTIONS));
+        let reports = Reports::new(on_trouble);
+        let answers = Answers::start(collector, reports, Arc::clone(&panics), Arc::clone(&places))
             .map_err(ServeError::Collector)?;
         Ok(Self {
             routes: Arc::new(Routes { stats_path, answers, panics }),
+            places,
             request_deadline,
             answer_deadline,
         })
@@ -157,7 +161,7 @@ impl Service {
         let (listener, address) = adopt(listener).map_err(ServeError::Listener)?;
         let (stop, stopped) = watch::channel(());
         let terms = self.terms(address.ip(), stopped);
-        let places = Arc::new(Places::new(MAX_CONNECTIONS));
+        let places = Arc::clone(&self.places);
         let mut shutdown = pin!(shutdown);
         loop {
             let next = pin!(accept(&listener, &places));
@@ -182,7 +186,7 @@ impl Service {
     }
 
     fn terms(&self, served_on: IpAddr, stopped: watch::Receiver<()>) -> Terms {
-        let Self { routes, request_deadline, answer_deadline } = self;
+        let Self { routes, request_deadline, answer_deadline, .. } = self;
         let (request_deadline, answer_deadline) = (*request_deadline, *answer_deadline);
         Terms { routes: Arc::clone(routes), served_on, request_deadline, answer_deadline, stopped }
     }

@@ -116,12 +116,12 @@ fn a_silent_connection_keeps_nobody_waiting() {
     assert_eq!(server.stats().status, 200);
 }
 
-/// A listener whose connections hold little of an answer that is not read.
-fn listener_of_little_memory() -> TcpListener {
+/// A listener whose connections hold no more than so much of an answer that is not read.
+fn listener_that_holds(n_bytes: u32) -> TcpListener {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = TcpSocket::new_v4().unwrap();
-        socket.set_send_buffer_size(4096).unwrap();
+        socket.set_send_buffer_size(n_bytes).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         socket.listen(256).unwrap().into_std().unwrap()
     })
@@ -135,7 +135,7 @@ fn clients_that_do_not_read_their_answers_block_nobody() {
     let lines: String = (0..40_000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
     let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
     let config = Config { pipe_dir: dir.path().into(), ..Config::default() };
-    let server = Server::start_with(config, listener_of_little_memory());
+    let server = Server::start_with(config, listener_that_holds(4 << 10));
     let deaf: Vec<_> = (0..256)
         .map(|_| {
             let mut stream = server.client().connect();
@@ -153,6 +153,40 @@ fn clients_that_do_not_read_their_answers_block_nobody() {
         !taken.ends_with(b"}")
     };
     assert!(deaf.into_iter().any(is_cut_off), "somebody gave up a place for the one who read");
+}
+
+// 1. The body is so large that there is memory for one alone. 2. A client asks and does not read its answer; then another
+// one. 3. Whoever asks now needs the memory of the answer that nobody takes.
+#[test]
+fn clients_that_do_not_read_the_stats_keep_nobody_from_them() {
+    let dir = pipe_dir();
+    let writers = ["one", "two"].map(|who| {
+        let line = |n| format!("{who}.{}.{n}: {n}\n", "x".repeat(110));
+        (0..26_000).map(line).collect::<String>()
+    });
+    let _legacy = [1, 2].map(|n| Legacy::start(dir.path(), &unlocked_name(n), &*writers[usize::from(n) - 1]));
+    let config = Config { pipe_dir: dir.path().into(), ..Config::default() };
+    let server = Server::start_with(config, listener_that_holds(256 << 10));
+    let client = server.client();
+    let whole = client.get("/stats");
+    assert!(whole.text.len() > 6 << 20, "{} bytes", whole.text.len());
+    for round in 0..3 {
+        let deaf = [(); 2].map(|()| {
+            let mut stream = client.connect();
+            stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+            assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for its answer to begin");
+            stream
+        });
+        for _ in 0..3 {
+            let asked_at = Instant::now();
+            let reply = client.get("/stats");
+            assert_eq!(reply.status, 200, "round {round}: {:.200}", reply.text);
+            let sizes = [&reply, &whole].map(|reply| (reply.text.len(), reply.counts()));
+            assert!(reply.stats_text() == whole.stats_text(), "round {round}: {sizes:?}");
+            assert!(asked_at.elapsed() < Duration::from_secs(5), "round {round}: {:?}", asked_at.elapsed());
+        }
+        drop(deaf);
+    }
 }
 
 #[test]
