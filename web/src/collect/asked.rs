@@ -6,15 +6,23 @@
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
-use super::belief::Belief;
+use super::belief::{Belief, is_whole};
+use super::collector::MAX_PIPES;
 use super::discover::Source;
 use super::pipe::{Opening, Pipe, PipeError, Step};
 use super::reading::Reading;
+use super::scrape::MAX_OPEN;
 
 /// How long a live process without a lock may need from the removal of its pipe to the next one.
 const MISSING_PATIENCE: Duration = Duration::from_millis(100);
-/// How long a stranger is waited for after many silent ones.
-const CROWD_PATIENCE: Duration = Duration::from_millis(3);
+/// How long a stranger is waited for where there are many.
+pub(super) const CROWD_PATIENCE: Duration = Duration::from_millis(3);
+/// Which part of the deadline is left for each of the others once a deadline has passed: as many times as questions are put
+/// one after the other where nobody answers, so that all of them take no second deadline.
+const LATE_SHARE: u32 = 16;
+const _: () = assert!(MAX_PIPES / MAX_OPEN < LATE_SHARE as usize);
+/// Less than this is no time to answer.
+const SHORTEST_SHARE: Duration = Duration::from_millis(20);
 /// A writer that takes longer than this no longer keeps others from being asked.
 pub(super) const FRESH_FOR: Duration = Duration::from_millis(10);
 /// The longest time between two looks for a name that is missing.
@@ -33,12 +41,25 @@ pub(super) struct Question<'a> {
     pub(super) last: Option<Reading>,
     /// Whether it has a registry of ours, whose stats only grow in number and keep their order.
     pub(super) only_grows: bool,
-    /// Whether nothing was ever heard of it, so that most likely nobody is there.
+    /// Whether nothing was ever heard of it, and it holds no byte, so that most likely nobody is there.
     pub(super) is_stranger: bool,
+    /// When it is put.
+    pub(super) turn: Turn,
     /// How long to wait for a sign of life; zero asks and goes on.
     pub(super) patience: Duration,
     /// How long to wait for all that it says once it gave one.
     pub(super) deadline: Duration,
+}
+
+/// The order in which questions are put: so that those who answer never wait for those who do not.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Turn {
+    /// It answered the last time.
+    First,
+    /// It is new, and a recorder as far as can be told.
+    Second,
+    /// It did not answer the last time, or is new and nothing speaks for it.
+    Last,
 }
 
 /// A question that is over.
@@ -47,6 +68,8 @@ pub(super) struct Told {
     pub(super) heard: Heard,
     /// What was said before, unless it is of no use any more.
     pub(super) last: Option<Reading>,
+    /// Whether the process showed that it is awake.
+    pub(super) was_awake: bool,
 }
 
 /// What came of a question.
@@ -69,6 +92,10 @@ pub(super) struct Asked<'a> {
     last: Option<Reading>,
     only_grows: bool,
     is_stranger: bool,
+    turn: Turn,
+    /// Its pipe is open from an earlier collection: what comes through it may have been said long ago.
+    is_carried_over: bool,
+    was_awake: bool,
     patience: Duration,
     deadline: Duration,
     begun_at: Instant,
@@ -93,20 +120,40 @@ impl State {
 
 impl<'a> Asked<'a> {
     pub(super) fn new(question: Question<'a>) -> Self {
-        let Question { name, open, last, only_grows, is_stranger, patience, deadline } = question;
+        let Question { name, open, last, only_grows, is_stranger, turn, patience, deadline } = question;
         let now = Instant::now();
+        let is_carried_over = open.is_some();
         let state = open.map_or(State::lost(now), State::Open);
-        let belief = Belief::default();
-        Self { name, last, only_grows, is_stranger, patience, deadline, begun_at: now, state, belief }
+        let (belief, was_awake) = (Belief::default(), false);
+        Self {
+            name,
+            last,
+            only_grows,
+            is_stranger,
+            turn,
+            is_carried_over,
+            was_awake,
+            patience,
+            deadline,
+            begun_at: now,
+            state,
+            belief,
+        }
     }
 
-    /// Begins its time; `since` is when the first of all questions was put. Where that is a deadline ago, there are so
-    /// many who are silent that strangers are not waited for.
+    /// Begins its time; `since` is when the first of all questions was put. Who begins later has less of it: of the deadline
+    /// that they all share what is left, or a small part once it has passed, which happens where many are silent.
     pub(super) fn begin(&mut self, now: Instant, since: Instant) {
         self.begun_at = now;
-        if self.is_stranger && now.saturating_duration_since(since) >= self.deadline {
-            self.patience = self.patience.min(CROWD_PATIENCE);
-        }
+        let left = (since + self.deadline).saturating_duration_since(now);
+        let share = left.max((self.deadline / LATE_SHARE).max(SHORTEST_SHARE));
+        self.deadline = self.deadline.min(share);
+        self.patience = self.patience.min(if self.is_stranger { left.max(CROWD_PATIENCE) } else { share });
+    }
+
+    /// When it is to be put.
+    pub(super) const fn turn(&self) -> Turn {
+        self.turn
     }
 
     /// Goes as far as it can without waiting. `chunk` is memory to read into.
@@ -117,6 +164,8 @@ impl<'a> Asked<'a> {
         let State::Open(pipe) = &mut self.state else { return };
         match pipe.advance(now, chunk) {
             Step::Wait => {}
+            Step::Finished(reading) if self.is_carried_over => self.take_old(reading, now),
+            Step::Retired { .. } if self.is_carried_over => self.ask_again(now),
             Step::Finished(reading) => self.weigh(reading, now),
             Step::Retired { was_ours: true } => self.weigh(Reading::default(), now),
             Step::Retired { was_ours: false } => self.ask_again(now),
@@ -126,7 +175,10 @@ impl<'a> Asked<'a> {
 
     /// Ends the question for want of room: what was said so far is lost, unless it is to be believed by now.
     pub(super) fn give_up(&mut self) {
-        let heard = self.belief.settle().map_or(Heard::Nothing(None), Heard::Said);
+        let heard = match self.state {
+            State::Lost { missing_since: Some(_), .. } => Heard::Missing,
+            _ => self.belief.settle().map_or(Heard::Nothing(None), Heard::Said),
+        };
         self.answer(heard);
     }
 
@@ -175,9 +227,14 @@ impl<'a> Asked<'a> {
         matches!(self.state, State::Answered(_))
     }
 
+    /// Whether a writer is there.
+    pub(super) fn has_writer(&self) -> bool {
+        matches!(&self.state, State::Open(pipe) if pipe.has_writer())
+    }
+
     /// Whether a writer is there, and not for long.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        matches!(&self.state, State::Open(pipe) if pipe.has_writer()) && now < self.begun_at + FRESH_FOR
+        self.has_writer() && now < self.begun_at + FRESH_FOR
     }
 
     /// The memory for this process, in bytes: for what it said last and what it says now.
@@ -203,7 +260,7 @@ impl<'a> Asked<'a> {
             State::Lost { .. } => self.belief.settle().map_or(Heard::Nothing(None), Heard::Said),
             State::Open(pipe) => self.belief.settle().map_or(Heard::Nothing(Some(pipe)), Heard::Said),
         };
-        Told { heard, last: self.last }
+        Told { heard, last: self.last, was_awake: self.was_awake }
     }
 
     fn n_bytes_last(&self) -> usize {
@@ -225,6 +282,8 @@ impl<'a> Asked<'a> {
         self.state = match Pipe::open(source, self.name) {
             Opening::Pipe(pipe) => State::Open(pipe),
             Opening::Missing => self.still_missing(now),
+            // Ours is the fault, not the process's: until there are some again, what it said last counts.
+            Opening::NotNow => State::lost(now + LONGEST_PAUSE),
             Opening::Foreign => State::Answered(Heard::Foreign),
             Opening::Refused(err) => State::Answered(Heard::Failed(err)),
         }
@@ -247,8 +306,18 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// Takes what was begun before it was asked: better than what was said before, and no answer.
+    fn take_old(&mut self, reading: Reading, now: Instant) {
+        if is_whole(&reading, self.last.as_ref().filter(|_| self.only_grows)) {
+            self.last = Some(reading);
+        }
+        self.ask_again(now);
+    }
+
     /// Asks once more somebody who has just shown to be awake, however silent it was before.
     fn ask_again(&mut self, now: Instant) {
+        self.was_awake = true;
+        self.is_carried_over = false;
         self.patience = self.deadline;
         let pause = if self.belief.n_rounds() < AT_ONCE { Duration::ZERO } else { LONGEST_PAUSE };
         self.state = State::lost(now + pause);

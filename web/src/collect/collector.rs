@@ -6,22 +6,22 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use statvent_posix::dir::DirError;
 use statvent_posix::node::FileId;
 
 use super::admission::{Budget, Excess, MAX_NAME_BYTES, MAX_NAMES, excess};
 use super::discover::{Kind, Source};
-use super::newcomers::Newcomers;
+use super::newcomers::{Newcomers, Welcome};
 use super::outcome::{CollectError, Collection, Counts};
 use super::pipe::{CHUNK_BYTES, Pipe, PipeError};
-use super::process::{Process, Standing};
+use super::process::{Process, Rank, Standing};
 use super::reading::Reading;
+use super::rest::{is_worth_polling, wait};
 use super::scrape::scrape;
 use super::spares::remove_abandoned;
 use super::trouble::{Reason, Trouble};
@@ -40,6 +40,10 @@ const LIMITS: Limits = Limits {
 /// The most pipes of late processes that stay open from one collection to the next.
 const MAX_KEPT_OPEN: usize = 256;
 
+/// For how many newcomers that hold no byte strangers give up their places in one collection, where there are too few: in
+/// the end everybody has a turn, and a collection takes no longer for it.
+const TURNS: usize = 64;
+
 /// The most hidden names that are looked at in one collection.
 const MAX_HIDDEN: usize = 256;
 
@@ -50,8 +54,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// Collects from all pipes of one directory, again and again.
 ///
-/// Blocks the thread that calls it; never longer than a deadline for each 384 processes that were heard before and are
-/// silent.
+/// Blocks the thread that calls it; hardly longer than two deadlines, however many processes are silent.
 ///
 /// ```
 /// use std::time::Duration;
@@ -208,17 +211,24 @@ impl Collector {
             None => n_foreign += 1,
         })?;
         self.processes.retain(|_, process| !process.is_gone() || process.is_listed);
-        let n_strangers = self.make_room(newcomers.n_held());
+        let (n_held, n_others) = (newcomers.n_held(), newcomers.n_others());
+        let is_crowded = self.processes.len() + n_held + n_others > MAX_PIPES && !self.processes.is_empty();
+        let n_displaced = self.make_room(Rank::Gone, n_held + n_others)
+            + self.make_room(Rank::Stranger, n_held + n_others.min(TURNS))
+            + self.make_room(Rank::Missing, n_held);
         let (welcome, n_left_out) = newcomers.choose(MAX_PIPES.saturating_sub(self.processes.len()));
-        self.processes.extend(welcome.into_iter().map(|name| (name, Process::default())));
-        Ok((n_foreign, n_left_out + n_strangers))
+        self.processes.extend(welcome.into_iter().map(|Welcome { name, is_held }| {
+            (name, if is_crowded && !is_held { Process::in_crowd() } else { Process::default() })
+        }));
+        Ok((n_foreign, n_left_out + n_displaced))
     }
 
-    /// Forgets pipes on which nobody was ever heard, where so many places are needed and there are too few.
-    fn make_room(&mut self, n_places: usize) -> usize {
+    /// Forgets those of a rank, where so many places are needed and there are too few; returns how many pipes are not asked
+    /// for that.
+    fn make_room(&mut self, rank: Rank, n_places: usize) -> usize {
         let n_missing = (self.processes.len() + n_places).saturating_sub(MAX_PIPES);
-        let strangers = self.processes.extract_if(.., |_, process| process.is_stranger());
-        strangers.take(n_missing).filter(|(_, process)| process.is_listed).count()
+        let displaced = self.processes.extract_if(.., |_, process| process.rank() == rank);
+        displaced.take(n_missing).filter(|(_, process)| process.is_listed && !process.is_gone()).count()
     }
 
     /// Asks all; returns how each of them stands, in their order.
@@ -300,92 +310,5 @@ fn reason(process: &Process, standing: Standing) -> Option<Reason> {
     }
 }
 
-fn is_worth_polling(process: &Process) -> bool {
-    process.open.as_ref().is_some_and(|open| open.is_worth_polling())
-}
-
-/// Waits for one of the pipes and gives each that is readable a turn; `false` once `wake` is readable.
-///
-/// Once those have taken the room that there is, the others wait for their turn until there is more.
-fn wait(
-    wake: BorrowedFd<'_>,
-    processes: &mut [&mut Process],
-    chunk: &mut [u8],
-    room_bytes: usize,
-) -> io::Result<bool> {
-    let mut polled = vec![PollFd::new(wake, PollFlags::POLLIN)];
-    let open = processes.iter().filter_map(|process| process.open.as_ref());
-    polled.extend(open.map(|open| PollFd::new(open.as_fd(), PollFlags::POLLIN)));
-    match poll(&mut polled, PollTimeout::NONE) {
-        Ok(_) | Err(nix::Error::EINTR) => {}
-        Err(err) => return Err(err.into()),
-    }
-    let ready: Vec<bool> =
-        polled.iter().map(|polled| polled.revents().is_some_and(|events| !events.is_empty())).collect();
-    drop(polled);
-    if ready[0] {
-        return Ok(false);
-    }
-    let now = Instant::now();
-    let mut n_bytes_taken = 0;
-    for (process, _) in processes.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
-        if let Some(open) = &mut process.open {
-            let n_bytes_before = open.n_bytes();
-            let step = open.advance(now, chunk);
-            n_bytes_taken += open.n_bytes().saturating_sub(n_bytes_before);
-            process.take_step(step);
-        }
-        if n_bytes_taken > room_bytes {
-            break;
-        }
-    }
-    Ok(true)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::sys::eventfd::EventFd;
-    use nix::sys::stat::Mode;
-    use nix::unistd::mkfifo;
-    use std::fs::OpenOptions;
-    use std::io::Write as _;
-
-    fn make_fifo(dir: &Path, name: &str) -> PathBuf {
-        let path = dir.join(name);
-        mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-        path
-    }
-
-    #[test]
-    fn known_processes_keep_their_places_and_no_more_than_the_limit_are_known() {
-        let temp = tempfile::tempdir().unwrap();
-        for n in 0..MAX_PIPES {
-            make_fifo(temp.path(), &format!("m{n}.stats"));
-        }
-        let mut collector = Collector::new(temp.path().to_owned(), Duration::from_millis(1));
-        let late = Counts { late: MAX_PIPES, ..Counts::default() };
-        assert_eq!(collector.collect().unwrap().counts, late);
-        for name in ["a.stats", "b.stats", "z.stats"] {
-            make_fifo(temp.path(), name);
-        }
-        assert_eq!(collector.collect().unwrap().counts, Counts { unreadable: 3, ..late });
-        assert_eq!(collector.processes.len(), MAX_PIPES);
-    }
-
-    #[test]
-    fn what_late_processes_say_between_collections_is_bounded() {
-        let temp = tempfile::tempdir().unwrap();
-        let path = make_fifo(temp.path(), "late.stats");
-        let mut collector = Collector::new(temp.path().to_owned(), Duration::from_millis(1));
-        assert_eq!(collector.collect().unwrap().counts.late, 1);
-        collector.limits.n_bytes_at_rest = 6_000;
-        let mut writer = OpenOptions::new().write(true).open(path).unwrap();
-        let wake = EventFd::new().unwrap();
-        for is_open in [true, false] {
-            writer.write_all(&b"some.stat: 1\n".repeat(100)).unwrap();
-            assert!(collector.rest_once(wake.as_fd()).unwrap());
-            assert_eq!(collector.processes.values().any(|process| process.open.is_some()), is_open);
-        }
-    }
-}
+mod tests;

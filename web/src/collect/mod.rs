@@ -17,6 +17,7 @@ mod outcome;
 mod pipe;
 mod process;
 mod reading;
+mod rest;
 mod scrape;
 mod spares;
 mod trouble;

@@ -93,6 +93,14 @@ pub(super) enum Opening {
     Foreign,
     /// A pipe has it that is not for us.
     Refused(PipeError),
+    /// The system has no descriptor, or no memory, for us at the moment.
+    NotNow,
+}
+
+/// Whether the system fails for want of something that others may give back at any time.
+pub(super) fn is_shortage(err: &io::Error) -> bool {
+    let shortages = [nix::Error::EMFILE, nix::Error::ENFILE, nix::Error::ENOMEM, nix::Error::EINTR];
+    shortages.iter().any(|shortage| err.raw_os_error() == Some(*shortage as i32))
 }
 
 /// What came of a turn.
@@ -143,6 +151,7 @@ impl Pipe {
             Ok(Some(node)) if is_ours(&node) => {}
             Ok(Some(_)) => return Opening::Foreign,
             Ok(None) => return Opening::Missing,
+            Err(err) if is_shortage(&err) => return Opening::NotNow,
             Err(err) => return Opening::Refused(PipeError::System(err)),
         }
         // Without `O_CREAT`, which `fs.protected_fifos` would refuse.
@@ -152,6 +161,7 @@ impl Pipe {
             Err(nix::Error::ENOENT) => return Opening::Missing,
             // A link or a socket that took the name since.
             Err(nix::Error::ELOOP | nix::Error::ENXIO) => return Opening::Foreign,
+            Err(err) if is_shortage(&err.into()) => return Opening::NotNow,
             Err(err) => return Opening::Refused(PipeError::System(err.into())),
         };
         match Node::of(&file) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use statvent_posix::sweep::remove_dead;
 
-use super::asked::{Heard, Question, Told};
+use super::asked::{CROWD_PATIENCE, Heard, Question, Told, Turn};
 use super::belief::is_whole;
 use super::discover::Source;
 use super::life::{self, Doubt, Life};
@@ -17,6 +17,10 @@ use super::reading::Reading;
 
 /// How long a process is waited for that is dead as far as can be seen.
 const DOUBTFUL_PATIENCE: Duration = Duration::from_millis(3);
+
+/// How long a process is waited for that showed itself awake in the last collection and said nothing to be believed: so
+/// that it costs every answer little, and yet can be believed again.
+const EVASIVE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Enough to see whether somebody writes.
 const PROBE_BYTES: usize = 4096;
@@ -37,6 +41,19 @@ pub(super) enum Standing {
     Gone,
 }
 
+/// Who keeps a place where there are too few, those first that lose it first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Rank {
+    /// It is dead, and its pipe may not be removed.
+    Gone,
+    /// Nothing was ever heard of it, whoever holds its byte: as far as can be told, nobody is there.
+    Stranger,
+    /// It was heard, and nothing has its name.
+    Missing,
+    /// It was heard, or somebody is about to say something.
+    Heard,
+}
+
 /// One process, known by the name of its pipe.
 #[derive(Default)]
 pub(super) struct Process {
@@ -46,6 +63,10 @@ pub(super) struct Process {
     pub(super) open: Option<Box<Pipe>>,
     /// It did not answer when it was asked last.
     is_late: bool,
+    /// It showed that it was awake, and said nothing to be believed.
+    is_evasive: bool,
+    /// It was not asked yet, and there are more like it than there is room for.
+    is_in_crowd: bool,
     /// Its byte was held once.
     seen_held: bool,
     /// No process here had its pid when it was asked last.
@@ -64,10 +85,20 @@ impl Process {
         self.is_gone
     }
 
-    /// Whether nothing was ever heard of it: as far as can be told, nobody is there.
-    pub(super) fn is_stranger(&self) -> bool {
+    /// Returns a process whose pipe is one of more than there is room for, and which holds no byte.
+    pub(super) fn in_crowd() -> Self {
+        Self { is_in_crowd: true, ..Self::default() }
+    }
+
+    /// Says whether it keeps its place before others.
+    pub(super) fn rank(&self) -> Rank {
         let has_writer = self.open.as_ref().is_some_and(|open| open.has_writer());
-        !self.seen_held && self.last.is_none() && !has_writer
+        match () {
+            () if self.is_gone => Rank::Gone,
+            () if self.last.is_none() && !has_writer => Rank::Stranger,
+            () if !self.is_listed => Rank::Missing,
+            () => Rank::Heard,
+        }
     }
 
     /// Leaves out what it said, for which there is no room.
@@ -92,21 +123,30 @@ impl Process {
         }
         let life = life::look(&source.dir, name, &mut self.seen_held);
         self.is_doubtful = life == Life::Doubtful;
+        let deadline = if self.is_evasive { deadline.min(EVASIVE_PATIENCE) } else { deadline };
         let patience = match life {
             _ if self.is_late => Duration::ZERO,
+            _ if self.is_in_crowd => deadline.min(CROWD_PATIENCE),
             Life::Doubtful if !self.has_foreign_pid => deadline.min(DOUBTFUL_PATIENCE),
             Life::Dead => deadline.min(DOUBTFUL_PATIENCE),
             _ => deadline,
         };
         let only_grows = life == Life::Alive;
-        let is_stranger = self.is_stranger();
+        let is_stranger = !self.seen_held && self.rank() == Rank::Stranger;
+        let turn = match self.last {
+            _ if self.is_late || self.is_evasive => Turn::Last,
+            Some(_) => Turn::First,
+            None if self.seen_held => Turn::Second,
+            None => Turn::Last,
+        };
         let (open, last) = (self.open.take(), self.last.take());
-        Some(Question { name, open, last, only_grows, is_stranger, patience, deadline })
+        Some(Question { name, open, last, only_grows, is_stranger, turn, patience, deadline })
     }
 
     /// Takes what came of asking it.
     pub(super) fn take(&mut self, source: &Source, name: &OsStr, told: Told) -> Standing {
         self.last = told.last;
+        self.is_in_crowd = false;
         match told.heard {
             Heard::Said(reading) => {
                 let has_foreign_pid = self.is_doubtful;
@@ -117,11 +157,13 @@ impl Process {
             }
             Heard::Nothing(open) => {
                 self.open = open;
+                self.is_evasive = told.was_awake;
                 self.stand_silent(source, name)
             }
             Heard::Missing => match life::look(&source.dir, name, &mut self.seen_held) {
-                // The name of a live recorder comes back: it looks after it.
-                Life::Alive => self.stand_late(),
+                // The name of a live recorder comes back: it looks after it. Until then what it said counts, and if it never
+                // said anything there is nothing to be remembered.
+                Life::Alive if self.last.is_some() => self.stand_late(),
                 _ => self.stand_gone(),
             },
             Heard::Foreign => {
@@ -202,10 +244,13 @@ impl Process {
         // A recorder retires its pipe before it writes to it: what is left in that one are its last words.
         let named = self.open.take_if(|open| !open.is_retired().unwrap_or(false));
         self.open = None;
-        let open = named.map_or_else(|| Pipe::open(source, name), Opening::Pipe);
-        let Opening::Pipe(mut pipe) = open else {
-            self.stand_gone();
-            return true;
+        let mut pipe = match named.map_or_else(|| Pipe::open(source, name), Opening::Pipe) {
+            Opening::Pipe(pipe) => pipe,
+            Opening::NotNow => return false,
+            Opening::Missing | Opening::Foreign | Opening::Refused(_) => {
+                self.stand_gone();
+                return true;
+            }
         };
         let step = pipe.advance(Instant::now(), &mut [0; PROBE_BYTES]);
         // A recorder takes its byte before it makes its pipe. So the byte is looked at once more, now that the pipe is

@@ -3,6 +3,7 @@
 //! Owns the waiting of a collection, how many pipes are asked at a time, and the memory that all of them may take. How
 //! one question goes is in `asked`. It must not remember anything (see the collector, which calls it).
 
+use std::cmp::Reverse;
 use std::os::fd::AsFd as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,15 +18,14 @@ use super::pipe::PipeError;
 /// The most pipes with a writer that are asked at a time: more of them get in each other's way.
 const WINDOW: usize = 16;
 /// The most pipes that are open at a time.
-const MAX_OPEN: usize = 384;
+pub(super) const MAX_OPEN: usize = 384;
 /// The time until the next try where the system does not let us wait.
 const REFUSED_PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks all, and returns what came of each question, in their order.
 ///
 /// `chunk` is memory to read into. What all processes say may take `limit_bytes`; where it is more, those who say most
-/// are cut off. Waits no longer than the largest deadline for each 384 questions whose processes are silent though
-/// they were heard before or hold their byte, and mostly far less.
+/// are cut off. Waits no longer than two deadlines, however many are silent.
 pub(super) fn scrape(
     source: &Source,
     questions: Vec<Question<'_>>,
@@ -34,14 +34,16 @@ pub(super) fn scrape(
 ) -> Vec<Told> {
     let asked: Vec<_> = questions.into_iter().map(Asked::new).collect();
     let n_bytes = asked.iter().map(Asked::n_bytes).sum();
+    let mut to_ask: Vec<_> = (0..asked.len()).collect();
+    to_ask.sort_by_key(|&idx| Reverse((asked[idx].turn(), idx)));
     let begun_at = Instant::now();
     let mut scrape =
-        Scrape { source, begun_at, asked, next: 0, active: Vec::new(), chunk, n_bytes, limit_bytes };
+        Scrape { source, begun_at, asked, to_ask, active: Vec::new(), chunk, n_bytes, limit_bytes };
     loop {
         let now = Instant::now();
         scrape.ask_more(now);
         let is_waiting = scrape.active.iter().any(|&idx| scrape.asked[idx].is_waited_for(now));
-        if !is_waiting && scrape.next == scrape.asked.len() {
+        if !is_waiting && scrape.to_ask.is_empty() {
             return scrape.asked.into_iter().map(Asked::finish).collect();
         }
         scrape.wait(now);
@@ -52,8 +54,8 @@ struct Scrape<'a> {
     source: &'a Source,
     begun_at: Instant,
     asked: Vec<Asked<'a>>,
-    /// The first question that was not asked yet.
-    next: usize,
+    /// The questions that were not asked yet, the next one last.
+    to_ask: Vec<usize>,
     /// The questions that were asked and not answered yet.
     active: Vec<usize>,
     chunk: &'a mut [u8],
@@ -64,13 +66,12 @@ struct Scrape<'a> {
 
 impl Scrape<'_> {
     fn ask_more(&mut self, now: Instant) {
-        while self.next < self.asked.len()
+        while let Some(&idx) = self.to_ask.last()
             && self.n_fresh(now) < WINDOW
-            && self.fits_next(now)
+            && self.fits(idx, now)
             && self.has_room(now)
         {
-            let idx = self.next;
-            self.next += 1;
+            self.to_ask.pop();
             // Asking thousands takes longer than the patience with some of them.
             let now = Instant::now();
             self.asked[idx].begin(now, self.begun_at);
@@ -84,19 +85,21 @@ impl Scrape<'_> {
         self.active.iter().filter(|&&idx| self.asked[idx].is_fresh(now)).count()
     }
 
-    /// Whether there is memory for as much as the next one said last, beside what others are about to say: two readings of
+    /// Whether there is memory for as much as one said last, beside what others are about to say: two readings of
     /// one process stand side by side until the new one is whole.
-    fn fits_next(&self, now: Instant) -> bool {
+    fn fits(&self, idx: usize, now: Instant) -> bool {
         let fresh = self.active.iter().map(|&idx| &self.asked[idx]).filter(|asked| asked.is_fresh(now));
         let n_bytes_to_come: usize = fresh.map(Asked::n_bytes_to_come).sum();
-        let n_bytes = self.n_bytes + n_bytes_to_come + self.asked[self.next].n_bytes_to_come();
+        let n_bytes = self.n_bytes + n_bytes_to_come + self.asked[idx].n_bytes_to_come();
         n_bytes_to_come == 0 || n_bytes <= self.limit_bytes
     }
 
-    /// Whether one more may be open; a pipe that is no longer waited for makes way.
+    /// Whether one more may be open; a pipe that is no longer waited for makes way, those first that nobody has open for
+    /// writing: a writer of another library may not survive that its reader leaves.
     fn has_room(&mut self, now: Instant) -> bool {
+        let over = self.active.iter().copied().filter(|&idx| !self.asked[idx].is_waited_for(now));
         if self.active.len() >= MAX_OPEN
-            && let Some(&idx) = self.active.iter().find(|&&idx| !self.asked[idx].is_waited_for(now))
+            && let Some(idx) = over.min_by_key(|&idx| self.asked[idx].has_writer())
         {
             self.end(idx, |asked| asked.give_up());
             self.forget_answered();
@@ -122,7 +125,7 @@ impl Scrape<'_> {
 
     fn next_time(&self, now: Instant) -> Instant {
         // While there are more to ask, the window opens again as soon as those in it are no longer fresh.
-        let more = if self.next < self.asked.len() { FRESH_FOR } else { Duration::from_secs(1) };
+        let more = if !self.to_ask.is_empty() { FRESH_FOR } else { Duration::from_secs(1) };
         let asked = self.active.iter().map(|&idx| &self.asked[idx]);
         let times =
             asked.flat_map(|asked| [asked.retry_at(), asked.is_waited_for(now).then_some(asked.until())]);
@@ -185,6 +188,7 @@ impl Scrape<'_> {
 mod tests {
     use super::*;
     use crate::collect::Reading;
+    use crate::collect::asked::Turn;
     use crate::collect::pipe::CHUNK_BYTES;
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
@@ -206,12 +210,22 @@ mod tests {
         (0..n_stats).map(|n| format!("a.rather.long.name.{n}: {n}\n")).collect()
     }
 
+    const PATIENT: Duration = Duration::from_secs(20);
+
     fn ask(dir: &Path, asked: Vec<(&str, Option<Reading>)>, limit_bytes: usize) -> Vec<Heard> {
-        let deadline = Duration::from_secs(20);
+        ask_for(PATIENT, dir, asked, limit_bytes)
+    }
+
+    fn ask_for(
+        deadline: Duration,
+        dir: &Path,
+        asked: Vec<(&str, Option<Reading>)>,
+        limit_bytes: usize,
+    ) -> Vec<Heard> {
         let questions = asked.into_iter().map(|(name, last)| {
             let name = name.as_ref();
-            let (only_grows, is_stranger) = (false, last.is_none());
-            Question { name, open: None, last, only_grows, is_stranger, patience: deadline, deadline }
+            let (only_grows, is_stranger, turn) = (false, last.is_none(), Turn::First);
+            Question { name, open: None, last, only_grows, is_stranger, turn, patience: deadline, deadline }
         });
         let source = Source::open(dir, &[]).unwrap().unwrap();
         let told = scrape(&source, questions.collect(), &mut vec![0; CHUNK_BYTES], limit_bytes);
@@ -270,5 +284,22 @@ mod tests {
         // Enough for two of two; while it grows a reading takes somewhat more than in the end.
         let heard = ask(temp.path(), asked, n_bytes * (names.len() + 3));
         assert!(heard.iter().all(is_said));
+    }
+
+    #[test]
+    fn whoever_has_begun_to_write_keeps_its_reader_before_those_who_have_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let names: Vec<_> = (0..MAX_OPEN + 100).map(|n| format!("{n:04}.stats")).collect();
+        for name in &names {
+            mkfifo(&temp.path().join(name), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        }
+        let path = temp.path().join(&names[0]);
+        let mut writer = OpenOptions::new().read(true).write(true).open(path).unwrap();
+        writer.write_all(b"half: 1").unwrap();
+        let asked = names.iter().map(|name| (&**name, None)).collect();
+        let heard = ask_for(Duration::ZERO, temp.path(), asked, 1 << 20);
+        let is_open = |heard: &&Heard| matches!(heard, Heard::Nothing(Some(_)));
+        assert!(is_open(&&heard[0]), "it may not survive that its reader leaves");
+        assert_eq!(heard.iter().filter(is_open).count(), MAX_OPEN);
     }
 }

@@ -14,7 +14,7 @@ use nix::unistd::Uid;
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
-use crate::support::{Legacy, Program, make_fifo, pipe_dir, set_mode, unlocked_name};
+use crate::support::{HeldBytes, Legacy, Program, make_fifo, pipe_dir, set_mode, unlocked_name};
 
 /// All that would change if somebody had opened, read, written or replaced it.
 fn traces(path: &Path) -> [i64; 8] {
@@ -115,6 +115,34 @@ fn pipes_that_nobody_writes_keep_no_live_process_out_however_many_they_are() {
     let _ours = Recorder::builder(&OURS).directory(path).label("late").start().unwrap();
     ask([1, 0, 4095, 905, 0]);
     assert_eq!(client.get("/stats").stats_text(), r#"{"hits":10}"#);
+}
+
+// 1. Somebody holds the bytes of as many pipes as are asked, and writes none. 2. It looks as if as many recorders started
+// at once, and none of them could answer.
+#[test]
+fn pipes_whose_bytes_are_held_and_that_nobody_writes_cost_two_deadlines_once_however_many_they_are() {
+    static OURS: Registry<64, 8, 4096> = Registry::new();
+    const DEADLINE: Duration = Duration::from_secs(2);
+    let dir = pipe_dir();
+    OURS.incr("hits", 10);
+    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let service = Program::start(["-p", "0", "--deadline", "2s", "-d", path]);
+    let client = service.client();
+    assert_eq!(client.get("/stats").counts(), [1, 0, 0, 0, 0]);
+    let pid = 7_000_000;
+    for n in 0..4000 {
+        make_fifo(&dir.path().join(format!("{pid}-{}.stats", n + 1)));
+    }
+    let _held = HeldBytes::take(dir.path(), pid, 0..5000);
+    for n_deadlines in [2, 1, 1] {
+        let asked_at = Instant::now();
+        let reply = client.get("/stats");
+        assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":10}"#, [1, 0, 4000, 0, 0]));
+        // Opening 4000 pipes takes time of its own.
+        let limit = n_deadlines * DEADLINE + DEADLINE / 4;
+        assert!(asked_at.elapsed() < limit, "{:?}", asked_at.elapsed());
+    }
 }
 
 #[test]

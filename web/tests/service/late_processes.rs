@@ -1,14 +1,20 @@
 //! Processes that do not answer: stopped ones keep their values, killed ones are gone.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::mpsc::channel;
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
-use crate::support::{DEADLINE, Legacy, Program, Server, eventually, make_fifo, pipe_dir, unlocked_name};
+use crate::support::{
+    DEADLINE, HeldBytes, Legacy, Program, Server, eventually, make_fifo, pipe_dir, unlocked_name,
+};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -145,4 +151,50 @@ fn a_silent_process_that_wakes_up_is_heard_without_losing_a_byte() {
     let _legacy = Legacy::start(dir.path(), &name, lines);
     eventually("the process to be ok", || server.stats().counts() == [1, 0, 0, 0, 0]);
     assert_eq!(server.stats().json()["stats"].as_object().unwrap().len(), 20_000);
+}
+
+// 1. A process begins to answer and is stopped in the middle. 2. Much later, while another process is waited for, it goes
+// on. 3. What it says by then is old: it is no answer to the question that is in flight.
+#[test]
+fn an_answer_begun_long_ago_is_stale() {
+    let dir = pipe_dir();
+    let path = dir.path().join(unlocked_name(1));
+    make_fifo(&path);
+    let server = Server::start_with_deadline(dir.path(), 2 * SHORT);
+    let mut old = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    old.write_all(b"hits: 1\nx").unwrap();
+    assert_eq!(server.stats().counts(), [0, 0, 1, 0, 0]);
+    let other = dir.path().join(unlocked_name(2));
+    make_fifo(&other);
+    let client = server.client();
+    let asking = spawn(move || client.get("/stats"));
+    eventually("the other one to be asked", || {
+        OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&other).is_ok()
+    });
+    old.write_all(b": 2\n").unwrap();
+    drop(old);
+    let reply = asking.join().unwrap();
+    assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1,"x":2}"#, [0, 1, 1, 0, 0]));
+}
+
+// A recorder whose byte is held, as far as can be seen, says another part of its stats each time.
+#[test]
+fn a_process_that_is_awake_and_never_believed_is_not_waited_for_again() {
+    let dir = pipe_dir();
+    let pid = std::process::id();
+    let _held = HeldBytes::take(dir.path(), pid, 1..2);
+    let mut parts = ["a: 1\nb: 1\n"].into_iter().chain(["a: 1\n", "b: 1\n"].into_iter().cycle());
+    let _evasive =
+        Legacy::start_with(dir.path(), &format!("{pid}-1.stats"), move || parts.next().unwrap().into());
+    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
+    let server = Server::start(dir.path());
+    for n_stale in [0, 1, 1] {
+        let reply = server.stats();
+        assert_eq!(reply.counts(), [2 - n_stale, n_stale, 0, 0, 0]);
+        assert_eq!(reply.stats_text(), r#"{"a":1,"b":1,"hits":1}"#);
+    }
+    let asked_at = Instant::now();
+    (0..5).for_each(|_| drop(server.stats()));
+    // The deadline is 2 s, and it would be waited for five times.
+    assert!(asked_at.elapsed() < Duration::from_secs(2), "{:?}", asked_at.elapsed());
 }

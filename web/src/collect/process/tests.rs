@@ -106,7 +106,7 @@ fn a_dead_process_does_not_count_where_another_reader_has_its_pipe() {
     reader.try_lock().unwrap();
     let mut process = Process { seen_held: true, last: Some(Reading::default()), ..Process::default() };
     let question = process.question(&source, NAME.as_ref(), Duration::from_secs(1)).unwrap();
-    let told = Told { heard: Heard::Nothing(question.open), last: question.last };
+    let told = Told { heard: Heard::Nothing(question.open), last: question.last, was_awake: false };
     assert!(!matches!(process.take(&source, NAME.as_ref(), told), Standing::Stale));
     assert!(process.last.is_none());
 }
@@ -139,7 +139,7 @@ fn a_pipe_that_another_reader_has_is_not_removed() {
     reader.try_lock().unwrap();
     let mut process = Process { seen_held: true, ..Process::default() };
     let question = process.question(&source, NAME.as_ref(), Duration::from_secs(1)).unwrap();
-    let told = Told { heard: Heard::Nothing(question.open), last: None };
+    let told = Told { heard: Heard::Nothing(question.open), last: None, was_awake: false };
     assert!(matches!(process.take(&source, NAME.as_ref(), told), Standing::Late));
     assert!(path.exists(), "removed on the strength of a byte");
 
