@@ -7,3 +7,5 @@ pub mod aggregate;
 pub mod encode;
 
 pub mod serve;
+
+pub mod descriptors;

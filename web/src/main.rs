@@ -21,6 +21,7 @@ use args::{Command, Options};
 use bridge::{Bridge, Input};
 use demo::Demo;
 use statvent_web::collect::{MAX_PIPES, Trouble};
+use statvent_web::descriptors::raise_limit;
 use statvent_web::serve::{Config, Service};
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    // With fewer it serves fewer at a time.
+    let _ = raise_limit();
     let listener = bind(SocketAddr::new(options.ip, options.port))?;
     let address = listener.local_addr()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;

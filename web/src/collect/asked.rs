@@ -11,7 +11,7 @@ use super::collector::MAX_PIPES;
 use super::discover::Source;
 use super::pipe::{Opening, Pipe, PipeError, Step};
 use super::reading::Reading;
-use super::scrape::MAX_OPEN;
+use crate::descriptors::Descriptors;
 
 /// How long a live process without a lock may need from the removal of its pipe to the next one.
 const MISSING_PATIENCE: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ pub(super) const CROWD_PATIENCE: Duration = Duration::from_millis(3);
 /// Which part of the deadline is left for each of the others once a deadline has passed: as many times as questions are put
 /// one after the other where nobody answers, so that all of them take no second deadline.
 const LATE_SHARE: u32 = 16;
-const _: () = assert!(MAX_PIPES / MAX_OPEN < LATE_SHARE as usize);
+const _: () = assert!(MAX_PIPES / Descriptors::MAX_ASKED < LATE_SHARE as usize);
 /// Less than this is no time to answer.
 const SHORTEST_SHARE: Duration = Duration::from_millis(20);
 /// A writer that takes longer than this no longer keeps others from being asked.

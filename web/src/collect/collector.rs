@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use statvent_posix::dir::DirError;
 use statvent_posix::node::FileId;
@@ -18,27 +18,23 @@ use super::admission::{Budget, Excess, MAX_NAME_BYTES, MAX_NAMES, excess};
 use super::discover::{Kind, Source};
 use super::newcomers::{Newcomers, Welcome};
 use super::outcome::{CollectError, Collection, Counts};
-use super::pipe::{CHUNK_BYTES, Pipe, PipeError};
+use super::pipe::{CHUNK_BYTES, Pipe, PipeError, is_shortage};
 use super::process::{Process, Rank, Standing};
 use super::reading::Reading;
 use super::rest::{is_worth_polling, wait};
-use super::scrape::scrape;
+use super::scrape::{ScrapeLimits, scrape};
 use super::spares::remove_abandoned;
 use super::trouble::{Reason, Trouble};
+use crate::descriptors::Descriptors;
 
 /// The most pipes that are asked in one collection, and the most processes that are remembered.
 pub const MAX_PIPES: usize = 4096;
 
 /// Chosen so that the service stays below 64 MB, whatever is said to it and whatever clients do not take: see its tests of
 /// memory. Blocks that are freed leave holes, which take about as much again as is counted here.
-const LIMITS: Limits = Limits {
-    n_bytes_at_work: 20 << 20,
-    n_bytes_at_rest: 16 << 20,
-    readings: Budget { n_bytes: 16 << 20, n_names: MAX_NAMES, n_name_bytes: MAX_NAME_BYTES },
-};
-
-/// The most pipes of late processes that stay open from one collection to the next.
-const MAX_KEPT_OPEN: usize = 256;
+const N_BYTES_AT_WORK: usize = 20 << 20;
+const N_BYTES_AT_REST: usize = 16 << 20;
+const READINGS: Budget = Budget { n_bytes: 16 << 20, n_names: MAX_NAMES, n_name_bytes: MAX_NAME_BYTES };
 
 /// For how many newcomers that hold no byte strangers give up their places in one collection, where there are too few: in
 /// the end everybody has a turn, and a collection takes no longer for it.
@@ -52,12 +48,15 @@ const MAX_HIDDEN: usize = 256;
 const FIRST_LOOKS: usize = 8;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
+/// The time until the next try where the system has no descriptor for us.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(2);
+
 /// Collects from all pipes of one directory, again and again.
 ///
 /// Blocks the thread that calls it; hardly longer than two deadlines, however many processes are silent.
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 /// use statvent_web::collect::Collector;
 ///
 /// let dir = tempfile::tempdir()?;
@@ -79,12 +78,25 @@ pub struct Collector {
 
 /// What all processes together may take.
 struct Limits {
-    /// While they are asked: for what they said last and what they say now.
-    n_bytes_at_work: usize,
+    /// While they are asked.
+    at_work: ScrapeLimits,
     /// Between two collections: for what they said last and what the late ones have said so far.
     n_bytes_at_rest: usize,
+    /// The pipes of late processes that stay open meanwhile.
+    n_kept_open: usize,
     /// The readings of one collection.
     readings: Budget,
+}
+
+impl Limits {
+    const fn of(descriptors: Descriptors) -> Self {
+        Self {
+            at_work: ScrapeLimits { n_open: descriptors.n_asked, n_bytes: N_BYTES_AT_WORK },
+            n_bytes_at_rest: N_BYTES_AT_REST,
+            n_kept_open: descriptors.n_kept,
+            readings: READINGS,
+        }
+    }
 }
 
 impl Collector {
@@ -98,7 +110,7 @@ impl Collector {
             dir_id: None,
             processes: BTreeMap::new(),
             chunk: vec![0; CHUNK_BYTES],
-            limits: LIMITS,
+            limits: Limits::of(Descriptors::available()),
         }
     }
 
@@ -133,21 +145,12 @@ impl Collector {
     /// A directory that is missing has no processes. A process that does not answer costs its own stats alone.
     ///
     /// # Errors
-    /// [`CollectError::Directory`] if the directory is there and cannot be used.
+    /// [`CollectError::Directory`] if the directory is there and cannot be used, [`CollectError::Shortage`] if there is no
+    /// descriptor for it.
     pub fn collect(&mut self) -> Result<Collection<'_>, CollectError> {
-        let source = Source::open(&self.path, &self.allowed_uids).map_err(CollectError::Directory)?;
-        let dir_id = source.as_ref().map(|source| source.dir.id());
-        let is_first = self.dir_id != dir_id;
-        if is_first {
-            self.processes.clear();
-            self.dir_id = dir_id;
-        }
-        let Some(source) = source else { return Ok(Collection::default()) };
-        for _ in 1..if is_first { FIRST_LOOKS } else { 1 } {
-            self.make_acquaintance(&source).map_err(CollectError::Directory)?;
-            sleep(BETWEEN_LOOKS);
-        }
-        let (n_foreign, n_left_out) = self.make_acquaintance(&source).map_err(CollectError::Directory)?;
+        let Some((source, n_foreign, n_left_out)) = self.look_around()? else {
+            return Ok(Collection::default());
+        };
         let mut standings = self.ask(&source);
         self.refuse_excess(&mut standings);
         self.close_excess();
@@ -188,6 +191,40 @@ impl Collector {
         let goes_on = wait(wake, &mut open.collect::<Vec<_>>(), &mut self.chunk, room_bytes)?;
         self.shed();
         Ok(goes_on)
+    }
+
+    /// Opens the directory and makes acquaintance with who is in it; `None` if there is no directory. Where the system has no
+    /// descriptor for that it is tried again until the deadline.
+    fn look_around(&mut self) -> Result<Option<(Source, usize, usize)>, CollectError> {
+        let until = Instant::now() + self.deadline;
+        loop {
+            match self.look_around_once() {
+                Err(DirError::Open { source, .. }) if is_shortage(&source) => {
+                    if Instant::now() >= until {
+                        return Err(CollectError::Shortage(source));
+                    }
+                    sleep(SHORTAGE_PAUSE);
+                }
+                looked => return looked.map_err(CollectError::Directory),
+            }
+        }
+    }
+
+    fn look_around_once(&mut self) -> Result<Option<(Source, usize, usize)>, DirError> {
+        let source = Source::open(&self.path, &self.allowed_uids)?;
+        let dir_id = source.as_ref().map(|source| source.dir.id());
+        let is_first = self.dir_id != dir_id;
+        if is_first {
+            self.processes.clear();
+            self.dir_id = dir_id;
+        }
+        let Some(source) = source else { return Ok(None) };
+        for _ in 1..if is_first { FIRST_LOOKS } else { 1 } {
+            self.make_acquaintance(&source)?;
+            sleep(BETWEEN_LOOKS);
+        }
+        let (n_foreign, n_left_out) = self.make_acquaintance(&source)?;
+        Ok(Some((source, n_foreign, n_left_out)))
     }
 
     /// Lists the directory and takes in who is new, while there is room; returns how many names are not those of pipes
@@ -240,7 +277,7 @@ impl Collector {
             are_asked.push(question.is_some());
             questions.extend(question);
         }
-        let mut told = scrape(source, questions, &mut self.chunk, self.limits.n_bytes_at_work).into_iter();
+        let mut told = scrape(source, questions, &mut self.chunk, &self.limits.at_work).into_iter();
         let mut take = |((name, process), is_asked): ((&OsString, &mut Process), bool)| {
             let told = is_asked.then(|| told.next()).flatten();
             told.map_or(Standing::Gone, |told| process.take(source, name, told))
@@ -272,7 +309,7 @@ impl Collector {
     /// of another library may not survive that its reader leaves.
     fn close_excess(&mut self) {
         let n_open = self.processes.values().filter(|process| process.open.is_some()).count();
-        let mut n_excess = n_open.saturating_sub(MAX_KEPT_OPEN);
+        let mut n_excess = n_open.saturating_sub(self.limits.n_kept_open);
         for has_writer in [false, true] {
             let open = self.processes.values_mut().map(|process| &mut process.open);
             let like = |open: &&mut Option<Box<Pipe>>| {

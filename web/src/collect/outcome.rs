@@ -2,7 +2,7 @@
 //!
 //! Owns the counts of an answer and the error. It asks nobody. Made by the collector; read by `serve` and `encode`.
 
-use std::fmt;
+use std::{fmt, io};
 
 use statvent_posix::dir::DirError;
 
@@ -44,12 +44,18 @@ pub struct Counts {
 pub enum CollectError {
     /// The pipe directory cannot be used.
     Directory(DirError),
+    /// The system has no descriptor or no memory to look into it.
+    Shortage(io::Error),
 }
 
 impl fmt::Display for CollectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(err) => err.fmt(f),
+            Self::Shortage(_) => f.write_str(
+                "the system gives the service no descriptor or no memory: raise its limits (`ulimit -n`), or those of the \
+                 system",
+            ),
         }
     }
 }
@@ -58,6 +64,7 @@ impl core::error::Error for CollectError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Directory(err) => err.source(),
+            Self::Shortage(err) => Some(err),
         }
     }
 }
@@ -76,5 +83,19 @@ impl Counts {
             }
         }
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_is_no_fault_of_the_directory() {
+        assert_eq!(
+            CollectError::Shortage(io::ErrorKind::OutOfMemory.into()).to_string(),
+            "the system gives the service no descriptor or no memory: raise its limits (`ulimit -n`), or those of the \
+             system"
+        );
     }
 }

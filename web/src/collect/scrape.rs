@@ -17,28 +17,25 @@ use super::pipe::PipeError;
 
 /// The most pipes with a writer that are asked at a time: more of them get in each other's way.
 const WINDOW: usize = 16;
-/// The most pipes that are open at a time.
-pub(super) const MAX_OPEN: usize = 384;
 /// The time until the next try where the system does not let us wait.
 const REFUSED_PAUSE: Duration = Duration::from_millis(2);
 
 /// Asks all, and returns what came of each question, in their order.
 ///
-/// `chunk` is memory to read into. What all processes say may take `limit_bytes`; where it is more, those who say most
+/// `chunk` is memory to read into. What all processes say may take no more than the limit; where it is more, those who say most
 /// are cut off. Waits no longer than two deadlines, however many are silent.
 pub(super) fn scrape(
     source: &Source,
     questions: Vec<Question<'_>>,
     chunk: &mut [u8],
-    limit_bytes: usize,
+    limits: &ScrapeLimits,
 ) -> Vec<Told> {
     let asked: Vec<_> = questions.into_iter().map(Asked::new).collect();
     let n_bytes = asked.iter().map(Asked::n_bytes).sum();
     let mut to_ask: Vec<_> = (0..asked.len()).collect();
     to_ask.sort_by_key(|&idx| Reverse((asked[idx].turn(), idx)));
     let begun_at = Instant::now();
-    let mut scrape =
-        Scrape { source, begun_at, asked, to_ask, active: Vec::new(), chunk, n_bytes, limit_bytes };
+    let mut scrape = Scrape { source, begun_at, asked, to_ask, active: Vec::new(), chunk, n_bytes, limits };
     loop {
         let now = Instant::now();
         scrape.ask_more(now);
@@ -48,6 +45,15 @@ pub(super) fn scrape(
         }
         scrape.wait(now);
     }
+}
+
+/// How much is asked at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ScrapeLimits {
+    /// The most pipes that are open.
+    pub(super) n_open: usize,
+    /// The memory for what all processes said last and say now.
+    pub(super) n_bytes: usize,
 }
 
 struct Scrape<'a> {
@@ -61,7 +67,7 @@ struct Scrape<'a> {
     chunk: &'a mut [u8],
     /// The memory for all of them.
     n_bytes: usize,
-    limit_bytes: usize,
+    limits: &'a ScrapeLimits,
 }
 
 impl Scrape<'_> {
@@ -91,20 +97,20 @@ impl Scrape<'_> {
         let fresh = self.active.iter().map(|&idx| &self.asked[idx]).filter(|asked| asked.is_fresh(now));
         let n_bytes_to_come: usize = fresh.map(Asked::n_bytes_to_come).sum();
         let n_bytes = self.n_bytes + n_bytes_to_come + self.asked[idx].n_bytes_to_come();
-        n_bytes_to_come == 0 || n_bytes <= self.limit_bytes
+        n_bytes_to_come == 0 || n_bytes <= self.limits.n_bytes
     }
 
     /// Whether one more may be open; a pipe that is no longer waited for makes way, those first that nobody has open for
     /// writing: a writer of another library may not survive that its reader leaves.
     fn has_room(&mut self, now: Instant) -> bool {
         let over = self.active.iter().copied().filter(|&idx| !self.asked[idx].is_waited_for(now));
-        if self.active.len() >= MAX_OPEN
+        if self.active.len() >= self.limits.n_open
             && let Some(idx) = over.min_by_key(|&idx| self.asked[idx].has_writer())
         {
             self.end(idx, |asked| asked.give_up());
             self.forget_answered();
         }
-        self.active.len() < MAX_OPEN
+        self.active.len() < self.limits.n_open
     }
 
     /// Waits until a pipe is readable or a time has come, and gives a turn to all whose moment it is.
@@ -154,14 +160,14 @@ impl Scrape<'_> {
         let n_bytes_before = self.asked[idx].n_bytes();
         self.asked[idx].advance(self.source, now, self.chunk);
         self.account(idx, n_bytes_before);
-        while self.n_bytes > self.limit_bytes {
+        while self.n_bytes > self.limits.n_bytes {
             self.cut_off_largest();
         }
     }
 
     /// Whoever says most costs the others their place: not the one whose turn it happens to be.
     fn cut_off_largest(&mut self) {
-        let err = PipeError::TooMuchInAll { limit_bytes: self.limit_bytes };
+        let err = PipeError::TooMuchInAll { limit_bytes: self.limits.n_bytes };
         if let Some(idx) = (0..self.asked.len()).max_by_key(|&idx| self.asked[idx].weight()) {
             self.end(idx, |asked| asked.answer(Heard::Failed(err)));
         }
@@ -210,6 +216,7 @@ mod tests {
         (0..n_stats).map(|n| format!("a.rather.long.name.{n}: {n}\n")).collect()
     }
 
+    const MAX_OPEN: usize = 200;
     const PATIENT: Duration = Duration::from_secs(20);
 
     fn ask(dir: &Path, asked: Vec<(&str, Option<Reading>)>, limit_bytes: usize) -> Vec<Heard> {
@@ -228,7 +235,8 @@ mod tests {
             Question { name, open: None, last, only_grows, is_stranger, turn, patience: deadline, deadline }
         });
         let source = Source::open(dir, &[]).unwrap().unwrap();
-        let told = scrape(&source, questions.collect(), &mut vec![0; CHUNK_BYTES], limit_bytes);
+        let limits = ScrapeLimits { n_open: MAX_OPEN, n_bytes: limit_bytes };
+        let told = scrape(&source, questions.collect(), &mut vec![0; CHUNK_BYTES], &limits);
         told.into_iter().map(|told| told.heard).collect()
     }
 

@@ -77,7 +77,8 @@ impl Places {
         let _ = self.free.acquire_many(self.n_places).await;
     }
 
-    fn evict(&self, now: Instant) {
+    /// Ends the connection that has been of no use for longest, if that is long enough.
+    pub(super) fn evict(&self, now: Instant) {
         let taken = lock(&self.taken);
         let idle = taken.iter().filter_map(|seat| Some((seat.evictable_from()?, seat)));
         if let Some((from, seat)) = idle.min_by_key(|(from, _)| *from)

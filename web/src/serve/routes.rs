@@ -21,6 +21,7 @@ use serde_json::json;
 use super::answers::{AnswerError, Answers};
 use super::host::{HostError, check_host};
 use super::panics::Panics;
+use crate::collect::CollectError;
 
 const METHODS: &str = "GET, HEAD";
 
@@ -70,7 +71,10 @@ impl Routes {
 
 fn status_of(err: &AnswerError) -> StatusCode {
     match err {
-        AnswerError::Busy | AnswerError::TooSlow | AnswerError::Unread => StatusCode::SERVICE_UNAVAILABLE,
+        AnswerError::Busy
+        | AnswerError::TooSlow
+        | AnswerError::Unread
+        | AnswerError::Collect(CollectError::Shortage(_)) => StatusCode::SERVICE_UNAVAILABLE,
         AnswerError::Collect(_) | AnswerError::Encode(_) | AnswerError::Panicked(_) | AnswerError::Ended => {
             StatusCode::INTERNAL_SERVER_ERROR
         }

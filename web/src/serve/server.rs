@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use hyper::rt::{Read, Write};
@@ -25,9 +25,8 @@ use super::race::{First, race};
 use super::reports::Reports;
 use super::routes::Routes;
 use crate::collect::{CollectError, Collector, Trouble};
+use crate::descriptors::Descriptors;
 
-/// The most connections at a time; others wait in the listener's queue.
-const MAX_CONNECTIONS: u32 = 256;
 const FIRST_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -134,7 +133,7 @@ impl Service {
         let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);
         collector.check().map_err(ServeError::Directory)?;
         let panics = Arc::new(Panics::default());
-        let places = Arc::new(Places::new(MAX_CONNECTIONS));
+        let places = Arc::new(Places::new(Descriptors::available().n_connections));
         let reports = Reports::new(on_trouble);
         let answers = Answers::start(collector, reports, Arc::clone(&panics), Arc::clone(&places))
             .map_err(ServeError::Collector)?;
@@ -204,8 +203,11 @@ async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Accepted {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return Accepted { stream, place: places.take().await },
-            // Out of descriptors, most likely: some come back when connections end.
-            Err(_) => sleep(pause).await,
+            // Out of descriptors, most likely: some come back when connections end, as the one does that is of least use.
+            Err(_) => {
+                places.evict(Instant::now());
+                sleep(pause).await;
+            }
         }
         pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
     }

@@ -115,9 +115,14 @@ impl Program {
 
     /// Waits until it serves.
     pub(crate) fn client(&self) -> Client {
+        Client::new(self.address().unwrap_or_else(|line| panic!("{line}")))
+    }
+
+    /// Waits until it serves, and returns where; or what it says instead.
+    pub(crate) fn address(&self) -> Result<SocketAddr, String> {
         let line = self.line("listening on");
-        let address = line.strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line}"));
-        Client::new(address.parse::<SocketAddr>().unwrap())
+        let address = line.strip_prefix("listening on http://").map(|address| address.parse().unwrap());
+        address.ok_or(line)
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -137,11 +142,6 @@ impl Program {
     pub(crate) fn state(&self) -> char {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
-    }
-
-    /// How many descriptors it has open.
-    pub(crate) fn n_descriptors(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// How long it has kept a processor busy.
