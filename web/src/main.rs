@@ -69,6 +69,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         deadline: options.deadline,
         request_deadline: defaults.request_deadline,
         answer_deadline: defaults.answer_deadline,
+        connection_life: defaults.connection_life,
         allowed_uids: options.allowed_uids.clone(),
     };
     let service = Service::start_reporting(config, reporter())?;

@@ -132,6 +132,12 @@ impl Collector {
         &self.path
     }
 
+    /// Returns how long a process may take to answer.
+    #[must_use]
+    pub const fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     /// Says whether the directory can be used; one that is missing can.
     ///
     /// # Errors

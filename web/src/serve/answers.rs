@@ -25,8 +25,9 @@ use crate::encode::json::Json;
 
 /// The most requests that wait at a time; more than there are connections.
 const MAX_WAITING: usize = 1024;
-/// The longest time that a request waits for two collections.
+/// The longest time that a request waits for two collections, unless deadlines are long: each collection may take two.
 const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE_DEADLINES: u32 = 5;
 /// How long an answer waits for the memory of others, whose clients are cut off before that.
 const ROOM_PATIENCE: Duration = UNREAD_FOR.saturating_mul(2);
 
@@ -44,7 +45,10 @@ pub(super) enum AnswerError {
     /// Too many requests wait already.
     Busy,
     /// Collections take too long.
-    TooSlow,
+    TooSlow {
+        /// How long the request waited.
+        patience: Duration,
+    },
     /// Clients hold so much that they do not take that there is no memory for one more.
     Unread,
     /// Something panicked.
@@ -62,8 +66,8 @@ impl fmt::Display for AnswerError {
                 "the sums cannot be written as JSON: {err}: report this to the makers of statvent-web"
             ),
             Self::Busy => write!(f, "{MAX_WAITING} requests wait for a collection already: ask again later"),
-            Self::TooSlow => {
-                write!(f, "no collection within {} s: look for what keeps the pipes busy", PATIENCE.as_secs())
+            Self::TooSlow { patience } => {
+                write!(f, "no collection within {} s: look for what keeps the pipes busy", patience.as_secs())
             }
             Self::Unread => write!(
                 f,
@@ -82,6 +86,7 @@ impl core::error::Error for AnswerError {}
 pub(super) struct Answers {
     requests: Option<SyncSender<oneshot::Sender<Answer>>>,
     wake: Arc<EventFd>,
+    patience: Duration,
 }
 
 impl Answers {
@@ -95,9 +100,10 @@ impl Answers {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (requests, arriving) = sync_channel(MAX_WAITING);
         let shelf = Shelf { bodies: Bodies::default(), places, n_bytes_last: 0 };
+        let patience = PATIENCE.max(PATIENCE_DEADLINES * collector.deadline());
         let desk = Desk { collector, reports, panics, shelf, arriving, wake: Arc::clone(&wake) };
         thread::Builder::new().name("collector".to_owned()).spawn(|| desk.run())?;
-        Ok(Self { requests: Some(requests), wake })
+        Ok(Self { requests: Some(requests), wake, patience })
     }
 
     /// Waits for a collection that begins from now on.
@@ -109,10 +115,10 @@ impl Answers {
             TrySendError::Disconnected(_) => AnswerError::Ended,
         })?;
         self.wake();
-        match timeout(PATIENCE, answer).await {
+        match timeout(self.patience, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(AnswerError::Ended.into()),
-            Err(_) => Err(AnswerError::TooSlow.into()),
+            Err(_) => Err(AnswerError::TooSlow { patience: self.patience }.into()),
         }
     }
 
@@ -229,13 +235,13 @@ fn answer(collector: &mut Collector, reports: &mut Reports, shelf: &mut Shelf) -
     shelf.make_room()?;
     match collector.collect() {
         Ok(Collection { readings, counts, troubles, .. }) => {
-            reports.take(&troubles);
+            reports.take(&troubles, Instant::now());
             let sums = aggregate(readings);
             let json = Json::measure(&sums, seconds_since_1970(), &counts).map_err(AnswerError::Encode)?;
             shelf.put(&json)
         }
         Err(err) => {
-            reports.take(&[Trouble::of_directory(collector.path(), &err)]);
+            reports.take(&[Trouble::of_directory(collector.path(), &err)], Instant::now());
             Err(AnswerError::Collect(err))
         }
     }
@@ -266,7 +272,10 @@ mod tests {
                 "the sums cannot be written as JSON: why: report this to the makers of statvent-web",
             ),
             (AnswerError::Busy, "1024 requests wait for a collection already: ask again later"),
-            (AnswerError::TooSlow, "no collection within 60 s: look for what keeps the pipes busy"),
+            (
+                AnswerError::TooSlow { patience: PATIENCE },
+                "no collection within 60 s: look for what keeps the pipes busy",
+            ),
             (
                 AnswerError::Unread,
                 "there is no memory for an answer beside those that are being taken, 12582912 bytes in all: ask again later",

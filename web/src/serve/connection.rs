@@ -14,16 +14,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::places::Seat;
 use super::race::{First, race};
 use super::routes::Routes;
 use super::write_deadline::WriteDeadline;
 
-/// How long a connection lives before it is asked to end, so that nobody keeps a place for ever.
-const CONNECTION_LIFE: Duration = Duration::from_secs(300);
-/// How long a connection that was asked to end may take, its last answer included.
+/// How long a connection may take once the service is to end, its last answer included.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// The memory for the head of a request.
 const MAX_HEAD_BYTES: usize = 16 << 10;
@@ -38,6 +36,8 @@ pub(super) struct Terms {
     pub(super) request_deadline: Duration,
     /// How long a client may take to take an answer.
     pub(super) answer_deadline: Duration,
+    /// How long a connection lives before it is asked to end, so that nobody keeps a place for ever.
+    pub(super) connection_life: Duration,
     /// Closed once connections are to end.
     pub(super) stopped: watch::Receiver<()>,
 }
@@ -61,14 +61,25 @@ impl Terms {
         builder.max_buf_size(MAX_HEAD_BYTES).half_close(true);
         let stream = WriteDeadline::new(stream, Arc::clone(&seat), self.answer_deadline);
         let connection = builder.serve_connection(stream, service);
+        let stopped = &mut self.stopped;
         let served = pin!(async {
             let mut connection = pin!(connection);
-            let end = pin!(timeout(CONNECTION_LIFE, self.stopped.changed()));
-            if let First::Right(_) = race(connection.as_mut(), end).await {
-                connection.as_mut().graceful_shutdown();
-                // What a client does to its own connection concerns nobody else.
-                let _ = timeout(DRAIN_DEADLINE, connection).await;
+            {
+                let end = pin!(timeout(self.connection_life, stopped.changed()));
+                let enough = pin!(seat.is_enough());
+                let end = pin!(race(end, enough));
+                if let First::Left(_) = race(connection.as_mut(), end).await {
+                    return;
+                }
             }
+            connection.as_mut().graceful_shutdown();
+            // Its last request may wait for a collection: that has its own bound, as have sending and taking. The end of the
+            // service does not wait for it. What a client does to its own connection concerns nobody else.
+            let cut_off = pin!(async {
+                let _ = stopped.changed().await;
+                sleep(DRAIN_DEADLINE).await;
+            });
+            race(connection, cut_off).await;
         });
         race(served, pin!(seat.evicted())).await;
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::header::{HOST, HeaderMap};
+use hyper::http::uri::Authority;
 use hyper::{Uri, Version};
 
 /// Why a request is not answered.
@@ -56,10 +57,15 @@ pub(super) fn check_host(
         (None, _) if version < Version::HTTP_11 => return Ok(()),
         (None, _) => return Err(HostError::Missing),
     };
-    let parsed = host.parse::<Uri>().map_err(|_| HostError::Malformed)?;
+    let named = host.parse::<Authority>().map_err(|_| HostError::Malformed)?;
+    // What stands before an `@` is no part of a host, and a port is a number, or nothing.
+    let port = named.as_str().strip_prefix(named.host()).ok_or(HostError::Malformed)?;
+    if !matches!(port, "" | ":") && named.port_u16().is_none() {
+        return Err(HostError::Malformed);
+    }
     // A request line with a host of its own (`GET http://host/path`) counts as well.
-    for host in [parsed.host().ok_or(HostError::Malformed)?].into_iter().chain(uri.host()) {
-        if served_on.is_loopback() && !is_loopback(host) {
+    for host in [named.host()].into_iter().chain(uri.host()) {
+        if served_on.to_canonical().is_loopback() && !is_loopback(host) {
             return Err(HostError::Foreign { found: host.to_owned() });
         }
     }
@@ -70,7 +76,7 @@ fn is_loopback(host: &str) -> bool {
     let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
-        || v6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.is_loopback()))
+        || v6.is_some_and(|host| host.parse::<Ipv6Addr>().is_ok_and(|ip| ip.to_canonical().is_loopback()))
 }
 
 #[cfg(test)]
@@ -91,7 +97,16 @@ mod tests {
 
     #[test]
     fn loopback_by_any_name_is_ours() {
-        for host in ["localhost", "LocalHost:7828", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::1]:80"] {
+        for host in [
+            "localhost",
+            "LocalHost:7828",
+            "localhost:",
+            "127.0.0.1",
+            "127.9.9.9:1",
+            "[::1]",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]",
+        ] {
             assert_eq!(check(LOOPBACK, &[host]), Ok(()), "{host}");
         }
     }
@@ -107,10 +122,26 @@ mod tests {
     }
 
     #[test]
+    fn loopback_written_as_ipv6_is_loopback() {
+        let mapped = IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped());
+        assert!(matches!(check(mapped, &["evil.example"]), Err(HostError::Foreign { .. })));
+        assert_eq!(check(mapped, &["127.0.0.1"]), Ok(()));
+    }
+
+    #[test]
     fn none_several_and_nonsense_are_refused_everywhere() {
         assert_eq!(check(ANY, &[]), Err(HostError::Missing));
         assert_eq!(check(ANY, &["localhost", "localhost"]), Err(HostError::Malformed));
-        for host in ["", "/stats", "a b"] {
+        for host in [
+            "",
+            "/stats",
+            "a b",
+            "localhost:99999",
+            "127.0.0.1:none",
+            "http://localhost/",
+            "evil@localhost",
+            "[::1",
+        ] {
             assert_eq!(check(LOOPBACK, &[host]), Err(HostError::Malformed), "{host}");
         }
     }

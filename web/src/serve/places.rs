@@ -4,6 +4,7 @@
 //! answer, keeps nobody out for long. It touches no stream. Called by `server` for each connection, by `write_deadline`,
 //! which sees when an answer was taken, and by `answers` where untaken answers leave no memory for the next one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,10 @@ pub(super) struct Place {
 pub(super) struct Seat {
     doing: Mutex<Doing>,
     evicted: Notify,
+    /// Whether it was answered once.
+    is_served: AtomicBool,
+    is_asked_to_end: AtomicBool,
+    enough: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +63,9 @@ impl Places {
     /// Waits for a place; where there is none, the connection that has been of no use for longest gives up its own.
     pub(super) async fn take(self: &Arc<Self>) -> Place {
         let mut permit = Arc::clone(&self.free).try_acquire_owned().ok();
+        if permit.is_none() {
+            self.ask_one_to_end();
+        }
         while permit.is_none() {
             // Never closed, so that only time can be over.
             permit = timeout(PAUSE, Arc::clone(&self.free).acquire_owned()).await.ok().and_then(Result::ok);
@@ -70,6 +78,17 @@ impl Places {
         let seat = Arc::new(Seat::default());
         lock(&self.taken).push(Arc::clone(&seat));
         Place { places: Arc::clone(self), seat, _permit: permit }
+    }
+
+    /// Asks the connection to end, after the answer at hand, that was answered already and has its place for longest: a client
+    /// that asks all the time is never silent for long, and would keep others out for as long as it lives.
+    fn ask_one_to_end(&self) {
+        let taken = lock(&self.taken);
+        let mut served = taken.iter().filter(|seat| seat.is_served.load(Ordering::Relaxed));
+        // Relaxed: plain flags, which at worst are seen by the next newcomer.
+        if let Some(seat) = served.find(|seat| !seat.is_asked_to_end.swap(true, Ordering::Relaxed)) {
+            seat.enough.notify_one();
+        }
     }
 
     /// Waits until nobody has a place.
@@ -109,11 +128,17 @@ impl Drop for Place {
 
 impl Default for Seat {
     fn default() -> Self {
-        Self { doing: Mutex::new(Doing::Silent { since: Instant::now() }), evicted: Notify::new() }
+        Self::doing(Doing::Silent { since: Instant::now() })
     }
 }
 
 impl Seat {
+    fn doing(doing: Doing) -> Self {
+        let (evicted, enough) = (Notify::new(), Notify::new());
+        let (is_served, is_asked_to_end) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { doing: Mutex::new(doing), evicted, is_served, is_asked_to_end, enough }
+    }
+
     /// A request has come.
     pub(super) fn asks(&self) {
         let mut doing = lock(&self.doing);
@@ -122,6 +147,7 @@ impl Seat {
 
     /// Its answer is ready to be written.
     pub(super) fn is_answered(&self) {
+        self.is_served.store(true, Ordering::Relaxed);
         let mut doing = lock(&self.doing);
         *doing = Doing::Reading { since: doing.unread_since().unwrap_or_else(Instant::now) };
     }
@@ -139,6 +165,11 @@ impl Seat {
     /// Waits until another connection needs the place.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
+    }
+
+    /// Waits until it is asked to end once it has its answer.
+    pub(super) async fn is_enough(&self) {
+        self.enough.notified().await;
     }
 
     fn evictable_from(&self) -> Option<Instant> {
@@ -183,7 +214,7 @@ mod tests {
     fn the_longest_silent_makes_way_and_who_asks_never_does() {
         let places = Places::new(3);
         let start = Instant::now();
-        let seat = |doing| Arc::new(Seat { doing: Mutex::new(doing), evicted: Notify::new() });
+        let seat = |doing| Arc::new(Seat::doing(doing));
         let asking = seat(Doing::Asking { unread_since: None });
         let silent = seat(Doing::Silent { since: start });
         let reading = seat(Doing::Reading { since: start });
@@ -203,7 +234,7 @@ mod tests {
     fn whoever_has_not_taken_an_answer_for_long_makes_way_for_others_answers() {
         let places = Places::new(4);
         let start = Instant::now();
-        let seat = |doing| Arc::new(Seat { doing: Mutex::new(doing), evicted: Notify::new() });
+        let seat = |doing| Arc::new(Seat::doing(doing));
         let silent = seat(Doing::Silent { since: start });
         let asking = seat(Doing::Asking { unread_since: None });
         let reading = seat(Doing::Reading { since: start });

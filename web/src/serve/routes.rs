@@ -72,7 +72,7 @@ impl Routes {
 fn status_of(err: &AnswerError) -> StatusCode {
     match err {
         AnswerError::Busy
-        | AnswerError::TooSlow
+        | AnswerError::TooSlow { .. }
         | AnswerError::Unread
         | AnswerError::Collect(CollectError::Shortage(_)) => StatusCode::SERVICE_UNAVAILABLE,
         AnswerError::Collect(_) | AnswerError::Encode(_) | AnswerError::Panicked(_) | AnswerError::Ended => {

@@ -43,13 +43,15 @@ pub struct Config {
     pub request_deadline: Duration,
     /// How long a client may take to take an answer; its connection is ended then.
     pub answer_deadline: Duration,
+    /// How long a connection is served before it is ended, after the answer at hand.
+    pub connection_life: Duration,
     /// The users whose pipes are read; all users if there is none.
     pub allowed_uids: Vec<u32>,
 }
 
 impl Default for Config {
     /// `/stats`, the directory that recorders use by default, one second for a process, ten for each thing that a client
-    /// does, all users.
+    /// does, five minutes for a connection, all users.
     fn default() -> Self {
         Self {
             stats_path: "/stats".to_owned(),
@@ -57,6 +59,7 @@ impl Default for Config {
             deadline: Duration::from_secs(1),
             request_deadline: Duration::from_secs(10),
             answer_deadline: Duration::from_secs(10),
+            connection_life: Duration::from_secs(300),
             allowed_uids: Vec::new(),
         }
     }
@@ -99,6 +102,7 @@ pub struct Service {
     places: Arc<Places>,
     request_deadline: Duration,
     answer_deadline: Duration,
+    connection_life: Duration,
 }
 
 impl Service {
@@ -111,7 +115,7 @@ impl Service {
     }
 
     /// Does as [`start`](Self::start) and calls `on_trouble` for each process whose stats cannot be read, or not all
-    /// of them: when that is seen first, and again only after a collection without it.
+    /// of them: when that is seen first, and again only after a minute without it.
     ///
     /// It is called by the collector's thread, between collecting and answering: it must not wait.
     ///
@@ -128,8 +132,15 @@ impl Service {
         config: Config,
         on_trouble: impl FnMut(&Trouble) + Send + 'static,
     ) -> Result<Self, ServeError> {
-        let Config { stats_path, pipe_dir, deadline, request_deadline, answer_deadline, allowed_uids } =
-            config;
+        let Config {
+            stats_path,
+            pipe_dir,
+            deadline,
+            request_deadline,
+            answer_deadline,
+            connection_life,
+            allowed_uids,
+        } = config;
         let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);
         collector.check().map_err(ServeError::Directory)?;
         let panics = Arc::new(Panics::default());
@@ -142,6 +153,7 @@ impl Service {
             places,
             request_deadline,
             answer_deadline,
+            connection_life,
         })
     }
 
@@ -185,9 +197,14 @@ impl Service {
     }
 
     fn terms(&self, served_on: IpAddr, stopped: watch::Receiver<()>) -> Terms {
-        let Self { routes, request_deadline, answer_deadline, .. } = self;
-        let (request_deadline, answer_deadline) = (*request_deadline, *answer_deadline);
-        Terms { routes: Arc::clone(routes), served_on, request_deadline, answer_deadline, stopped }
+        Terms {
+            routes: Arc::clone(&self.routes),
+            served_on,
+            request_deadline: self.request_deadline,
+            answer_deadline: self.answer_deadline,
+            connection_life: self.connection_life,
+            stopped,
+        }
     }
 }
 

@@ -94,6 +94,20 @@ fn another_path_and_the_environment_are_taken() {
 }
 
 #[test]
+fn what_is_wrong_with_a_process_that_comes_and_goes_is_said_once() {
+    let dir = pipe_dir();
+    let mut lines = ["hits: 1\nhits 2\n", "hits: 1\n"].into_iter().cycle();
+    let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || lines.next().unwrap().into());
+    let program = Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()]);
+    let client = program.client();
+    for _ in 0..20 {
+        assert_eq!(client.get("/stats").stats_text(), r#"{"hits":1}"#);
+    }
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.last_lines().len(), 1);
+}
+
+#[test]
 fn what_is_wrong_with_a_process_is_said_once() {
     let dir = pipe_dir();
     let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\nhits 2\n: x\n");

@@ -143,8 +143,7 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
     ] {
         let start = format!("statvent-web: {name}: ");
         let n_times = said.iter().filter(|line| line.starts_with(&start) && line.contains(reason)).count();
-        // Again where a process was late in between.
-        assert!(n_times >= 1, "{name}: {reason}: {said:?}");
+        assert_eq!(n_times, 1, "{name}: {reason}: {said:?}");
     }
     assert!(
         said.iter().any(|line| line.contains("all pipes together hold more than 65536 names")),
