@@ -9,6 +9,7 @@ use crate::node::{FileId, Node};
 use nix::fcntl::{RenameFlags, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, iter, process};
@@ -21,37 +22,86 @@ const MAX_ASIDE_NAMES: usize = 8;
 ///
 /// `judged` is a descriptor of the pipe that was judged, held since (one of `O_PATH` will do), so that its inode
 /// number cannot be given to another file. If the name leads elsewhere by now, that file keeps it, also where
-/// the change comes between the steps; the answer is then `false`, or `true` if nothing has the name.
+/// the change comes between the steps; the answer is then `false`, or `true` if nothing has the name. It is `false` as well
+/// while another collector has that pipe.
 ///
 /// # Errors
 /// What the system answers, most likely that we may not write there.
 pub fn remove_dead(dir: &PipeDir, name: &OsStr, judged: impl AsFd) -> io::Result<bool> {
-    let judged = Node::of(judged)?;
-    match dir.node(name)? {
-        None => return Ok(true),
-        Some(found) if found.id != judged.id => return Ok(false),
-        Some(_) => {}
+    if !lock(&judged)? {
+        return Ok(false);
     }
-    match put_aside(dir, name)? {
-        Some(aside) => unlink_or_put_back(dir, &aside, name, judged.id),
-        None => Ok(true),
+    let judged = Node::of(judged)?.id;
+    let mut removal = Removal::Begun;
+    loop {
+        match removal.step(dir, name, judged)? {
+            Removal::Done { is_gone } => return Ok(is_gone),
+            next => removal = next,
+        }
     }
 }
 
-/// Removes what was put aside if it is what was judged; else it gets its name back, or goes as well if it is a pipe
-/// that another has replaced meanwhile.
-fn unlink_or_put_back(dir: &PipeDir, aside: &str, name: &OsStr, judged: FileId) -> io::Result<bool> {
-    let found = dir.node(aside.as_ref())?;
-    let is_judged = found.is_some_and(|found| found.id == judged);
-    if !is_judged {
-        match rename_without_replacing(dir, aside.as_ref(), name) {
-            // Its recorder missed it and publishes anew; a file that is no pipe may be the only copy.
-            Err(nix::Error::EEXIST) if found.is_some_and(|found| found.is_fifo) => {}
-            put_back => return Ok(put_back.map(|()| false)?),
-        }
+/// Locks the pipe that was judged (`flock(2)`), for as long as it is open; `false` if another one has it. So no two collectors
+/// remove it: each could put aside a live one that came since, and the one that is put back last would find another in its
+/// place.
+///
+/// A recorder judges by a descriptor that cannot be locked (`O_PATH`). It removes its own pipe, or one whose name it is about to
+/// take, whoever reads that; nobody else has a pipe there that could be put aside.
+fn lock(judged: impl AsFd) -> io::Result<bool> {
+    let locked = File::from(judged.as_fd().try_clone_to_owned()?).try_lock();
+    Ok(!matches!(locked, Err(TryLockError::WouldBlock)))
+}
+
+/// How far a removal has come. Anything may happen in the directory between two steps; each is one system call.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Removal {
+    Begun,
+    /// The name led to what was judged.
+    Seen,
+    /// What had the name by then has this one.
+    Aside(String),
+    /// That is what was judged, or of no use to anybody.
+    Doomed {
+        aside: String,
+        is_judged: bool,
+    },
+    /// That is something else.
+    Mistaken {
+        aside: String,
+        is_fifo: bool,
+    },
+    Done {
+        is_gone: bool,
+    },
+}
+
+impl Removal {
+    fn step(self, dir: &PipeDir, name: &OsStr, judged: FileId) -> io::Result<Self> {
+        Ok(match self {
+            Self::Begun => match dir.node(name)? {
+                None => Self::Done { is_gone: true },
+                Some(found) if found.id != judged => Self::Done { is_gone: false },
+                Some(_) => Self::Seen,
+            },
+            Self::Seen => put_aside(dir, name)?.map_or(Self::Done { is_gone: true }, Self::Aside),
+            Self::Aside(aside) => match dir.node(aside.as_ref())? {
+                Some(found) if found.id == judged => Self::Doomed { aside, is_judged: true },
+                found => Self::Mistaken { aside, is_fifo: found.is_some_and(|found| found.is_fifo) },
+            },
+            Self::Mistaken { aside, is_fifo } => {
+                match rename_without_replacing(dir, aside.as_ref(), name) {
+                    // Its recorder missed it and publishes anew; a file that is no pipe may be the only copy.
+                    Err(nix::Error::EEXIST) if is_fifo => Self::Doomed { aside, is_judged: false },
+                    put_back => put_back.map(|()| Self::Done { is_gone: false })?,
+                }
+            }
+            Self::Doomed { aside, is_judged } => {
+                unlinkat(dir, &*aside, UnlinkatFlags::NoRemoveDir)?;
+                Self::Done { is_gone: is_judged }
+            }
+            done @ Self::Done { .. } => done,
+        })
     }
-    unlinkat(dir, aside, UnlinkatFlags::NoRemoveDir)?;
-    Ok(is_judged)
 }
 
 /// Renames to a name that no reader takes for a pipe; `None` if the name is gone.
@@ -76,75 +126,4 @@ fn rename_without_replacing(dir: &PipeDir, from: &OsStr, to: &OsStr) -> nix::Res
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use nix::sys::stat::Mode;
-    use nix::unistd::mkfifo;
-    use std::fs::{self, File};
-
-    fn pipe_dir() -> (tempfile::TempDir, PipeDir) {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = PipeDir::open(temp.path()).unwrap();
-        (temp, dir)
-    }
-
-    #[test]
-    fn what_was_judged_goes_and_nothing_is_left() {
-        let (temp, dir) = pipe_dir();
-        let judged = File::create(temp.path().join("1.stats")).unwrap();
-        assert!(remove_dead(&dir, "1.stats".as_ref(), &judged).unwrap());
-        assert!(dir.names().unwrap().is_empty());
-        assert!(remove_dead(&dir, "1.stats".as_ref(), &judged).unwrap());
-    }
-
-    #[test]
-    fn a_name_that_leads_elsewhere_stays() {
-        let (temp, dir) = pipe_dir();
-        let judged = File::create(temp.path().join("1.stats")).unwrap();
-        fs::write(temp.path().join("new"), "live").unwrap();
-        fs::rename(temp.path().join("new"), temp.path().join("1.stats")).unwrap();
-        assert!(!remove_dead(&dir, "1.stats".as_ref(), &judged).unwrap());
-        assert_eq!(fs::read(temp.path().join("1.stats")).unwrap(), b"live");
-    }
-
-    #[test]
-    fn a_live_file_that_was_put_aside_gets_its_name_back() {
-        let (temp, dir) = pipe_dir();
-        let judged = File::create(temp.path().join("judged")).unwrap();
-        let judged = Node::of(judged).unwrap().id;
-        fs::write(temp.path().join("1.stats"), "live").unwrap();
-        let aside = put_aside(&dir, "1.stats".as_ref()).unwrap().unwrap();
-        assert!(!aside.ends_with(".stats"));
-        assert!(!unlink_or_put_back(&dir, &aside, "1.stats".as_ref(), judged).unwrap());
-        assert_eq!(fs::read(temp.path().join("1.stats")).unwrap(), b"live");
-    }
-
-    #[test]
-    fn putting_back_a_file_does_not_replace_what_came_meanwhile() {
-        let (temp, dir) = pipe_dir();
-        let judged = File::create(temp.path().join("judged")).unwrap();
-        let judged = Node::of(judged).unwrap().id;
-        fs::write(temp.path().join("1.stats"), "first").unwrap();
-        let aside = put_aside(&dir, "1.stats".as_ref()).unwrap().unwrap();
-        fs::write(temp.path().join("1.stats"), "second").unwrap();
-        let err = unlink_or_put_back(&dir, &aside, "1.stats".as_ref(), judged).unwrap_err();
-        assert_eq!(err.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(temp.path().join("1.stats")).unwrap(), b"second");
-        assert_eq!(fs::read(temp.path().join(aside)).unwrap(), b"first");
-    }
-
-    #[test]
-    fn a_live_pipe_that_was_put_aside_goes_once_another_has_its_name() {
-        let (temp, dir) = pipe_dir();
-        let judged = File::create(temp.path().join("judged")).unwrap();
-        let judged = Node::of(judged).unwrap().id;
-        let path = temp.path().join("1.stats");
-        mkfifo(&path, Mode::S_IRUSR).unwrap();
-        let aside = put_aside(&dir, "1.stats".as_ref()).unwrap().unwrap();
-        mkfifo(&path, Mode::S_IRUSR).unwrap();
-        let live = dir.node("1.stats".as_ref()).unwrap();
-        assert!(!unlink_or_put_back(&dir, &aside, "1.stats".as_ref(), judged).unwrap());
-        assert_eq!(dir.node("1.stats".as_ref()).unwrap(), live);
-        assert_eq!(dir.node(aside.as_ref()).unwrap(), None);
-    }
-}
+mod tests;
