@@ -89,6 +89,7 @@ fn names(reading: &Reading) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn reading(text: &str) -> Reading {
         Reading::parse(text.as_bytes()).unwrap()
@@ -155,5 +156,91 @@ mod tests {
     fn a_process_that_never_had_a_stat_is_believed_to_have_none() {
         assert_eq!(round(&[""], Some("")), Some(3));
         assert_eq!(round(&["a: 1\n"], Some("")), Some(1));
+    }
+
+    /// What a process said, and what is left of it for us.
+    #[derive(Clone, Debug)]
+    enum Left {
+        Whole,
+        Nothing,
+        /// From one byte to another.
+        Part(usize, usize),
+    }
+
+    fn left() -> impl Strategy<Value = Left> {
+        prop_oneof![
+            1 => Just(Left::Whole),
+            1 => Just(Left::Nothing),
+            3 => (any::<usize>(), any::<usize>()).prop_map(|(from, to)| Left::Part(from, to)),
+        ]
+    }
+
+    fn take(text: &str, left: &Left) -> String {
+        match left {
+            Left::Whole => text.to_owned(),
+            Left::Nothing => String::new(),
+            Left::Part(from, to) => {
+                let (from, to) = (from % (text.len() + 1), to % (text.len() + 1));
+                text[from.min(to)..from.max(to)].to_owned()
+            }
+        }
+    }
+
+    proptest! {
+        /// A registry that grows, and somebody who takes parts of what it says. Once a collection believed all of it, no
+        /// collection believes less, if the whole comes at least once in each; what is believed is never older
+        /// than what was believed before.
+        #[test]
+        fn less_than_before_is_never_believed_while_the_whole_comes_now_and_then(
+            collections in prop::collection::vec((0usize..3, prop::collection::vec(left(), 0..12)), 1..8)
+        ) {
+            let mut n_stats = 1;
+            let text = |n_stats: usize| (0..n_stats).map(|n| format!("stat.{n}: {n_stats}\n")).collect::<String>();
+            let mut before = reading(&text(n_stats));
+            for (n_new, lefts) in collections {
+                let mut belief = Belief::default();
+                let mut believed = None;
+                // The whole comes last, when it does not come before.
+                for left in lefts.iter().chain([&Left::Whole]) {
+                    // It may grow between two readers as well.
+                    n_stats += n_new;
+                    let said = take(&text(n_stats), left);
+                    believed = belief.weigh(reading(&said), Some(&before));
+                    if believed.is_some() {
+                        break;
+                    }
+                }
+                let believed = believed.expect("the whole is believed when it comes");
+                prop_assert!(is_whole(&believed, Some(&before)), "{:?} after {:?}", believed, before);
+                prop_assert!(believed.n_stats() >= before.n_stats());
+                before = believed;
+            }
+        }
+
+        /// The same, and time is up at any moment: what is believed for want of better is not less than before, unless all that
+        /// came was the same less, again and again.
+        #[test]
+        fn what_is_settled_for_was_said_alike_all_the_time(
+            n_stats in 2usize..6,
+            lefts in prop::collection::vec(left(), 0..12),
+        ) {
+            let text: String = (0..n_stats).map(|n| format!("stat.{n}: 1\n")).collect();
+            let before = reading(&text);
+            let mut belief = Belief::default();
+            let mut said = Vec::new();
+            for left in &lefts {
+                said.push(take(&text, left));
+                if belief.weigh(reading(&said[said.len() - 1]), Some(&before)).is_some() {
+                    return Ok(());
+                }
+            }
+            if let Some(settled) = belief.settle() {
+                let last = said.iter().rev().take(ROUNDS as usize).map(|text| reading(text));
+                prop_assert!(said.len() >= ROUNDS as usize);
+                for round in last {
+                    prop_assert!(names(&round).eq(names(&settled)), "{:?} settled for {:?}", said, settled);
+                }
+            }
+        }
     }
 }

@@ -21,6 +21,7 @@ mod http_faults;
 mod late_processes;
 mod many_readers;
 mod memory;
+mod namespaces;
 mod original_reader;
 mod owners;
 mod recorders_in_trouble;

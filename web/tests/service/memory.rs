@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::spawn;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -16,6 +18,8 @@ use crate::support::{Client, Legacy, Program, Reply, make_fifo, pipe_dir, unlock
 const MAX_MEMORY_KB: u64 = 64_000;
 const N_FILES: usize = 100_000;
 const N_HUNG: usize = 8;
+/// The time between two bytes of a writer that does not end.
+const DRIP: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(2);
 /// What an answer may take beyond twice the deadline, where a test's build is slow and other tests run beside it.
 const SLACK: Duration = Duration::from_secs(4);
@@ -58,6 +62,31 @@ fn begin_to_write(dir: &Path) -> Vec<File> {
         pipe
     };
     (0..N_HUNG).map(begin).collect()
+}
+
+/// A thread that goes on writing, a byte at a time, until this is dropped.
+struct Dripping(Option<Sender<()>>);
+
+impl Dripping {
+    fn start(mut pipes: Vec<File>) -> Self {
+        let (stop, stopped) = channel();
+        spawn(move || {
+            // No more than a pipe holds while nobody reads.
+            for _ in 0..2000 {
+                if stopped.recv_timeout(DRIP) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+                pipes.iter_mut().for_each(|pipe| pipe.write_all(b"1").unwrap());
+            }
+        });
+        Self(Some(stop))
+    }
+}
+
+impl Drop for Dripping {
+    fn drop(&mut self) {
+        self.0 = None;
+    }
 }
 
 /// Fills the directory with files, half of them with the names of pipes.
@@ -111,7 +140,7 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
     GOOD.incr("hits", 7);
     let _good = Recorder::builder(&GOOD).directory(dir.path()).start().unwrap();
     let _hostile = start_hostile(dir.path());
-    let mut hung = begin_to_write(dir.path());
+    let _dripping = Dripping::start(begin_to_write(dir.path()));
     fill(dir.path());
     let program = Program::start(["-p", "0", "--deadline", &deadline(), "-d", dir.path().to_str().unwrap()]);
     let client = program.client();
@@ -124,10 +153,6 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
         assert_eq!(reply.stat("\"quoted\""), 2);
         assert!(ok > 10 && late >= N_HUNG as u64 && unreadable > 20, "{:?}", reply.counts());
         assert_eq!(ignored, N_FILES as u64);
-        for hung in &mut hung {
-            // A byte now and then.
-            hung.write_all(b"1").unwrap();
-        }
     }
     let _clients = [deafen(&client, 3), begin_to_ask(&client, 200)];
     assert_eq!(ask(&client).stat("hits"), 7);

@@ -1,0 +1,83 @@
+//! The service and processes of other pid namespaces, where pids mean nothing to each other.
+//!
+//! Namespaces are made by `unshare(1)`: as root, or as an ordinary user where the system lets him have a user namespace.
+//! Elsewhere the test says that it is skipped; `bin/namespaces` sees to it that it is not.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
+
+use crate::support::{Program, Server, eventually, observe_for, pipe_dir};
+
+/// Longer than a pipe is in doubt before it is removed.
+const LONG: Duration = Duration::from_secs(11);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// The command that runs a program in a new pid namespace; `None` if the system does not let us.
+fn in_new_namespace() -> Option<Command> {
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child"]);
+        if !Uid::effective().is_root() {
+            command.arg("--map-root-user");
+        }
+        command
+    };
+    let tried = unshare().arg("true").stderr(Stdio::null()).status();
+    if tried.is_ok_and(|status| status.success()) {
+        return Some(unshare());
+    }
+    let why = "no namespaces without being root, or without unshare(1)";
+    assert!(std::env::var_os("STATVENT_TEST_ALL").is_none(), "cannot run here: {why}");
+    eprintln!("skipped: {why}");
+    None
+}
+
+/// The process that `unshare` runs, by its pid outside.
+fn inner(program: &Program) -> Pid {
+    let pid = program.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+// 1. Two processes have the pid 1, each in a namespace of its own. 2. Both are summed. 3. One is stopped for longer than
+// it takes a foreign pipe to be given up: it is kept. 4. It goes on. 5. The other one is killed: its pipe alone goes.
+#[test]
+fn processes_of_equal_pid_in_two_namespaces_are_summed_kept_while_stopped_and_removed_when_dead() {
+    let Some(mut first) = in_new_namespace() else { return };
+    let Some(mut second) = in_new_namespace() else { return };
+    let dir = pipe_dir();
+    let start = |command: &mut Command| {
+        command.arg(Program::path()).arg("--demo-worker").arg(dir.path());
+        let worker = Program::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let path = worker.line("the path of its pipe");
+        (worker, dir.path().join(path))
+    };
+    let (stopped, stopped_path) = start(&mut first);
+    let (killed, killed_path) = start(&mut second);
+    let names =
+        [&stopped_path, &killed_path].map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    assert_eq!(names, ["1.stats", "1-1.stats"]);
+    let server = Server::start_with_deadline(dir.path(), SHORT);
+    eventually("both to be summed", || server.stats().counts() == [2, 0, 0, 0, 0]);
+
+    kill(inner(&stopped), Signal::SIGSTOP).unwrap();
+    eventually("one of them to be stale", || server.stats().counts() == [1, 1, 0, 0, 0]);
+    let until = Instant::now() + LONG;
+    while Instant::now() < until {
+        let reply = server.stats();
+        assert_eq!(reply.counts(), [1, 1, 0, 0, 0], "{}", reply.text);
+        observe_for(SHORT);
+    }
+    assert!(stopped_path.exists() && killed_path.exists());
+
+    kill(inner(&stopped), Signal::SIGCONT).unwrap();
+    eventually("both to be ok", || server.stats().counts() == [2, 0, 0, 0, 0]);
+    kill(inner(&killed), Signal::SIGKILL).unwrap();
+    killed.end();
+    eventually("one to be gone", || server.stats().counts() == [1, 0, 0, 0, 0]);
+    assert!(stopped_path.exists() && !killed_path.exists());
+}
