@@ -63,7 +63,7 @@ pub(super) struct Process {
     pub(super) open: Option<Box<Pipe>>,
     /// It did not answer when it was asked last.
     is_late: bool,
-    /// It showed that it was awake, and said nothing to be believed.
+    /// It showed that it was awake and said nothing to be believed, and has not been believed since.
     is_evasive: bool,
     /// It was not asked yet, and there are more like it than there is room for.
     is_in_crowd: bool,
@@ -157,7 +157,7 @@ impl Process {
             }
             Heard::Nothing(open) => {
                 self.open = open;
-                self.is_evasive = told.was_awake;
+                self.is_evasive |= told.was_awake;
                 self.stand_silent(source, name)
             }
             Heard::Missing => match life::look(&source.dir, name, &mut self.seen_held) {

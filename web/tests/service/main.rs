@@ -13,6 +13,7 @@ mod bridge;
 mod dead_pipes;
 mod death;
 mod demo;
+mod descriptors;
 mod foreign_readers;
 mod hostile_directory;
 mod hostile_writers;
