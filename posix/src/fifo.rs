@@ -9,7 +9,7 @@ use crate::dir::PipeDir;
 use crate::fork::NotInherited;
 use crate::hidden;
 use crate::node::{FileId, Node};
-use crate::sweep::remove_dead;
+use crate::sweep::remove_judged;
 use nix::fcntl::{OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Uid, UnlinkatFlags, mkfifoat, unlinkat};
@@ -106,7 +106,7 @@ impl Fifo {
 
     /// Removes it from the directory if its name still leads to it.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        remove_dead(&self.dir, &self.name, &self.made.handle).map(drop)
+        remove_judged(&self.dir, &self.name, self.made.id).map(drop)
     }
 
     /// Blocks until a reader opens it, or until [`release`](Self::release); returns the write end.

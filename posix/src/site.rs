@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::fifo::Fifo;
 use crate::liveness::Claim;
 use crate::node::Node;
-use crate::sweep::remove_dead;
+use crate::sweep::remove_judged;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use statvent_core::pipe_name::{Label, PipeName};
@@ -128,11 +128,12 @@ fn remove_stale(dir: &PipeDir, name: &OsStr, claim: &Claim) -> io::Result<bool> 
         Err(nix::Error::ENOENT) => return Ok(true),
         Err(err) => return Err(err.into()),
     };
+    let node = Node::of(&found)?;
     // In this order: whoever made this very pipe held the byte before, and still does if it is alive.
-    if !Node::of(&found)?.is_fifo || claim.is_contested()? {
+    if !node.is_fifo || claim.is_contested()? {
         return Ok(false);
     }
-    match remove_dead(dir, name, &found) {
+    match remove_judged(dir, name, node.id) {
         Err(err) if matches!(err.kind(), ErrorKind::PermissionDenied | ErrorKind::AlreadyExists) => Ok(false),
         removed => removed,
     }

@@ -31,7 +31,13 @@ pub fn remove_dead(dir: &PipeDir, name: &OsStr, judged: impl AsFd) -> io::Result
     if !lock(&judged)? {
         return Ok(false);
     }
-    let judged = Node::of(judged)?.id;
+    remove_judged(dir, name, Node::of(judged)?.id)
+}
+
+/// As [`remove_dead`], without a lock, and so without a further descriptor: for a recorder, which has a descriptor that cannot
+/// be locked (`O_PATH`). It removes its own pipe, or one whose name it is about to take, whoever reads that; nobody else has a
+/// pipe there that could be put aside.
+pub(crate) fn remove_judged(dir: &PipeDir, name: &OsStr, judged: FileId) -> io::Result<bool> {
     let mut removal = Removal::Begun;
     loop {
         match removal.step(dir, name, judged)? {
@@ -44,9 +50,6 @@ pub fn remove_dead(dir: &PipeDir, name: &OsStr, judged: impl AsFd) -> io::Result
 /// Locks the pipe that was judged (`flock(2)`), for as long as it is open; `false` if another one has it. So no two collectors
 /// remove it: each could put aside a live one that came since, and the one that is put back last would find another in its
 /// place.
-///
-/// A recorder judges by a descriptor that cannot be locked (`O_PATH`). It removes its own pipe, or one whose name it is about to
-/// take, whoever reads that; nobody else has a pipe there that could be put aside.
 fn lock(judged: impl AsFd) -> io::Result<bool> {
     let locked = File::from(judged.as_fd().try_clone_to_owned()?).try_lock();
     Ok(!matches!(locked, Err(TryLockError::WouldBlock)))
