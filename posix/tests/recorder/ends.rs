@@ -33,20 +33,13 @@ fn start(name: &str, dir: &Path) -> Killed {
     child
 }
 
-/// Tells a process to end by itself and waits for it.
-fn end(mut child: Killed) {
-    drop(child.0.stdin.take());
-    let status = within("the process to end", move || child.0.wait().unwrap());
-    assert!(status.success(), "{status}");
-}
-
 #[test]
 fn the_pipe_goes_when_main_returns() {
     if let Some(dir) = errand() {
         return publish_until_told(&dir);
     }
     let temp = tempfile::tempdir().unwrap();
-    end(start("ends::the_pipe_goes_when_main_returns", temp.path()));
+    start("ends::the_pipe_goes_when_main_returns", temp.path()).end();
     assert!(names(temp.path()).is_empty());
 }
 
@@ -57,7 +50,7 @@ fn the_pipe_goes_when_exit_is_called() {
         process::exit(0);
     }
     let temp = tempfile::tempdir().unwrap();
-    end(start("ends::the_pipe_goes_when_exit_is_called", temp.path()));
+    start("ends::the_pipe_goes_when_exit_is_called", temp.path()).end();
     assert!(names(temp.path()).is_empty());
 }
 
@@ -72,7 +65,7 @@ fn exit_removes_nothing_but_its_own_pipe() {
     let path = temp.path().join(format!("{}.stats", child.0.id()));
     std::fs::write(temp.path().join("file"), "precious").unwrap();
     std::fs::rename(temp.path().join("file"), &path).unwrap();
-    end(child);
+    child.end();
     assert_eq!(std::fs::read(path).unwrap(), b"precious");
 }
 
@@ -92,7 +85,7 @@ fn exit_does_not_wait_for_a_reader_that_hangs() {
     let hanging = eventually("the pipe", || open_nonblocking(&path).ok());
     wait_readable(&hanging);
     let begin = Instant::now();
-    end(child);
+    child.end();
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     assert!(names(temp.path()).is_empty());
 }
@@ -117,7 +110,7 @@ fn a_killed_process_frees_its_byte_and_leaves_its_pipe() {
 fn a_forked_child_that_exits_leaves_the_parents_pipe_alone() {
     let Some(dir) = errand() else {
         let temp = tempfile::tempdir().unwrap();
-        end(start("ends::a_forked_child_that_exits_leaves_the_parents_pipe_alone", temp.path()));
+        start("ends::a_forked_child_that_exits_leaves_the_parents_pipe_alone", temp.path()).end();
         return assert!(names(temp.path()).is_empty());
     };
     publish_until_told(&dir);

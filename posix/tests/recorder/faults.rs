@@ -3,7 +3,7 @@
 
 use crate::support::{
     OtherCat, Stats, alone, become_ordinary, cat, errand, eventually, locked_read, names, observe_for,
-    read_whole, said_by, switches, thread_named, within,
+    read_whole, said_by, switches, thread_named, until_it_waits_for_a_reader, within,
 };
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
@@ -51,6 +51,7 @@ fn a_recorder_without_descriptors_says_so_once_rests_and_recovers() {
     let reader = OtherCat::of(&recorder.path());
     let paths = ["statvent-pipe", "statvent-upkeep"].map(|name| eventually(name, || thread_named(name)));
     let statuses: Vec<_> = paths.iter().map(|path| fs::File::open(path.join("status")).unwrap()).collect();
+    until_it_waits_for_a_reader();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
     // The end of this reader's pipe was there before; no further one can be had.

@@ -3,7 +3,10 @@
 //!
 //! Each test looks at the byte of its name while something is wrong, in a process of its own.
 
-use crate::support::{OtherCat, Stats, alone, become_ordinary, cat, eventually, observe_for, read_whole};
+use crate::support::{
+    OtherCat, Stats, alone, become_ordinary, cat, eventually, observe_for, read_whole,
+    until_it_waits_for_a_reader,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use statvent_core::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness};
@@ -40,6 +43,7 @@ fn a_recorder_without_descriptors_is_not_taken_for_dead() {
     let dir = PipeDir::open(temp.path()).unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
     let reader = OtherCat::of(&recorder.path());
+    until_it_waits_for_a_reader();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
     assert_eq!(reader.read(), "a: 1\n");

@@ -56,21 +56,22 @@ pub(crate) fn observe_for(time: Duration) {
 }
 
 /// A `cat` of another process, with limits and descriptors of its own, that begins when it is told.
-pub(crate) struct OtherCat(Child);
+pub(crate) struct OtherCat(Killed);
 
 impl OtherCat {
     pub(crate) fn of(path: &Path) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", "read -r word; cat \"$0\""]).arg(path);
-        Self(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap())
+        Self(Killed(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()))
     }
 
     /// Tells it to read, and returns what it read.
     pub(crate) fn read(mut self) -> String {
-        self.0.stdin.take().unwrap().write_all(b"go\n").unwrap();
-        let mut text = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        self.0.wait().unwrap();
+        let Child { stdin, stdout, .. } = &mut self.0.0;
+        stdin.take().unwrap().write_all(b"go\n").unwrap();
+        let stdout = stdout.take().unwrap();
+        let text = within("the other cat", move || std::io::read_to_string(stdout).unwrap());
+        self.0.wait();
         text
     }
 }
@@ -159,8 +160,7 @@ pub(crate) fn alone(name: &str) -> bool {
     if errand().is_some() {
         return true;
     }
-    let mut child = start_alone(name, "none".as_ref());
-    let status = within(name, move || child.0.wait().unwrap());
+    let status = start_alone(name, "none".as_ref()).wait();
     assert!(status.success(), "{name}: {status}");
     false
 }
@@ -215,9 +215,9 @@ impl Killed {
         self.0.id()
     }
 
-    /// Waits for the end.
+    /// Waits for the end. Where that does not come, the process is killed as the test fails.
     pub(crate) fn wait(mut self) -> ExitStatus {
-        within("the process to end", move || self.0.wait().unwrap())
+        eventually("the process to end", || self.0.try_wait().unwrap())
     }
 
     /// Tells a process to end by itself, and waits until it did.
@@ -247,6 +247,15 @@ pub(crate) fn thread_named(name: &str) -> Option<PathBuf> {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     let mut paths = threads.map(|thread| thread.unwrap().path());
     paths.find(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name))
+}
+
+/// Returns once the recorder of this process sleeps in `open` of its pipe: it has the descriptor of its end by then.
+pub(crate) fn until_it_waits_for_a_reader() {
+    eventually("the recorder to wait for a reader", || {
+        let call = fs::read_to_string(thread_named("statvent-pipe")?.join("syscall")).ok()?;
+        let number = call.split(' ').next()?.parse().ok()?;
+        (libc::SYS_openat == number).then_some(())
+    });
 }
 
 /// Returns how often the scheduler switched away from a thread, of its own will or not.
