@@ -1,25 +1,30 @@
 //! A descriptor of ours, which a program may close or replace without knowing it.
 //!
 //! Owns the look before it is closed: programs that become daemons close all descriptors that they do not know, and open
-//! files that get the numbers. Held by everything here that keeps a descriptor for longer than a call.
+//! files that get the numbers. So do we: one that was noticed to be lost is never closed, because its number may be that
+//! of its successor, which leads to the same file. Held by everything here that keeps a descriptor for longer than a
+//! call.
 #![allow(unsafe_code, reason = "nothing else drops in one case and not in another")]
 
 use crate::node::{FileId, Node};
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An open descriptor that is closed at the end only if it leads where it did.
 #[derive(Debug)]
 pub(crate) struct Own<T: AsFd> {
     opened: ManuallyDrop<T>,
     id: Option<FileId>,
+    /// Noticed at least once.
+    is_lost: AtomicBool,
 }
 
 impl<T: AsFd> Own<T> {
     pub(crate) fn new(opened: T) -> Self {
         let id = leads_to(&opened);
-        Self { opened: ManuallyDrop::new(opened), id }
+        Self { opened: ManuallyDrop::new(opened), id, is_lost: AtomicBool::new(false) }
     }
 
     /// Returns which file it led to when it was opened.
@@ -27,9 +32,14 @@ impl<T: AsFd> Own<T> {
         self.id
     }
 
-    /// Says whether it leads there still, and so is ours.
+    /// Says whether it leads there still, and so is ours. To be asked before another one is opened in its place: where the
+    /// answer is no, it stays so.
     pub(crate) fn is_ours(&self) -> bool {
-        leads_to(&*self.opened) == self.id
+        // Relaxed: whoever opens the next one is whoever asked, or waited for the same lock.
+        if leads_to(&*self.opened) != self.id {
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        !self.is_lost.load(Ordering::Relaxed)
     }
 }
 
@@ -67,6 +77,23 @@ mod tests {
     use nix::unistd::dup2_raw;
     use std::fs::File;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    // 1. The program closes all descriptors. 2. We notice, and open our directory again, which gets the number that it had
+    // before. 3. The old one ends: it leads to the same file, and the new one was closed.
+    #[test]
+    fn an_old_descriptor_does_not_close_a_new_one_of_its_number() {
+        let temp = tempfile::tempdir().unwrap();
+        let directory = || File::open(temp.path()).unwrap();
+        let old = Own::new(directory());
+        let number = old.as_fd().as_raw_fd();
+        // SAFETY: the number is that of `old`, which does not mind.
+        std::mem::forget(unsafe { dup2_raw(File::open("/dev/null").unwrap(), number) }.unwrap());
+        assert!(!old.is_ours());
+        // SAFETY: as above.
+        let new = Own::new(unsafe { dup2_raw(directory(), number) }.unwrap());
+        drop(old);
+        assert!(new.is_ours());
+    }
 
     #[test]
     fn a_descriptor_is_closed_if_it_leads_where_it_did_and_a_strangers_is_not() {

@@ -102,6 +102,11 @@ impl<T: AsFd> NotInherited<T> {
         opened
     }
 
+    /// Says whether it was not closed by the program; see [`Own::is_ours`].
+    pub(crate) fn is_ours(&self) -> bool {
+        self.0.is_ours()
+    }
+
     fn known(&self) -> Known {
         (self.0.as_fd().as_raw_fd(), self.0.id())
     }

@@ -55,9 +55,16 @@ impl Claim {
         Ok(Self { description, offset })
     }
 
+    /// Says whether it is held still, and not lost because the program closed our descriptor.
+    pub(crate) fn is_held(&self) -> bool {
+        self.description.is_ours()
+    }
+
     /// Says whether it is the byte of `name` in this very directory; not if the program closed our descriptor.
     pub(crate) fn is_of(&self, dir: &PipeDir, name: &PipeName<'_>) -> bool {
-        self.offset == offset_of(name) && Node::of(&self.description).is_ok_and(|node| node.id == dir.id())
+        self.is_held()
+            && self.offset == offset_of(name)
+            && Node::of(&*self.description).is_ok_and(|node| node.id == dir.id())
     }
 
     /// Says whether somebody else holds the same byte: a live recorder, or whoever likes to.

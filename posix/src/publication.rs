@@ -259,7 +259,10 @@ impl State {
     fn lose(&mut self) {
         if let Phase::Published(site) = &self.phase {
             let claim = Arc::clone(site.claim());
-            self.leave(Phase::Lost(Some(claim)));
+            // What the program closed is to be noticed before anything is opened anew.
+            site.dir().is_open();
+            let kept = claim.is_held().then_some(claim);
+            self.leave(Phase::Lost(kept));
         }
     }
 
