@@ -63,10 +63,10 @@ impl Places {
     /// Waits for a place; where there is none, the connection that has been of no use for longest gives up its own.
     pub(super) async fn take(self: &Arc<Self>) -> Place {
         let mut permit = Arc::clone(&self.free).try_acquire_owned().ok();
-        if permit.is_none() {
-            self.ask_one_to_end();
-        }
+        let mut is_one_asked = false;
         while permit.is_none() {
+            // Once for each newcomer; it may be that nobody was answered yet.
+            is_one_asked = is_one_asked || self.ask_one_to_end();
             // Never closed, so that only time can be over.
             permit = timeout(PAUSE, Arc::clone(&self.free).acquire_owned()).await.ok().and_then(Result::ok);
             if permit.is_none() {
@@ -81,14 +81,14 @@ impl Places {
     }
 
     /// Asks the connection to end, after the answer at hand, that was answered already and has its place for longest: a client
-    /// that asks all the time is never silent for long, and would keep others out for as long as it lives.
-    fn ask_one_to_end(&self) {
+    /// that asks all the time is never silent for long, and would keep others out for as long as it lives. Says whether there
+    /// is one.
+    fn ask_one_to_end(&self) -> bool {
         let taken = lock(&self.taken);
         let mut served = taken.iter().filter(|seat| seat.is_served.load(Ordering::Relaxed));
         // Relaxed: plain flags, which at worst are seen by the next newcomer.
-        if let Some(seat) = served.find(|seat| !seat.is_asked_to_end.swap(true, Ordering::Relaxed)) {
-            seat.enough.notify_one();
-        }
+        let found = served.find(|seat| !seat.is_asked_to_end.swap(true, Ordering::Relaxed));
+        found.inspect(|seat| seat.enough.notify_one()).is_some()
     }
 
     /// Waits until nobody has a place.
@@ -246,6 +246,24 @@ mod tests {
         places.evict_unread(start + UNREAD_FOR);
         assert!(is_evicted(&reading) && is_evicted(&asking_for_more));
         assert!(!is_evicted(&silent) && !is_evicted(&asking));
+    }
+
+    // 1. All places are taken by clients that were not answered yet. 2. A newcomer finds nobody to ask for a place. 3. One is
+    // answered, and asks again at once, for ever.
+    #[test]
+    fn whoever_is_answered_after_a_newcomer_came_is_asked_to_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let places = Arc::new(Places::new(1));
+            let first = places.take().await;
+            first.seat().asks();
+            let mut newcomer = tokio::spawn(async move { places.take().await });
+            assert!(timeout(2 * PAUSE, &mut newcomer).await.is_err());
+            first.seat().is_served.store(true, Ordering::Relaxed);
+            timeout(Duration::from_secs(10), first.seat().enough.notified()).await.unwrap();
+            drop(first);
+            timeout(Duration::from_secs(10), newcomer).await.unwrap().unwrap();
+        });
     }
 
     #[test]
