@@ -32,9 +32,9 @@ pub const MAX_PIPES: usize = 4096;
 
 /// Chosen so that the service stays below 64 MB, whatever is said to it and whatever clients do not take: see its tests of
 /// memory. Blocks that are freed leave holes, which take about as much again as is counted here.
-const N_BYTES_AT_WORK: usize = 20 << 20;
-const N_BYTES_AT_REST: usize = 16 << 20;
-const READINGS: Budget = Budget { n_bytes: 16 << 20, n_names: MAX_NAMES, n_name_bytes: MAX_NAME_BYTES };
+const N_BYTES_AT_WORK: usize = 18 << 20;
+const N_BYTES_AT_REST: usize = 14 << 20;
+const READINGS: Budget = Budget { n_bytes: 14 << 20, n_names: MAX_NAMES, n_name_bytes: MAX_NAME_BYTES };
 
 /// For how many newcomers that hold no byte strangers give up their places in one collection, where there are too few: in
 /// the end everybody has a turn, and a collection takes no longer for it.

@@ -107,6 +107,12 @@ impl Places {
         }
     }
 
+    /// Ends all connections that have been of no use for long enough, where each keeps a descriptor from others.
+    pub(super) fn evict_all_idle(&self, now: Instant) {
+        let is_idle = |seat: &&Arc<Seat>| seat.evictable_from().is_some_and(|from| from <= now);
+        lock(&self.taken).iter().filter(is_idle).for_each(|seat| seat.evicted.notify_one());
+    }
+
     /// Ends the connections that have not taken an answer for long, whatever else they are doing.
     pub(super) fn evict_unread(&self, now: Instant) {
         let is_deaf = |seat: &&Arc<Seat>| seat.unread_since().is_some_and(|since| since + UNREAD_FOR <= now);

@@ -220,9 +220,9 @@ async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Accepted {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return Accepted { stream, place: places.take().await },
-            // Out of descriptors, most likely: some come back when connections end, as the one does that is of least use.
+            // Out of descriptors, most likely: some come back when connections end, as those do that are of no use.
             Err(_) => {
-                places.evict(Instant::now());
+                places.evict_all_idle(Instant::now());
                 sleep(pause).await;
             }
         }
