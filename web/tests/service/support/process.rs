@@ -132,12 +132,10 @@ impl Program {
     /// The most memory that it ever had, and has now, in kB.
     pub(crate) fn memory_kb(&self) -> [u64; 2] {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let kb = |key| -> u64 {
+        ["VmHWM:", "VmRSS:"].map(|key| {
             let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
             line.trim_end_matches("kB").trim().parse().unwrap()
-        };
-        // Without the pages of the program's file, of which one that is built for debugging has many.
-        ["VmHWM:", "VmRSS:"].map(|key| kb(key) - kb("RssFile:"))
+        })
     }
 
     /// What it is doing, as a letter: `Z` for a zombie.
