@@ -44,9 +44,11 @@ const TURNS: usize = 64;
 const MAX_HIDDEN: usize = 256;
 
 /// How often a directory is listed that is new to us. A writer of the original's kind has no name between two of its
-/// readers: known ones are looked for again, one that nobody here knows is missed by every listing of such a moment.
-const FIRST_LOOKS: usize = 8;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+/// readers: known ones are looked for again, one that nobody here knows is missed by every listing of such a moment. That
+/// may last, where the writer is put off its processor, so the time between two looks doubles, from a millisecond to 32:
+/// 63 in all, once.
+const FIRST_LOOKS: u32 = 7;
+const BETWEEN_FIRST_LOOKS: Duration = Duration::from_millis(1);
 
 /// The time until the next try where the system has no descriptor for us.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(2);
@@ -225,9 +227,9 @@ impl Collector {
             self.dir_id = dir_id;
         }
         let Some(source) = source else { return Ok(None) };
-        for _ in 1..if is_first { FIRST_LOOKS } else { 1 } {
+        for n_looks in 1..if is_first { FIRST_LOOKS } else { 1 } {
             self.make_acquaintance(&source)?;
-            sleep(BETWEEN_LOOKS);
+            sleep(BETWEEN_FIRST_LOOKS * 2u32.pow(n_looks - 1));
         }
         let (n_foreign, n_left_out) = self.make_acquaintance(&source)?;
         Ok(Some((source, n_foreign, n_left_out)))
