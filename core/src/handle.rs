@@ -193,11 +193,8 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[inline]
     pub fn incr_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
         match value.into_value() {
-            Ok(Value::Int(int)) => match self.shards.own_sum(site.idx()) {
-                Some(sum) => sum.add(int),
-                None => self.incr_int_slowly_at(site, name, int),
-            },
-            Ok(Value::Float(float)) if self.shards.add_own_float(site.idx(), float) => {}
+            Ok(value) if self.shards.add_own(site.idx(), value) => {}
+            Ok(Value::Int(int)) => self.incr_int_slowly_at(site, name, int),
             Ok(Value::Float(float)) => self.incr_float_slowly_at(site, name, float),
             Err(err) => self.count_rejected(Err(err)),
         }

@@ -14,7 +14,7 @@ use crate::ring::SampleRing;
 use crate::search::{SeriesIndex, StatIndex};
 use crate::series::{DEFAULT_QUANTILES, Quantile, assert_quantiles};
 use crate::shard::Shards;
-use crate::snapshot::{Memory, Reader, SeriesReading, Snapshot};
+use crate::snapshot::{Memory, Reader, SeriesReading, Snapshot, rejected_value};
 use crate::sync::{AtomicU64, Ordering};
 use crate::thread_number::MAX_NUMBERS;
 use crate::value::{IntoValue, Value};
@@ -273,8 +273,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         let name = name.as_ref();
         let Some(idx) = self.find_stat(name) else {
             // It is no entry of the directory.
-            let rejected = self.rejected();
-            return (rejected > 0 && name == REJECTED_NAME).then_some(Value::Int(rejected as i64));
+            return rejected_value(&self.rejected).filter(|_| name == REJECTED_NAME);
         };
         Some(self.cells.get(idx)?.get(self.shards.view().column(idx)).value())
     }

@@ -86,6 +86,12 @@ impl<'r, const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const
     }
 }
 
+/// The value of the stat that counts rejections, which is there once there was one.
+pub(crate) fn rejected_value(rejected: &AtomicU64) -> Option<Value> {
+    let n_rejected = i64::try_from(rejected.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+    (n_rejected > 0).then_some(Value::Int(n_rejected))
+}
+
 /// All stats as text, in as many pieces as the caller's buffer makes necessary.
 ///
 /// Each value is read when its line is written; the lines of one series come from one moment, also when they end
@@ -181,10 +187,7 @@ impl<'r> Walk<'r> {
                 Some((name, reader.cells.get(idx)?.get(reader.shards.column(idx))))
             }
             Position::Quantile(..) => Some((self.name.bytes(), (reader.series_reading?.value)(self))),
-            Position::Rejected => {
-                let n_rejected = reader.rejected.load(Ordering::Relaxed);
-                Some((REJECTED_NAME, Stored::of(Value::Int(i64::try_from(n_rejected).unwrap_or(i64::MAX)))))
-            }
+            Position::Rejected => Some((REJECTED_NAME, Stored::of(rejected_value(reader.rejected)?))),
             Position::End => None,
         }
     }
@@ -229,7 +232,7 @@ impl<'r> Walk<'r> {
                         Err(next) => next,
                     }
                 }
-                Position::Rejected if self.reader.rejected.load(Ordering::Relaxed) > 0 => return,
+                Position::Rejected if rejected_value(self.reader.rejected).is_some() => return,
                 Position::Rejected | Position::End => {
                     self.position = Position::End;
                     return;

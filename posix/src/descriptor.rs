@@ -2,11 +2,12 @@
 //!
 //! Owns the look before it is closed: programs that become daemons close all descriptors that they do not know, and open
 //! files that get the numbers. So do we: one that was noticed to be lost is never closed, because its number may be that
-//! of its successor, which leads to the same file. Held by everything here that keeps a descriptor for longer than a
-//! call.
+//! of its successor, which leads to the same file. Also what is said where there is none left. Held by everything here
+//! that keeps a descriptor for longer than a call.
 #![allow(unsafe_code, reason = "nothing else drops in one case and not in another")]
 
 use crate::node::{FileId, Node};
+use std::io;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -41,6 +42,15 @@ impl<T: AsFd> Own<T> {
         }
         !self.is_lost.load(Ordering::Relaxed)
     }
+}
+
+/// What to do where descriptors are used up, whatever they are wanted for.
+pub(crate) const MORE_DESCRIPTORS: &str =
+    "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
+
+/// Says whether the process, or the system, has no descriptor left.
+pub(crate) fn lacks_descriptors(err: &io::Error) -> bool {
+    matches!(err.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 /// Returns which file a descriptor leads to; `None` if it is not open.

@@ -4,7 +4,7 @@
 //! the directory goes through that descriptor, so that nothing changes under a path. It knows nothing of pipes.
 //! Called by the recorder (`create`) and by the collector (`open`).
 
-use crate::descriptor::Own;
+use crate::descriptor::{MORE_DESCRIPTORS, Own, lacks_descriptors};
 use crate::node::{FileId, Node};
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, open};
@@ -28,15 +28,6 @@ pub const MAX_NAMES: usize = 65_536;
 /// What to do where a directory cannot be used. The variable alone is no advice: a directory that was given goes
 /// before it.
 pub(crate) const ELSEWHERE: &str = "choose another directory (STATVENT_PIPE_DIR names the default one)";
-
-/// What to do where descriptors are used up, whatever they are wanted for.
-pub(crate) const MORE_DESCRIPTORS: &str =
-    "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
-
-/// Says whether the process, or the system, has no descriptor left.
-pub(crate) fn lacks_descriptors(err: &io::Error) -> bool {
-    matches!(err.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-}
 
 const OWN_MODE: Mode = Mode::from_bits_truncate(0o755);
 const OTHERS_WRITE: u32 = 0o022;

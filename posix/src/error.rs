@@ -3,7 +3,8 @@
 //! Owns the one error of starting, with its sentences. Returned by `RecorderBuilder::start` and `start_once`; once
 //! started, a recorder mends what it can, and tells of what lasts on standard error (see `trouble`).
 
-use crate::dir::{DirError, ELSEWHERE, MORE_DESCRIPTORS, lacks_descriptors, write_with_causes};
+use crate::descriptor::{MORE_DESCRIPTORS, lacks_descriptors};
+use crate::dir::{DirError, ELSEWHERE, write_with_causes};
 use std::path::PathBuf;
 use std::{fmt, io};
 

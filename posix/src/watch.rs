@@ -3,7 +3,7 @@
 //! Owns the inotify instance and what it says where there is none to be had. It watches the pipe itself, so that no
 //! other process of the host wakes this one up. What is mended, and how, is `publication`'s. Called by `upkeep`.
 
-use crate::dir::MORE_DESCRIPTORS;
+use crate::descriptor::MORE_DESCRIPTORS;
 use crate::fork::NotInherited;
 use crate::stop::Stop;
 use crate::trouble::say;

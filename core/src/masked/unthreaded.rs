@@ -7,20 +7,12 @@
 use core::marker::PhantomData;
 
 use super::ring::SampleRing;
+use crate::value::Value;
 
 /// As many as may be asked for.
 pub(crate) const MAX_NUMBERS: usize = 32;
 
 pub(crate) const fn take() {}
-
-/// The sum of a thread, which does not exist.
-pub(crate) enum Sum {}
-
-impl Sum {
-    pub(crate) fn add(&self, _: i64) {
-        match *self {}
-    }
-}
 
 pub(crate) struct Shards<const STATS: usize, const SHARDS: usize>;
 
@@ -30,12 +22,7 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
     }
 
     #[inline(always)]
-    pub(crate) fn own_sum(&self, _: usize) -> Option<&Sum> {
-        None
-    }
-
-    #[inline(always)]
-    pub(crate) fn add_own_float(&self, _: usize, _: f64) -> bool {
+    pub(crate) fn add_own(&self, _: usize, _: Value) -> bool {
         false
     }
 

@@ -120,15 +120,10 @@ impl Stat<'_> {
     /// Adds to a stat that is known to be incremented, by [`begin_summing`](Self::begin_summing).
     #[inline]
     pub(crate) fn add_to_summed(&self, value: Value) {
-        match value {
-            Value::Int(int) => match self.column.own_sum() {
-                Some(sum) => sum.add(int),
-                None => self.add_int_slowly(int),
-            },
-            Value::Float(float) => {
-                if !self.column.add_own_float(float) {
-                    self.add_float_slowly(float);
-                }
+        if !self.column.add_own(value) {
+            match value {
+                Value::Int(int) => self.add_int_slowly(int),
+                Value::Float(float) => self.add_float_slowly(float),
             }
         }
     }
@@ -152,14 +147,7 @@ impl Stat<'_> {
     #[inline]
     pub(crate) fn add_quickly(&self, value: Value) -> bool {
         self.begin_summing();
-        match (value, self.column.own_sum()) {
-            (Value::Int(int), Some(sum)) => {
-                sum.add(int);
-                true
-            }
-            (Value::Int(_), None) => false,
-            (Value::Float(float), _) => self.column.add_own_float(float),
-        }
+        self.column.add_own(value)
     }
 
     /// Makes the stat one that is incremented. Comes before an increment in a shard.

@@ -11,6 +11,7 @@ use super::float::AtomicFloat;
 use super::in_register::{in_register, summed};
 use crate::sync::{AtomicI64, Ordering, OwnWord, const_new, fence, filled};
 use crate::thread_number;
+use crate::value::Value;
 
 /// `SHARDS` shards for `STATS` stats; with none of them all threads share the cells, and nothing is paid.
 ///
@@ -31,18 +32,11 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
         }
     }
 
-    /// Returns the calling thread's own sum of a stat; `None` where it has no shard.
+    /// Adds to the calling thread's own word of a stat; false, and nothing is done, where it is not as simple.
     #[inline]
-    pub(crate) fn own_sum(&self, idx: usize) -> Option<&Sum> {
-        // One comparison for both: a number or an index that is none lies beyond all sums.
-        self.sums.as_flattened().get(thread_number::current().times(STATS).wrapping_add(idx))
-    }
-
-    /// Adds a float to the calling thread's own word; false, and nothing is done, where it is not as simple.
-    #[inline]
-    pub(crate) fn add_own_float(&self, idx: usize, float: f64) -> bool {
-        let place = thread_number::current().times(STATS).wrapping_add(idx);
-        self.others.as_flattened().get(place).is_some_and(|others| others.add_quickly(float))
+    pub(crate) fn add_own(&self, idx: usize, value: Value) -> bool {
+        // One comparison for both: a number or an index that is none lies beyond all words.
+        self.view().add_at(thread_number::current().times(STATS).wrapping_add(idx), value)
     }
 
     /// Returns the words of a stat that the thread of this number owns.
@@ -51,6 +45,7 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
         self.view().words(number * STATS + idx)
     }
 
+    #[inline]
     pub(crate) fn view(&self) -> ShardsView<'_> {
         ShardsView { sums: self.sums.as_flattened(), others: self.others.as_flattened(), n_stats: STATS }
     }
@@ -77,6 +72,14 @@ impl<'r> ShardsView<'r> {
         thread_number::current().get().wrapping_mul(self.n_stats).wrapping_add(idx)
     }
 
+    #[inline]
+    fn add_at(self, place: usize, value: Value) -> bool {
+        match value {
+            Value::Int(int) => self.sums.get(place).map(|sum| sum.add(int)).is_some(),
+            Value::Float(float) => self.others.get(place).is_some_and(|others| others.add_quickly(float)),
+        }
+    }
+
     fn words(self, place: usize) -> Option<Words<'r>> {
         Some(Words { sum: self.sums.get(place)?, others: self.others.get(place)? })
     }
@@ -90,17 +93,10 @@ pub(crate) struct Column<'r> {
 }
 
 impl<'r> Column<'r> {
-    /// Returns the calling thread's own sum; `None` where it has no shard.
+    /// Adds to the calling thread's own word; false, and nothing is done, where it is not as simple.
     #[inline]
-    pub(crate) fn own_sum(self) -> Option<&'r Sum> {
-        self.shards.sums.get(self.shards.own_place(self.idx))
-    }
-
-    /// Adds a float to the calling thread's own word; false, and nothing is done, where it is not as simple.
-    #[inline]
-    pub(crate) fn add_own_float(self, float: f64) -> bool {
-        let others = self.shards.others.get(self.shards.own_place(self.idx));
-        others.is_some_and(|others| others.add_quickly(float))
+    pub(crate) fn add_own(self, value: Value) -> bool {
+        self.shards.add_at(self.shards.own_place(self.idx), value)
     }
 
     /// Returns the calling thread's own words; `None` where it has no shard.

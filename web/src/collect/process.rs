@@ -93,11 +93,14 @@ impl Process {
     /// Says whether it keeps its place before others.
     pub(super) fn rank(&self) -> Rank {
         let has_writer = self.open.as_ref().is_some_and(|open| open.has_writer());
-        match () {
-            () if self.is_gone => Rank::Gone,
-            () if self.last.is_none() && !has_writer => Rank::Stranger,
-            () if !self.is_listed => Rank::Missing,
-            () => Rank::Heard,
+        if self.is_gone {
+            Rank::Gone
+        } else if self.last.is_none() && !has_writer {
+            Rank::Stranger
+        } else if self.is_listed {
+            Rank::Heard
+        } else {
+            Rank::Missing
         }
     }
 
