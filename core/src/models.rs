@@ -9,54 +9,18 @@ use loom::thread;
 
 use crate::append::Append;
 use crate::arena::{Arena, NewName};
-use crate::cell::{Cell, Mode, Stat};
+use crate::cell::OneStat;
 use crate::directory::{Directory, Found};
 use crate::own_ring::OwnRings;
 use crate::ring::SampleRing;
 use crate::search::SeriesIndex;
-use crate::shard::{Shards, Words};
+use crate::shard::Shards;
 use crate::sync::Lock;
 use crate::thread_number::Pool;
 use crate::value::Value;
 
 /// A stat and the shard of one thread.
-struct Shared {
-    cell: Cell,
-    mode: Mode,
-    shards: Shards<1, 1>,
-}
-
-impl Shared {
-    fn new() -> Self {
-        Self { cell: Cell::new(), mode: Mode::new(), shards: Shards::new() }
-    }
-
-    fn stat(&self) -> Stat<'_> {
-        Stat { cell: &self.cell, mode: &self.mode, column: self.shards.view().column(0) }
-    }
-
-    fn add(&self, value: Value) {
-        self.stat().add_shared(value);
-    }
-
-    /// Adds as the thread does that owns the shard.
-    fn add_own(&self, value: Value) {
-        let words: Words<'_> = self.shards.of(0, 0).unwrap();
-        self.stat().begin_summing();
-        match value {
-            Value::Int(int) => words.sum.add(int),
-            Value::Float(float) => self.stat().add_float_to(words, float),
-        }
-    }
-
-    fn set(&self, value: Value) {
-        self.stat().set(value);
-    }
-
-    fn get(&self) -> Value {
-        self.cell.get(self.shards.view().column(0))
-    }
-}
+type Shared = OneStat<1>;
 
 /// Starts a thread that does `work` with what is shared.
 fn beside<T: Send + Sync + 'static, R: 'static>(

@@ -193,18 +193,7 @@ impl<'r> Walk<'r> {
     }
 
     /// Goes on to the next stat.
-    #[inline]
     pub(crate) fn advance(&mut self) {
-        match self.position {
-            // By far most.
-            Position::Stat(idx) if idx + 1 < self.reader.stats.len() => {
-                self.position = Position::Stat(idx + 1)
-            }
-            _ => self.advance_anywhere(),
-        }
-    }
-
-    fn advance_anywhere(&mut self) {
         self.position = match self.position {
             Position::Stat(idx) => Position::Stat(idx + 1),
             Position::Quantile(series, row) if row < self.reader.quantiles.len() => {

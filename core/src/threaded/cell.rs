@@ -343,5 +343,10 @@ impl Cell {
     }
 }
 
+#[cfg(test)]
+mod one_stat;
+#[cfg(test)]
+pub(crate) use one_stat::OneStat;
+
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -3,40 +3,11 @@
 //! Owns cases of one thread; what several threads do to it is in `models`.
 
 use super::*;
-use crate::shard::Shards;
-
-/// A stat that all threads share.
-struct Shared {
-    cell: Cell,
-    mode: Mode,
-    shards: Shards<1, 0>,
-}
-
-impl Shared {
-    fn new() -> Self {
-        Self { cell: Cell::new(), mode: Mode::new(), shards: Shards::new() }
-    }
-
-    fn stat(&self) -> Stat<'_> {
-        Stat { cell: &self.cell, mode: &self.mode, column: self.shards.view().column(0) }
-    }
-
-    fn add(&self, value: Value) {
-        self.stat().add(value);
-    }
-
-    fn set(&self, value: Value) {
-        self.stat().set(value);
-    }
-
-    fn get(&self) -> Value {
-        self.cell.get(self.shards.view().column(0))
-    }
-}
+use crate::cell::OneStat;
 
 #[test]
 fn integers_add_up_and_wrap() {
-    let stat = Shared::new();
+    let stat = OneStat::<0>::new();
     stat.add(Value::Int(i64::MAX));
     stat.add(Value::Int(2));
     assert_eq!(stat.get(), Value::Int(i64::MIN + 1));
@@ -44,7 +15,7 @@ fn integers_add_up_and_wrap() {
 
 #[test]
 fn a_float_makes_it_a_float_for_good() {
-    let stat = Shared::new();
+    let stat = OneStat::<0>::new();
     stat.add(Value::Int(2));
     stat.add(Value::Float(0.5));
     assert_eq!(stat.get(), Value::Float(2.5));
@@ -58,7 +29,7 @@ fn a_float_makes_it_a_float_for_good() {
 
 #[test]
 fn what_was_set_is_read_back_exactly() {
-    let stat = Shared::new();
+    let stat = OneStat::<0>::new();
     stat.add(Value::Int(i64::MAX));
     for value in [Value::Int(-4), Value::Float(0.1), Value::Float(-0.0), Value::Float(f64::INFINITY)] {
         stat.set(value);
@@ -70,7 +41,7 @@ fn what_was_set_is_read_back_exactly() {
 
 #[test]
 fn integer_settings_replace_what_increments_left() {
-    let stat = Shared::new();
+    let stat = OneStat::<0>::new();
     stat.add(Value::Int(i64::MIN));
     stat.set(Value::Int(i64::MAX));
     assert_eq!(stat.get(), Value::Int(i64::MAX));
@@ -82,7 +53,7 @@ fn integer_settings_replace_what_increments_left() {
 
 #[test]
 fn settings_replace_what_increments_left() {
-    let stat = Shared::new();
+    let stat = OneStat::<0>::new();
     stat.set(Value::Float(0.1));
     stat.add(Value::Int(i64::MAX));
     stat.set(Value::Float(0.3));
