@@ -1,7 +1,7 @@
 //! Tests of removal: what goes, what gets its name back, and a model of everybody who may come in between.
 
 use super::*;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::fs::{self, File};
@@ -152,10 +152,19 @@ impl Taker {
         dir.node(NAME.as_ref()).unwrap().map(|found| found.id) == live
     }
 
-    /// Puts a fresh pipe under the name, over whatever has it, as a hand-over and upkeep do.
+    /// Exchanges its pipe for a fresh one, as a hand-over does; where nothing has the name it takes that anew, as upkeep does.
     fn renew(&mut self, dir: &PipeDir) {
         let (aside, fresh) = self.make(dir);
-        renameat(dir, &*aside, dir, NAME).unwrap();
+        match renameat2(dir, &*aside, dir, NAME, RenameFlags::RENAME_EXCHANGE) {
+            Ok(()) => {
+                let live = self.live.as_ref().map(|live| Node::of(live).unwrap().id);
+                let replaced = dir.node(aside.as_ref()).unwrap().map(|replaced| replaced.id);
+                assert_eq!(replaced, live, "nobody else has a pipe under this name");
+                unlinkat(dir, &*aside, UnlinkatFlags::NoRemoveDir).unwrap();
+            }
+            Err(nix::Error::ENOENT) => rename_without_replacing(dir, aside.as_ref(), NAME.as_ref()).unwrap(),
+            Err(err) => panic!("{err}"),
+        }
         self.live = Some(fresh);
     }
 }
