@@ -102,6 +102,7 @@ fn every_rejection_is_counted_once_and_returned_by_the_try_call_without_counting
     stats.incr("statvent.rejected", 1);
     assert_eq!(stats.rejected(), 6);
     assert_eq!(lines(&stats), ["statvent.rejected: 6"]);
+    assert_eq!(stats.get("statvent.rejected"), Some(Value::Int(6)));
 
     assert_eq!(stats.try_incr("", 1), Err(NameError::Empty.into()));
     assert_eq!(stats.try_set("big", u64::MAX), Err(ValueError::AboveI64Max { found: u64::MAX }.into()));

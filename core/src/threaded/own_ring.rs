@@ -101,8 +101,8 @@ impl<'r> OwnRingsView<'r> {
                 *end = ring.end();
                 n_new = n_new.saturating_add(ring.n_new(*end));
             }
+            // What the shares leave of the window stays with those who have no ring.
             let mut shares = Shares::of_window(n_new);
-            shares.next(n_shared);
             let mut n_known = n_there;
             for (ring, end) in column.zip(ends) {
                 let n_fetched = shares.next(ring.n_new(end));

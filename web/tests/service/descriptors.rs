@@ -65,3 +65,32 @@ fn a_service_without_descriptors_loses_no_stat_pauses_and_comes_back() {
     }
     assert!(n_started >= 4 && n_right > 0, "{n_started} started, {n_right} answers with all stats");
 }
+
+// 1. All is well, and a client keeps its connection. 2. The system has next to no descriptors left for the service: none for
+// the directory, or one for a pipe at a time. 3. A pipe that could not be opened counted as unreadable, and its process's stats
+// were missing from an answer. Now there is no answer, or it has all of them.
+#[test]
+fn a_want_of_descriptors_that_comes_later_makes_no_process_unreadable() {
+    let dir = pipe_dir();
+    let _writers: Vec<_> =
+        (0..8).map(|n| Legacy::start(dir.path(), &unlocked_name(n), "hits: 1\n")).collect();
+    let program = Program::start(["-p", "0", "--deadline", "300ms", "-d", dir.path().to_str().unwrap()]);
+    let client = program.client();
+    eventually("all to be read", || client.get("/stats").stats_text() == r#"{"hits":8}"#);
+    let n_open = program.n_descriptors();
+    let (mut n_whole, mut n_none) = (0, 0);
+    for n_left in 0..=6 {
+        program.limit_descriptors(n_open + n_left);
+        for _ in 0..5 {
+            let reply = client.get("/stats");
+            if reply.status == 503 {
+                n_none += 1;
+            } else {
+                assert_eq!(reply.stats_text(), r#"{"hits":8}"#, "{n_left} left: {}", reply.text);
+                assert_eq!(reply.counts()[3], 0, "{n_left} left: {}", reply.text);
+                n_whole += 1;
+            }
+        }
+    }
+    assert!(n_whole > 0 && n_none > 0, "{n_whole} whole, {n_none} without stats");
+}

@@ -1,19 +1,10 @@
 //! Processes that live and cannot publish for a while: what they said last stays, and their pipes are left alone.
 
 use std::path::Path;
-use std::process::Command;
 
 use nix::unistd::Uid;
 
 use crate::support::{Program, Server, eventually, pipe_dir, set_mode};
-
-/// Limits the descriptors of a process that runs.
-fn limit_descriptors(process: &Program, limit: &str) {
-    let pid = process.pid().to_string();
-    let status =
-        Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={limit}:")]).status().unwrap();
-    assert!(status.success(), "{status}");
-}
 
 /// Sees one process be stale, and what it counted stay, for several answers.
 fn see_it_kept(server: &Server, path: &Path, is_pipe_there: bool) {
@@ -35,9 +26,9 @@ fn a_process_without_descriptors_keeps_its_values_and_comes_back() {
     let (worker, path) = Program::start_worker(dir.path());
     let server = Server::start(dir.path());
     eventually("the process to count", || server.stats().stat("demo.requests").as_u64() > Some(0));
-    limit_descriptors(&worker, "3");
+    worker.limit_descriptors(3);
     see_it_kept(&server, &path, false);
-    limit_descriptors(&worker, "1024");
+    worker.limit_descriptors(1024);
     eventually("the process to be ok again", || server.stats().counts() == [1, 0, 0, 0, 0]);
 }
 

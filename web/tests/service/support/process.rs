@@ -129,6 +129,18 @@ impl Program {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// Limits its descriptors while it runs.
+    pub(crate) fn limit_descriptors(&self, limit: usize) {
+        let (pid, limit) = (self.pid().to_string(), format!("--nofile={limit}:"));
+        let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
+    /// How many descriptors it has open.
+    pub(crate) fn n_descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
     /// The most memory that it ever had, and has now, in kB.
     pub(crate) fn memory_kb(&self) -> [u64; 2] {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
