@@ -15,8 +15,8 @@ use crate::collect::Counts;
 
 /// Writes sums, the time in seconds since 1970, and how many processes they come from.
 ///
-/// Stats stand in the order given. Integers are exact however large; floats that are not finite are `null`. A
-/// name becomes its [`json_key`].
+/// Stats stand in the order given. Integers are exact; one of more than 308 digits is `null`, as are floats that are not
+/// finite: no float holds it, and most readers would take the whole text for broken. A name becomes its [`json_key`].
 ///
 /// # Errors
 /// None is known: kept, so that the service answers with a failure instead of ending.
@@ -106,6 +106,9 @@ pub fn json_key(name: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// What any float of 64 bits holds, also where a reader rounds on its way.
+const MAX_DIGITS: usize = f64::MAX_10_EXP as usize;
+
 struct Body<'a> {
     stats: &'a [(&'a [u8], Sum)],
     timestamp_seconds: f64,
@@ -137,7 +140,12 @@ impl Serialize for Value<'_> {
         match self.0 {
             Sum::Int(int) => serializer.serialize_i128(*int),
             Sum::BigInt(int) => {
-                RawValue::from_string(int.to_string()).map_err(S::Error::custom)?.serialize(serializer)
+                let digits = int.to_string();
+                if digits.trim_start_matches('-').len() <= MAX_DIGITS {
+                    RawValue::from_string(digits).map_err(S::Error::custom)?.serialize(serializer)
+                } else {
+                    serializer.serialize_none()
+                }
             }
             Sum::Float(float) => serializer.serialize_f64(*float),
         }
@@ -201,6 +209,23 @@ mod tests {
         for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(stats_json(&[(b"f", Sum::Float(float))]), r#"{"f":null}"#);
         }
+    }
+
+    #[test]
+    fn integers_that_readers_of_json_refuse_are_null() {
+        let largest = "9".repeat(308);
+        let larger = format!("1{}", "0".repeat(308));
+        let sums: &[(&[u8], Sum)] = &[
+            (b"a", Sum::BigInt(largest.parse().unwrap())),
+            (b"b", Sum::BigInt(format!("-{largest}").parse().unwrap())),
+            (b"c", Sum::BigInt(larger.parse().unwrap())),
+            (b"d", Sum::BigInt(format!("-{larger}").parse().unwrap())),
+            (b"e", Sum::Float(f64::MAX)),
+        ];
+        let text = stats_json(sums);
+        let max = "1.7976931348623157e+308";
+        assert_eq!(text, format!(r#"{{"a":{largest},"b":-{largest},"c":null,"d":null,"e":{max}}}"#));
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
     }
 
     #[test]

@@ -35,6 +35,16 @@ fn too_many_stats_and_too_many_bytes_are_unreadable() {
 }
 
 #[test]
+fn an_integer_that_clients_cannot_take_is_null_and_the_rest_is_read() {
+    let dir = pipe_dir();
+    let _large =
+        Legacy::start(dir.path(), &unlocked_name(1), format!("huge: {}\nhits: 1\n", "9".repeat(4000)));
+    let _good = Legacy::start(dir.path(), &unlocked_name(2), GOOD);
+    let reply = Server::start(dir.path()).stats();
+    assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":2,"huge":null}"#, [2, 0, 0, 0, 0]));
+}
+
+#[test]
 fn a_writer_without_an_end_is_cut_off() {
     let dir = pipe_dir();
     let name = unlocked_name(1);
