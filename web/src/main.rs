@@ -3,11 +3,13 @@
 //! Owns the order of starting and ending, and the exit status: 0, 1 when it cannot run, 2 for a command line that is
 //! not understood. Everything else is in the library, `args`, `bridge` and `demo`.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod args;
 mod bridge;
 mod demo;
+#[allow(unsafe_code)]
+mod heap;
 
 use std::error::Error;
 use std::fmt;
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: Options) -> Result<(), Box<dyn Error>> {
+    heap::keep_small();
     // With fewer it serves fewer at a time.
     let _ = raise_limit();
     let listener = bind(SocketAddr::new(options.ip, options.port))?;

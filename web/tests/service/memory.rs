@@ -147,7 +147,12 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
     for round in 0..3 {
         let reply = ask(&client);
         let [ok, _, late, unreadable, ignored] = reply.counts();
-        println!("round {round}: {:?}, {:?} kB", reply.counts(), program.memory_kb());
+        println!(
+            "round {round}: {} bytes, {:?}, {:?} kB",
+            reply.text.len(),
+            reply.counts(),
+            program.memory_kb()
+        );
         assert_eq!(reply.stat("hits"), 7);
         assert_eq!(reply.stat("</script><script>alert(1)</script>"), 1);
         assert_eq!(reply.stat("\"quoted\""), 2);
@@ -157,6 +162,7 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
     let _clients = [deafen(&client, 3), begin_to_ask(&client, 200)];
     assert_eq!(ask(&client).stat("hits"), 7);
     let [most, now] = program.memory_kb();
+    println!("{most} kB at most, {now} kB now");
     assert!(most < MAX_MEMORY_KB, "{most} kB at most, {now} kB now");
 
     program.signal(Signal::SIGTERM);
@@ -214,5 +220,6 @@ fn untaken_answers_beside_all_that_is_said_take_less_than_64_mb() {
         drop(deaf);
     }
     let [most, now] = program.memory_kb();
+    println!("{most} kB at most, {now} kB now");
     assert!(most < MAX_MEMORY_KB, "{most} kB at most, {now} kB now");
 }
