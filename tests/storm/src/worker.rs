@@ -2,7 +2,7 @@
 //!
 //! Owns the life of one worker and of those that it forks, which are workers of their own. It is killed, stopped and
 //! continued from outside. Called by `main` for the hidden option that `crowd` starts it with.
-#![allow(unsafe_code, reason = "forking is what is tried here")]
+#![allow(unsafe_code, reason = "forks and signals are what is tried here")]
 
 use std::error::Error;
 use std::io;
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::{ForkResult, fork, read};
 use statvent::{incr, record, set, start_recorder_in};
 
@@ -42,6 +43,9 @@ pub(crate) struct Place<'a> {
 
 /// Lives as this worker, and then, in each process that it forks, as another one.
 pub(crate) fn run(place: Place<'_>, id: usize) -> Result<(), Box<dyn Error>> {
+    // Ignored in all that a shell without job control starts in the background, and so in the workers of a storm there.
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }?;
     let flags = OFlag::from_bits_retain(fcntl(io::stdin(), FcntlArg::F_GETFL)?) | OFlag::O_NONBLOCK;
     fcntl(io::stdin(), FcntlArg::F_SETFL(flags))?;
     let is_fat = Random::new(place.seed, id as u64).once_in(FAT_ONE_IN);
