@@ -5,7 +5,7 @@
 
 use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, c_int, mallopt};
 
-/// Larger than a block of a reading, and smaller than all that lives as long as a collection or as an answer.
+/// More than a block of a reading takes; what large answers and collections take at once is larger.
 const MIN_BYTES_MAPPED: c_int = 64 << 10;
 
 /// Has large blocks mapped one by one, so that they are given back when they are freed, and all others in one heap.
@@ -18,5 +18,37 @@ pub(crate) fn keep_small() {
         // What is refused stays as it is, which takes more memory and does no harm.
         // SAFETY: takes two numbers and has no requirement but a known setting.
         let _ = unsafe { mallopt(setting, value) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::hint::black_box;
+
+    /// Below 32 MiB, beyond which blocks are mapped in any case.
+    const LARGE_KB: usize = 16 << 10;
+
+    fn large() -> Vec<u8> {
+        black_box(vec![1; LARGE_KB << 10])
+    }
+
+    fn resident_kb() -> usize {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_freed_is_given_back_also_the_second_time() {
+        keep_small();
+        // Mapped in any case; left to itself, the allocator keeps blocks of this size from now on.
+        drop(large());
+        let again = large();
+        let before_kb = resident_kb();
+        drop(again);
+        let after_kb = resident_kb();
+        assert!(after_kb + LARGE_KB / 2 < before_kb, "{before_kb} kB before, {after_kb} kB after");
     }
 }

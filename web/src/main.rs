@@ -8,7 +8,7 @@
 mod args;
 mod bridge;
 mod demo;
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "no safe call sets what the allocator does")]
 mod heap;
 
 use std::error::Error;

@@ -31,7 +31,8 @@ use crate::descriptors::Descriptors;
 pub const MAX_PIPES: usize = 4096;
 
 /// Chosen so that the service stays below 64 MB, whatever is said to it and whatever clients do not take: see its tests of
-/// memory. What is freed leaves holes, up to half of what is counted here where the allocator is left to itself.
+/// memory. Holes that are left where something was freed come on top: some for the binary, which sets its allocator (`heap`),
+/// up to as much again for other programs.
 const N_BYTES_AT_WORK: usize = 18 << 20;
 const N_BYTES_AT_REST: usize = 14 << 20;
 const READINGS: Budget = Budget { n_bytes: 14 << 20, n_names: MAX_NAMES, n_name_bytes: MAX_NAME_BYTES };

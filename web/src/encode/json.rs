@@ -106,7 +106,7 @@ pub fn json_key(name: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// What any float of 64 bits holds, also where a reader rounds on its way.
+/// An integer of no more digits is within the range of floats, also for a reader that rounds on its way.
 const MAX_DIGITS: usize = f64::MAX_10_EXP as usize;
 
 struct Body<'a> {
