@@ -25,6 +25,9 @@ const KEPT_RETIRED: usize = 16;
 /// How many are kept where they are so many because readers come so fast: no further reader is waited for then.
 const MAX_RETIRED: usize = 64;
 
+/// How many pipes that cannot be removed are kept; of more the oldest stay until they are swept.
+const MAX_LEFT: usize = 16;
+
 /// From this age on nobody can be between looking up the name and opening the pipe.
 const STRANDED_AFTER: Duration = Duration::from_millis(20);
 
@@ -49,6 +52,8 @@ struct State {
     /// The pipe on which the recorder waits for a reader.
     awaited: Option<Arc<Fifo>>,
     retired: VecDeque<(Instant, Arc<Fifo>)>,
+    /// Pipes of former sites that could not be removed then: they have their names, and readers go on coming.
+    left: Vec<Arc<Fifo>>,
 }
 
 #[derive(Debug)]
@@ -89,6 +94,7 @@ impl Publication {
             makes_directory: true,
             awaited: None,
             retired: VecDeque::new(),
+            left: Vec::new(),
         };
         let publication = Self { place, process: this_process(), trace, state: Mutex::new(state) };
         publication.change().recover(&publication.place)?;
@@ -168,6 +174,7 @@ impl Publication {
             // It was tried when that pipe was left, which may have failed for want of a descriptor.
             let _ = state.release();
         }
+        state.remove_left();
         state.free_stranded();
     }
 
@@ -251,6 +258,8 @@ impl State {
             self.path = site.path();
             // A byte of another name or directory is free from here on, after that of the new site was taken.
             self.phase = Phase::Published(site);
+            // One that could not be removed until now may be what has the former name.
+            self.remove_left();
         }
         Ok(())
     }
@@ -271,10 +280,24 @@ impl State {
         // Without /proc the pipe is opened by its name, so the thread is woken before that is gone.
         let _ = self.release();
         if let Phase::Published(site) = mem::replace(&mut self.phase, next) {
-            // Another user's cleaner may be faster; a pipe that stays is swept as dead.
-            let _ = site.fifo().remove();
-            self.retire(Arc::clone(site.fifo()));
+            self.left.push(Arc::clone(site.fifo()));
         }
+        self.remove_left();
+    }
+
+    /// Removes the pipes of former sites; tries again later where that is refused. One that is there at the end is swept
+    /// as dead.
+    fn remove_left(&mut self) {
+        for fifo in mem::take(&mut self.left) {
+            if fifo.remove().is_err() && fifo.is_named().unwrap_or(false) {
+                fifo.free_stranded();
+                self.left.push(fifo);
+            } else {
+                self.retire(fifo);
+            }
+        }
+        let n_too_many = self.left.len().saturating_sub(MAX_LEFT);
+        self.left.drain(..n_too_many);
     }
 
     fn is_awaiting_published(&self) -> bool {
@@ -309,10 +332,6 @@ impl State {
                 return self.retired.push_front((since, fifo));
             }
             fifo.free_stranded();
-            // Where we may not remove it any more, readers go on coming.
-            if fifo.is_named().unwrap_or(false) {
-                self.retired.push_back((Instant::now(), fifo));
-            }
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Which name a pipe gets, and what happens to what has that name already.
 
-use crate::support::{Stats, alone, cat, eventually, names};
+use crate::support::{Stats, alone, become_ordinary, cat, eventually, names, read_whole};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
 use statvent_core::pipe_name::PipeName;
 use statvent_posix::{Error, PipeDir, Recorder, liveness};
-use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Barrier;
 use std::time::Duration;
@@ -72,6 +72,53 @@ fn a_pipe_that_a_dead_process_of_the_same_pid_left_is_replaced() {
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
     assert_eq!(names(temp.path()), [own("")]);
     assert_eq!(cat(&recorder.path()), "a: 1\n");
+}
+
+/// Publishes where the pipe can be neither succeeded nor removed any more, after one reader came.
+fn start_and_make_unwritable(dir: &Path) -> Recorder {
+    static STATS: Stats = Stats::new();
+    STATS.set("a", 1);
+    let never = Duration::from_secs(3600);
+    let recorder = Recorder::builder(&STATS).directory(dir).upkeep_interval(never).watch().start().unwrap();
+    fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    recorder
+}
+
+// 1. The directory is made unwritable, and a reader comes: neither can a fresh pipe be made nor the old one be removed. 2. The
+// recorder finds that its name is taken by that one. 3. It may write again right then, and publishes under its next name. 4. The
+// old pipe stayed, also after the recorder's end, and whoever read it waited for ever.
+#[test]
+fn a_pipe_that_could_not_be_removed_goes_once_another_name_is_published() {
+    if !alone("names::a_pipe_that_could_not_be_removed_goes_once_another_name_is_published") {
+        return;
+    }
+    become_ordinary();
+    let temp = tempfile::tempdir().unwrap();
+    let recorder = start_and_make_unwritable(temp.path());
+    // Makes step 3 sure: a pipe whose byte somebody holds is not taken for dead.
+    let _bytes = hold_all_bytes(temp.path());
+    fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
+    let next = temp.path().join(own("-1"));
+    eventually("the pipe", || (read_whole(&next) == "a: 1\n").then_some(()));
+    assert_eq!(names(temp.path()), [own("-1")]);
+    drop(recorder);
+    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn a_pipe_that_could_not_be_removed_goes_with_its_recorder() {
+    if !alone("names::a_pipe_that_could_not_be_removed_goes_with_its_recorder") {
+        return;
+    }
+    become_ordinary();
+    for _ in 0..20 {
+        let temp = tempfile::tempdir().unwrap();
+        let recorder = start_and_make_unwritable(temp.path());
+        fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
+        drop(recorder);
+        assert!(names(temp.path()).is_empty());
+    }
 }
 
 #[test]

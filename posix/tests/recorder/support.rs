@@ -39,13 +39,17 @@ pub(crate) fn cat(path: &Path) -> String {
 }
 
 /// Returns what `f` finds at last; fails when it finds nothing for [`DEADLINE`].
-pub(crate) fn eventually<T>(what: &str, mut f: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, f: impl FnMut() -> Option<T>) -> T {
+    eventually_within(DEADLINE, what, f)
+}
+
+fn eventually_within<T>(deadline: Duration, what: &str, mut f: impl FnMut() -> Option<T>) -> T {
     let begin = Instant::now();
     loop {
         if let Some(found) = f() {
             return found;
         }
-        assert!(begin.elapsed() < DEADLINE, "waited in vain for {what}");
+        assert!(begin.elapsed() < deadline, "waited in vain for {what}");
         observe_for(Duration::from_millis(1));
     }
 }
@@ -215,9 +219,10 @@ impl Killed {
         self.0.id()
     }
 
-    /// Waits for the end. Where that does not come, the process is killed as the test fails.
+    /// Waits for the end. Where that does not come, the process is killed as the test fails; later than it says itself what it
+    /// waits for in vain.
     pub(crate) fn wait(mut self) -> ExitStatus {
-        eventually("the process to end", || self.0.try_wait().unwrap())
+        eventually_within(DEADLINE * 2, "the process to end", || self.0.try_wait().unwrap())
     }
 
     /// Tells a process to end by itself, and waits until it did.

@@ -129,7 +129,8 @@ fn time_to_come_back(fault: &Fault, interval: Duration, is_watching: bool) -> Du
     assert!(liveness::is_alive(&open, &name).unwrap(), "{}", fault.what);
     drop(recorder);
     let left = names(&dir);
-    let kept = left.iter().filter(|name| fs::read(dir.join(name)).unwrap() == b"precious").count();
+    let is_precious = |path: &Path| path.is_file() && fs::read(path).unwrap() == b"precious";
+    let kept = left.iter().filter(|name| is_precious(&dir.join(name))).count();
     assert_eq!(kept, left.len(), "{}: {left:?}", fault.what);
     took
 }
