@@ -7,10 +7,12 @@
 #![allow(unsafe_code, reason = "nothing else drops in one case and not in another")]
 
 use crate::node::{FileId, Node};
-use std::io;
+use nix::sys::resource::{Resource, getrlimit};
+use std::fs::File;
+use std::io::{self, Read};
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// An open descriptor that is closed at the end only if it leads where it did.
@@ -44,6 +46,9 @@ impl<T: AsFd> Own<T> {
     }
 }
 
+/// How many numbers are looked at where the system does not tell which are in use.
+const MAX_UNTOLD: u64 = 1 << 16;
+
 /// What to do where descriptors are used up, whatever they are wanted for.
 pub(crate) const MORE_DESCRIPTORS: &str =
     "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
@@ -56,6 +61,30 @@ pub(crate) fn lacks_descriptors(err: &io::Error) -> bool {
 /// Returns which file a descriptor leads to; `None` if it is not open.
 pub(crate) fn leads_to(descriptor: impl AsFd) -> Option<FileId> {
     Node::of(descriptor).ok().map(|node| node.id)
+}
+
+/// Lists the descriptors of this process that can be written to and not read from. Allocates nothing.
+pub(crate) fn write_ends() -> impl Iterator<Item = RawFd> {
+    (0..table_size()).filter(|number| {
+        // SAFETY: asks for flags alone; a number that is not open has none.
+        let flags = unsafe { libc::fcntl(*number, libc::F_GETFL) };
+        flags != -1 && flags & libc::O_ACCMODE == libc::O_WRONLY
+    })
+}
+
+/// Returns what the number of every open descriptor is below.
+fn table_size() -> RawFd {
+    let told = || {
+        let mut status = [0; 1024];
+        let n_bytes = File::open("/proc/self/status").ok()?.read(&mut status).ok()?;
+        let mut lines = status[..n_bytes].split(|byte| *byte == b'\n');
+        let size = lines.find_map(|line| line.strip_prefix(b"FDSize:"))?;
+        str::from_utf8(size).ok()?.trim().parse().ok()
+    };
+    told().unwrap_or_else(|| {
+        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(MAX_UNTOLD, |(soft, _)| soft.min(MAX_UNTOLD));
+        limit as RawFd
+    })
 }
 
 impl<T: AsFd> Deref for Own<T> {
@@ -85,8 +114,18 @@ impl<T: AsFd> Drop for Own<T> {
 mod tests {
     use super::*;
     use nix::unistd::dup2_raw;
-    use std::fs::File;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+    #[test]
+    fn write_ends_are_found_at_any_number() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let far = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(700)).unwrap();
+        // SAFETY: it was opened here, and nobody else has it.
+        let far = unsafe { OwnedFd::from_raw_fd(far) };
+        let found: Vec<_> = write_ends().collect();
+        assert!(found.contains(&writer.as_raw_fd()) && found.contains(&far.as_raw_fd()), "{found:?}");
+        assert!(!found.contains(&reader.as_raw_fd()), "{found:?}");
+    }
 
     // 1. The program closes all descriptors. 2. We notice, and open our directory again, which gets the number that it had
     // before. 3. The old one ends: it leads to the same file, and the new one was closed.

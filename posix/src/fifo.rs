@@ -4,7 +4,6 @@
 //! compared with the inode that was made before anything is done to it. It knows no stats, and does not choose
 //! names (see `site`). Called by `site` and `publication`; the recorder's thread waits here.
 
-use crate::descriptor::Own;
 use crate::dir::PipeDir;
 use crate::fork::NotInherited;
 use crate::hidden;
@@ -32,7 +31,7 @@ pub(crate) struct Fifo {
     name: OsString,
     made: Made,
     /// A read end of our own that makes every wait for a reader return.
-    released: OnceLock<Own<File>>,
+    released: OnceLock<NotInherited>,
 }
 
 /// A pipe that was made: a descriptor of `O_PATH`, which keeps the inode and opens no end.
@@ -113,8 +112,8 @@ impl Fifo {
     ///
     /// Sleeps in `open(2)` without waking up meanwhile. Without `/proc` it returns at once, with `None` if there is no
     /// reader yet.
-    pub(crate) fn wait_for_reader(&self) -> io::Result<Option<File>> {
-        match self.open_inode(OFlag::O_WRONLY) {
+    pub(crate) fn wait_for_reader(&self) -> io::Result<Option<NotInherited>> {
+        match NotInherited::wait_to_open(self.made.id, || self.open_inode(OFlag::O_WRONLY)) {
             Ok(end) => Ok(Some(end)),
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => self.look_for_reader(),
             Err(err) => Err(err.into()),
@@ -125,15 +124,15 @@ impl Fifo {
     pub(crate) fn release(&self) -> io::Result<()> {
         if self.released.get().is_none() {
             let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
-            let end = match self.open_inode(flags) {
+            let end = NotInherited::open(|| match self.open_inode(flags) {
                 // Somebody may sleep all the same, since before the program changed its root.
                 Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => {
-                    self.open_name(flags).or_else(|_| self.open_path(flags))?
+                    self.open_name(flags).or_else(|_| self.open_path(flags))
                 }
-                opened => opened?,
-            };
+                opened => Ok(opened?),
+            })?;
             // Of two ends that are opened at the same time one is enough.
-            let _ = self.released.set(Own::new(end));
+            let _ = self.released.set(end);
         }
         Ok(())
     }
@@ -148,8 +147,8 @@ impl Fifo {
     }
 
     /// Returns the write end if a reader has opened the pipe; asks by its name.
-    fn look_for_reader(&self) -> io::Result<Option<File>> {
-        match self.open_name(OFlag::O_WRONLY | OFlag::O_NONBLOCK) {
+    fn look_for_reader(&self) -> io::Result<Option<NotInherited>> {
+        match NotInherited::open(|| self.open_name(OFlag::O_WRONLY | OFlag::O_NONBLOCK)) {
             Err(err) if err.raw_os_error() == Some(libc::ENXIO) => Ok(None),
             opened => opened.map(Some),
         }
@@ -309,7 +308,7 @@ mod tests {
         let (temp, _dir, fifo) = first();
         let path = temp.path().join("1.stats");
         let reading = thread::spawn(move || fs::read(path).unwrap());
-        fifo.wait_for_reader().unwrap().unwrap().write_all(b"a: 1\n").unwrap();
+        (&*fifo.wait_for_reader().unwrap().unwrap()).write_all(b"a: 1\n").unwrap();
         assert_eq!(reading.join().unwrap(), b"a: 1\n");
     }
 
@@ -318,7 +317,7 @@ mod tests {
         let (temp, _dir, fifo) = first();
         assert!(fifo.look_for_reader().unwrap().is_none());
         let mut reader = fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap();
-        fifo.look_for_reader().unwrap().unwrap().write_all(b"a: 1\n").unwrap();
+        (&*fifo.look_for_reader().unwrap().unwrap()).write_all(b"a: 1\n").unwrap();
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
         assert_eq!(read, "a: 1\n");
@@ -331,15 +330,15 @@ mod tests {
         let (temp, _dir, mut fifo) = first();
         let stranger = temp.path().join("stranger");
         // As after the program closed what it did not know and opened a file.
-        fifo.made.handle = NotInherited::from_opened(File::create(&stranger).unwrap().into());
+        fifo.made.handle = NotInherited::open(|| File::create(&stranger).map(OwnedFd::from)).unwrap();
         let mut reader = fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap();
-        fifo.wait_for_reader().unwrap().unwrap().write_all(b"a: 1\n").unwrap();
+        (&*fifo.wait_for_reader().unwrap().unwrap()).write_all(b"a: 1\n").unwrap();
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
         assert_eq!((read.as_str(), fs::read(stranger).unwrap().len()), ("a: 1\n", 0));
         drop(reader);
         fifo.release().unwrap();
-        assert!(Node::of(fifo.released.get().unwrap()).unwrap().is_fifo);
+        assert!(Node::of(&**fifo.released.get().unwrap()).unwrap().is_fifo);
     }
 
     #[test]

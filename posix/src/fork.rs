@@ -11,7 +11,7 @@
     reason = "pthread_atfork has no safe wrapper, and nothing else hands locks over to a child"
 )]
 
-use crate::descriptor::{Own, leads_to};
+use crate::descriptor::{Own, leads_to, write_ends};
 use crate::node::FileId;
 use crate::pages::keep_off_huge_pages;
 use crate::publication::Publication;
@@ -91,15 +91,21 @@ impl<T: AsFd> NotInherited<T> {
     pub(crate) fn open<E>(open: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
         let mut descriptors = lock(&DESCRIPTORS);
         let opened = Self(ManuallyDrop::new(Own::new(open()?)));
-        descriptors.push(opened.known());
+        descriptors.known.push(opened.known());
         Ok(opened)
     }
 
-    /// Takes what was opened. A child that is forked right between the two keeps it.
-    pub(crate) fn from_opened(opened: T) -> Self {
-        let opened = Self(ManuallyDrop::new(Own::new(opened)));
-        lock(&DESCRIPTORS).push(opened.known());
-        opened
+    /// Opens it, for which it may wait: a descriptor that can be written to and leads to `file`, unless it fails.
+    ///
+    /// A child that is forked between the opening and our note of it closes whatever leads there.
+    pub(crate) fn wait_to_open<E>(file: FileId, open: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
+        lock(&DESCRIPTORS).awaited.push(file);
+        let opened = open().map(|opened| Self(ManuallyDrop::new(Own::new(opened))));
+        let mut descriptors = lock(&DESCRIPTORS);
+        descriptors.forget_awaited(file);
+        let opened = opened?;
+        descriptors.known.push(opened.known());
+        Ok(opened)
     }
 
     /// Says whether it was not closed by the program; see [`Own::is_ours`].
@@ -129,11 +135,7 @@ impl<T: AsFd> AsFd for NotInherited<T> {
 impl<T: AsFd> Drop for NotInherited<T> {
     fn drop(&mut self) {
         let mut descriptors = lock(&DESCRIPTORS);
-        let known = self.known();
-        // One of them: where the program closed one of ours, the next may be the same.
-        if let Some(at) = descriptors.iter().position(|other| *other == known) {
-            descriptors.swap_remove(at);
-        }
+        descriptors.forget(self.known());
         // Closed under the lock, so that no child is forked in between.
         // SAFETY: it is dropped here alone, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.0) };
@@ -142,17 +144,62 @@ impl<T: AsFd> Drop for NotInherited<T> {
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FOLLOWED: Mutex<Vec<Reader<'static>>> = Mutex::new(Vec::new());
-static DESCRIPTORS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+static DESCRIPTORS: Mutex<Descriptors> = Mutex::new(Descriptors { known: Vec::new(), awaited: Vec::new() });
 
 /// A descriptor, and which file it led to when it was opened.
 type Known = (RawFd, Option<FileId>);
+
+/// What a child must not keep.
+struct Descriptors {
+    known: Vec<Known>,
+    /// Files that a thread is about to have open for writing, by a descriptor that nobody can know before.
+    awaited: Vec<FileId>,
+}
+
+impl Descriptors {
+    /// Forgets one of them: where the program closed one of ours, the next may be the same.
+    fn forget(&mut self, known: Known) {
+        if let Some(at) = self.known.iter().position(|other| *other == known) {
+            self.known.swap_remove(at);
+        }
+    }
+
+    fn forget_awaited(&mut self, file: FileId) {
+        if let Some(at) = self.awaited.iter().position(|other| *other == file) {
+            self.awaited.swap_remove(at);
+        }
+    }
+
+    /// Closes them all, in a child. Whatever owns them there is never dropped: the recorders' threads do not exist, and the
+    /// rest is forgotten, by the handler or by `Recorder`.
+    fn close_in_child(&mut self) {
+        for (descriptor, file) in self.known.drain(..) {
+            // SAFETY: used for this call alone.
+            if leads_to(unsafe { BorrowedFd::borrow_raw(descriptor) }) == file {
+                // SAFETY: see above.
+                unsafe { libc::close(descriptor) };
+            }
+        }
+        if !self.awaited.is_empty() {
+            for descriptor in write_ends() {
+                // SAFETY: used for this call alone.
+                let file = leads_to(unsafe { BorrowedFd::borrow_raw(descriptor) });
+                if file.is_some_and(|file| self.awaited.contains(&file)) {
+                    // SAFETY: what leads to our own pipe and can be written to is ours, see above.
+                    unsafe { libc::close(descriptor) };
+                }
+            }
+            self.awaited.clear();
+        }
+    }
+}
 
 /// What a thread that forks holds meanwhile.
 struct Held {
     started: MutexGuard<'static, once::Started>,
     published: MutexGuard<'static, Vec<Weak<Publication>>>,
     followed: MutexGuard<'static, Vec<Reader<'static>>>,
-    descriptors: MutexGuard<'static, Vec<Known>>,
+    descriptors: MutexGuard<'static, Descriptors>,
 }
 
 /// Where `Held` is between the handlers.
@@ -186,15 +233,7 @@ extern "C" fn after_in_parent() {
 extern "C" fn after_in_child() {
     let Some(mut held) = take_held() else { return };
     GENERATION.fetch_add(1, Ordering::Relaxed);
-    for (descriptor, id) in held.descriptors.drain(..) {
-        // SAFETY: used for this call alone.
-        let is_ours = leads_to(unsafe { BorrowedFd::borrow_raw(descriptor) }) == id;
-        if is_ours {
-            // SAFETY: whatever owns it in the child is never dropped: the recorders' threads do not exist here, and the rest
-            // is forgotten, below or by `Recorder`.
-            unsafe { libc::close(descriptor) };
-        }
-    }
+    held.descriptors.close_in_child();
     mem::forget(held.started.take());
     mem::forget(mem::take(&mut *held.published));
     traces::forget_pipes_of_parent();

@@ -4,7 +4,6 @@
 //! snapshots. It never makes a recording thread wait. Started by the builder.
 
 use crate::error::Error;
-use crate::fork::NotInherited;
 use crate::publication::{Handover, Publication};
 use crate::stop::Stop;
 use crate::text::Text;
@@ -72,7 +71,7 @@ impl Recording {
         }
         let Some(fifo) = self.publication.await_next()? else { return Ok(false) };
         let pipe = match fifo.wait_for_reader() {
-            Ok(Some(pipe)) => NotInherited::from_opened(pipe),
+            Ok(Some(pipe)) => pipe,
             Ok(None) => {
                 self.stop.wait(LOOK_EVERY);
                 return Ok(true);

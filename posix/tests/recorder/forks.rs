@@ -122,6 +122,26 @@ fn a_child_without_a_recorder_touches_nothing() {
     assert_eq!(names(dir), [format!("{}.stats", process::id())], "the other one was moved into the closure");
 }
 
+/// Lists what descriptors this process has that lead to `dir`, to something in it, or to nothing that has a name.
+fn kept(dir: &str) -> Vec<String> {
+    let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
+    // That of the listing itself is gone.
+    let open = open.filter_map(Result::ok).map(|path| path.into_os_string().into_string().unwrap());
+    open.filter(|path| path.starts_with(dir) || path.starts_with("anon_inode:")).collect()
+}
+
+/// Counts the descriptors of this process that something in `dir` can be written to by.
+fn write_ends(dir: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let open = open.filter(|link| fs::read_link(link).is_ok_and(|path| path.starts_with(dir)));
+    let flags = open.map(|link| {
+        let number = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        // SAFETY: only asks for flags; a number that is closed by now has none.
+        unsafe { libc::fcntl(number, libc::F_GETFL) }
+    });
+    flags.filter(|flags| *flags != -1 && flags & libc::O_ACCMODE == libc::O_WRONLY).count()
+}
+
 #[test]
 fn a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory() {
     if !alone("forks::a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory") {
@@ -129,18 +149,42 @@ fn a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().to_str().unwrap();
-    let kept = || {
-        let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
-        // That of the listing itself is gone.
-        let open = open.filter_map(Result::ok).map(|path| path.into_os_string().into_string().unwrap());
-        open.filter(|path| path.starts_with(dir) || path.starts_with("anon_inode:")).collect::<Vec<_>>()
-    };
     let recorder = Recorder::builder(&STATS).directory(temp.path()).watch().start().unwrap();
     (0..5).for_each(|_| drop(cat(&recorder.path())));
-    assert!(kept().len() > 5, "{:?}", kept());
+    assert!(kept(dir).len() > 5, "{:?}", kept(dir));
     for _generation in 0..3 {
-        forked(|_| assert_eq!(kept(), [dir])).end();
+        forked(|_| assert_eq!(kept(dir), [dir])).end();
     }
+}
+
+// 1. A reader comes; the recorder's thread has opened its end, and has not noted that yet. 2. The process forks. 3. The child
+// kept that end, and the reader waited until the child ended.
+#[test]
+fn a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe() {
+    if !alone("forks::a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe") {
+        return;
+    }
+    STATS.incr("a", 1);
+    let temp = tempfile::tempdir().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Acquire) {
+                    drop(fs::read_to_string(recorder.path()));
+                }
+            });
+        }
+        let all_forks = catch_unwind(AssertUnwindSafe(|| {
+            for _ in 0..1000 {
+                forked(|_| assert_eq!(write_ends(temp.path()), 0)).end();
+            }
+        }));
+        // Also after a failure, or the other threads would go on for ever.
+        ended.store(true, Ordering::Release);
+        all_forks.unwrap();
+    });
 }
 
 #[test]
