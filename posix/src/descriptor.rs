@@ -7,7 +7,6 @@
 #![allow(unsafe_code, reason = "nothing else drops in one case and not in another")]
 
 use crate::node::{FileId, Node};
-use nix::sys::resource::{Resource, getrlimit};
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::ManuallyDrop;
@@ -47,7 +46,7 @@ impl<T: AsFd> Own<T> {
 }
 
 /// How many numbers are looked at where the system does not tell which are in use.
-const MAX_UNTOLD: u64 = 1 << 16;
+const MAX_UNTOLD: RawFd = 1 << 16;
 
 /// What to do where descriptors are used up, whatever they are wanted for.
 pub(crate) const MORE_DESCRIPTORS: &str =
@@ -81,10 +80,8 @@ fn table_size() -> RawFd {
         let size = lines.find_map(|line| line.strip_prefix(b"FDSize:"))?;
         str::from_utf8(size).ok()?.trim().parse().ok()
     };
-    told().unwrap_or_else(|| {
-        let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(MAX_UNTOLD, |(soft, _)| soft.min(MAX_UNTOLD));
-        limit as RawFd
-    })
+    // Not the limit: the program may have lowered that since.
+    told().unwrap_or(MAX_UNTOLD)
 }
 
 impl<T: AsFd> Deref for Own<T> {

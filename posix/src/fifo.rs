@@ -14,7 +14,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Uid, UnlinkatFlags, mkfifoat, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::{io, iter};
 
@@ -77,30 +77,42 @@ impl Fifo {
             }
             exchanged => exchanged?,
         }
-        if self.unlink(aside.as_ref())? {
+        if self.has(aside.as_ref())? {
+            // Where that is refused all of a sudden it goes with the next exchange, which needs this name.
+            let _ = self.unlink(aside.as_ref());
             return Ok(());
         }
         exchange()?;
         Err(io::ErrorKind::NotFound.into())
     }
 
-    /// Removes a name if it leads to this pipe; says whether it did.
-    fn unlink(&self, name: &OsStr) -> io::Result<bool> {
-        let is_this = self.dir.node(name)?.is_some_and(|node| node.id == self.made.id);
-        if is_this {
+    /// Removes a name if it leads to this pipe.
+    fn unlink(&self, name: &OsStr) -> io::Result<()> {
+        if self.has(name)? {
             unlinkat(&self.dir, name, UnlinkatFlags::NoRemoveDir)?;
         }
-        Ok(is_this)
+        Ok(())
     }
 
-    /// Returns which file it is.
-    pub(crate) fn id(&self) -> FileId {
-        self.made.id
+    /// Says whether a name in its directory leads to it.
+    fn has(&self, name: &OsStr) -> io::Result<bool> {
+        Ok(self.dir.node(name)?.is_some_and(|node| node.id == self.made.id))
+    }
+
+    /// Says whether it can be told from other files: not if the program closed our descriptors, for as long as which nobody
+    /// else's file can have its number.
+    pub(crate) fn is_held(&self) -> bool {
+        self.made.handle.is_ours() && self.dir.is_open()
+    }
+
+    /// Returns its directory, its name there, and which file it is.
+    pub(crate) fn whereabouts(&self) -> (BorrowedFd<'_>, &OsStr, FileId) {
+        (self.dir.as_fd(), &self.name, self.made.id)
     }
 
     /// Says whether its name in its directory still leads to it.
     pub(crate) fn is_named(&self) -> io::Result<bool> {
-        Ok(self.dir.node(&self.name)?.is_some_and(|node| node.id == self.made.id))
+        self.has(&self.name)
     }
 
     /// Removes it from the directory if its name still leads to it.

@@ -250,3 +250,35 @@ fn take_held() -> Option<Held> {
 fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+    use std::os::fd::OwnedFd;
+
+    #[test]
+    fn a_child_that_is_forked_between_an_opening_and_our_note_of_it_closes_it() {
+        register();
+        let (_reader, writer) = std::io::pipe().unwrap();
+        let (number, file) = (writer.as_raw_fd(), leads_to(&writer).unwrap());
+        let opened = NotInherited::wait_to_open(file, || {
+            // SAFETY: the child asks for a descriptor, and ends.
+            match unsafe { fork() }? {
+                ForkResult::Child => {
+                    // SAFETY: asks for flags alone.
+                    let is_open = unsafe { libc::fcntl(number, libc::F_GETFL) } != -1;
+                    // SAFETY: it ends the process.
+                    unsafe { libc::_exit(i32::from(is_open)) }
+                }
+                ForkResult::Parent { child } => {
+                    assert_eq!(waitpid(child, None)?, WaitStatus::Exited(child, 0))
+                }
+            }
+            nix::Result::Ok(File::from(OwnedFd::from(writer)))
+        });
+        assert!(opened.unwrap().is_ours());
+        assert!(!lock(&DESCRIPTORS).awaited.contains(&file));
+    }
+}

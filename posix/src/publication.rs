@@ -13,7 +13,6 @@ use crate::site::{Place, Site};
 use crate::traces::Trace;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -174,7 +173,6 @@ impl Publication {
             // It was tried when that pipe was left, which may have failed for want of a descriptor.
             let _ = state.release();
         }
-        state.remove_left();
         state.free_stranded();
     }
 
@@ -237,8 +235,8 @@ impl Drop for Change<'_> {
     fn drop(&mut self) {
         let Some(trace) = self.trace else { return };
         trace.end_change(match &self.state.phase {
-            Phase::Published(site) => Some((site.dir().as_fd(), site.name(), site.fifo().id())),
-            Phase::Lost(_) | Phase::Withdrawn => None,
+            Phase::Published(site) => Some(site.fifo().whereabouts()),
+            Phase::Lost(_) | Phase::Withdrawn => self.state.left.last().map(|fifo| fifo.whereabouts()),
         });
     }
 }
@@ -246,6 +244,7 @@ impl Drop for Change<'_> {
 impl State {
     /// Publishes anew what was lost.
     fn recover(&mut self, place: &Place) -> Result<(), Error> {
+        self.remove_left();
         if let Phase::Lost(kept) = &self.phase {
             let kept = kept.clone();
             // Pipes that are kept for stranded readers take room as well.
@@ -279,7 +278,9 @@ impl State {
     fn leave(&mut self, next: Phase) {
         // Without /proc the pipe is opened by its name, so the thread is woken before that is gone.
         let _ = self.release();
-        if let Phase::Published(site) = mem::replace(&mut self.phase, next) {
+        // Held until the pipe is gone: its byte is part of it.
+        let former = mem::replace(&mut self.phase, next);
+        if let Phase::Published(site) = &former {
             self.left.push(Arc::clone(site.fifo()));
         }
         self.remove_left();
@@ -289,7 +290,9 @@ impl State {
     /// as dead.
     fn remove_left(&mut self) {
         for fifo in mem::take(&mut self.left) {
-            if fifo.remove().is_err() && fifo.is_named().unwrap_or(false) {
+            // One that cannot be seen is taken to be there still, but for those whose descriptors the program closed: what
+            // their numbers lead to next would be taken for them.
+            if fifo.is_held() && fifo.remove().is_err() && fifo.is_named().unwrap_or(true) {
                 fifo.free_stranded();
                 self.left.push(fifo);
             } else {

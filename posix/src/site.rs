@@ -82,11 +82,6 @@ impl Site {
         &self.claim
     }
 
-    /// Returns the name of the pipe in it.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Returns the pipe that has the name.
     pub(crate) fn fifo(&self) -> &Arc<Fifo> {
         &self.fifo

@@ -35,8 +35,7 @@ pub fn remove_dead(dir: &PipeDir, name: &OsStr, judged: impl AsFd) -> io::Result
 }
 
 /// As [`remove_dead`], without a lock, and so without a further descriptor: for a recorder, which has a descriptor that cannot
-/// be locked (`O_PATH`). It removes its own pipe, or one whose name it is about to take, whoever reads that; nobody else has a
-/// pipe there that could be put aside.
+/// be locked (`O_PATH`). It removes a pipe of its own, or one whose name it is about to take, whoever reads that.
 pub(crate) fn remove_judged(dir: &PipeDir, name: &OsStr, judged: FileId) -> io::Result<bool> {
     let mut removal = Removal::Begun;
     loop {

@@ -80,19 +80,19 @@ impl Trace {
     }
 
     /// Ends a change and says what would now be left behind.
-    pub(crate) fn end_change(&self, pipe: Option<(BorrowedFd<'_>, &str, FileId)>) {
+    pub(crate) fn end_change(&self, pipe: Option<(BorrowedFd<'_>, &OsStr, FileId)>) {
         self.set(pipe);
         self.changing.store(false, Ordering::Release);
     }
 
-    fn set(&self, pipe: Option<(BorrowedFd<'_>, &str, FileId)>) {
+    fn set(&self, pipe: Option<(BorrowedFd<'_>, &OsStr, FileId)>) {
         let Some((dir, name, id)) = pipe.filter(|(_, name, _)| name.len() < NAME_BYTES) else {
             return self.name[0].store(0, Ordering::Relaxed);
         };
         self.dir.store(dir.as_raw_fd(), Ordering::Relaxed);
         self.dev.store(id.dev, Ordering::Relaxed);
         self.ino.store(id.ino, Ordering::Relaxed);
-        for (to, byte) in self.name.iter().zip(name.bytes().chain([0])) {
+        for (to, byte) in self.name.iter().zip(name.as_bytes().iter().copied().chain([0])) {
             to.store(byte, Ordering::Relaxed);
         }
     }
@@ -178,7 +178,7 @@ mod tests {
         trace.remove();
         let ours = Node::of(File::create(&path).unwrap()).unwrap().id;
         trace.begin_change();
-        trace.end_change(Some((dir.as_fd(), "1.stats", ours)));
+        trace.end_change(Some((dir.as_fd(), "1.stats".as_ref(), ours)));
         fs::rename(&path, temp.path().join("elsewhere")).unwrap();
         fs::write(&path, "precious").unwrap();
         trace.remove();
@@ -218,7 +218,7 @@ mod tests {
         let ours = Node::of(File::create(temp.path().join("1.stats")).unwrap()).unwrap().id;
         let trace = Trace::take().unwrap();
         trace.begin_change();
-        trace.end_change(Some((dir.as_fd(), "1.stats", ours)));
+        trace.end_change(Some((dir.as_fd(), "1.stats".as_ref(), ours)));
         trace.begin_change();
         // SAFETY: the child looks at atomics alone, and ends.
         match unsafe { nix::unistd::fork() }.unwrap() {

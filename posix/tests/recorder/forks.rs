@@ -14,6 +14,7 @@ use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use std::{fs, process, thread};
 
 static STATS: Stats = Stats::new();
@@ -166,7 +167,9 @@ fn a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe() {
     }
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
+    // Readers that two at a time came to one pipe are to go on soon.
+    let often = Duration::from_millis(10);
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(often).start().unwrap();
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {

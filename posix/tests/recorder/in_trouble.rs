@@ -101,3 +101,25 @@ fn a_pipe_that_is_mended_is_not_taken_for_dead_meanwhile() {
     });
     assert_eq!(n_free, 0);
 }
+
+// 1. A recorder ends. 2. Its byte was free for a moment before its pipe was gone, and whoever took the name right then had
+// its own pipe put aside.
+#[test]
+fn a_recorder_that_ends_holds_its_byte_until_its_pipe_is_gone() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = PipeDir::open(temp.path()).unwrap();
+    for _ in 0..200 {
+        let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+        let path = recorder.path();
+        thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                // Asked in this order: a pipe that is there after its byte was free was there all the time.
+                while path.exists() {
+                    assert!(is_held(&dir) || !path.exists(), "a free byte of a pipe that is there");
+                }
+            });
+            drop(recorder);
+            looking.join().unwrap();
+        });
+    }
+}

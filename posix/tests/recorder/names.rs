@@ -10,6 +10,7 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{process, thread};
 
@@ -74,36 +75,90 @@ fn a_pipe_that_a_dead_process_of_the_same_pid_left_is_replaced() {
     assert_eq!(cat(&recorder.path()), "a: 1\n");
 }
 
-/// Publishes where the pipe can be neither succeeded nor removed any more, after one reader came.
-fn start_and_make_unwritable(dir: &Path) -> Recorder {
+/// Publishes without upkeep.
+fn start_alone_in(dir: &Path) -> Recorder {
     static STATS: Stats = Stats::new();
     STATS.set("a", 1);
-    let never = Duration::from_secs(3600);
-    let recorder = Recorder::builder(&STATS).directory(dir).upkeep_interval(never).watch().start().unwrap();
-    fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
-    assert_eq!(cat(&recorder.path()), "a: 1\n");
-    recorder
+    Recorder::builder(&STATS).directory(dir).without_upkeep().start().unwrap()
 }
 
-// 1. The directory is made unwritable, and a reader comes: neither can a fresh pipe be made nor the old one be removed. 2. The
-// recorder finds that its name is taken by that one. 3. It may write again right then, and publishes under its next name. 4. The
-// old pipe stayed, also after the recorder's end, and whoever read it waited for ever.
+/// Makes a directory unwritable and reads the pipe in it, which then can be neither succeeded nor removed.
+fn leave_a_pipe(recorder: &Recorder, dir: &Path) {
+    fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+}
+
 #[test]
-fn a_pipe_that_could_not_be_removed_goes_once_another_name_is_published() {
-    if !alone("names::a_pipe_that_could_not_be_removed_goes_once_another_name_is_published") {
+fn readers_of_a_pipe_that_cannot_be_removed_get_their_end_of_file_without_upkeep() {
+    if !alone("names::readers_of_a_pipe_that_cannot_be_removed_get_their_end_of_file_without_upkeep") {
         return;
     }
     become_ordinary();
     let temp = tempfile::tempdir().unwrap();
-    let recorder = start_and_make_unwritable(temp.path());
-    // Makes step 3 sure: a pipe whose byte somebody holds is not taken for dead.
-    let _bytes = hold_all_bytes(temp.path());
+    let recorder = start_alone_in(temp.path());
+    leave_a_pipe(&recorder, temp.path());
+    for _ in 0..3 {
+        assert_eq!(cat(&recorder.path()), "");
+    }
     fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
-    let next = temp.path().join(own("-1"));
-    eventually("the pipe", || (read_whole(&next) == "a: 1\n").then_some(()));
-    assert_eq!(names(temp.path()), [own("-1")]);
-    drop(recorder);
-    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn a_pipe_that_could_not_be_removed_makes_room_for_its_successor_also_where_others_hold_its_byte() {
+    if !alone(
+        "names::a_pipe_that_could_not_be_removed_makes_room_for_its_successor_also_where_others_hold_its_byte",
+    ) {
+        return;
+    }
+    become_ordinary();
+    let temp = tempfile::tempdir().unwrap();
+    let recorder = start_alone_in(temp.path());
+    let _bytes = hold_all_bytes(temp.path());
+    leave_a_pipe(&recorder, temp.path());
+    fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
+    eventually("the pipe", || (read_whole(&temp.path().join(own(""))) == "a: 1\n").then_some(()));
+    assert_eq!(names(temp.path()), [own("")]);
+}
+
+// 1. A reader comes while the directory is unwritable: its pipe can be neither succeeded nor removed. 2. The recorder finds that
+// its name is taken by that one. 3. The directory becomes writable right then, and it publishes under its next name. 4. The old
+// pipe stayed, also after the recorder's end, and whoever read it waited for ever.
+#[test]
+fn nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_time() {
+    if !alone("names::nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_time") {
+        return;
+    }
+    become_ordinary();
+    let temp = tempfile::tempdir().unwrap();
+    let may = |mode| fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
+    // What was put aside and could not be removed from there is swept as dead.
+    let pipes = || {
+        let names = names(temp.path()).into_iter();
+        names.filter(|name| !name.starts_with('.')).collect::<Vec<_>>()
+    };
+    for _ in 0..100 {
+        let recorder = start_alone_in(temp.path());
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    may(0o555);
+                    may(0o755);
+                }
+            });
+            for _ in 0..5 {
+                read_whole(&recorder.path());
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+        let name = recorder.path().file_name().unwrap().to_str().unwrap().to_owned();
+        // A fresh pipe stands aside for a moment.
+        // It tries again at its next reader.
+        eventually("one pipe", || (pipes() == [name.as_str()]).then_some(()));
+        drop(recorder);
+        assert_eq!(pipes(), [""; 0]);
+    }
 }
 
 #[test]
@@ -114,7 +169,8 @@ fn a_pipe_that_could_not_be_removed_goes_with_its_recorder() {
     become_ordinary();
     for _ in 0..20 {
         let temp = tempfile::tempdir().unwrap();
-        let recorder = start_and_make_unwritable(temp.path());
+        let recorder = start_alone_in(temp.path());
+        leave_a_pipe(&recorder, temp.path());
         fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
         drop(recorder);
         assert!(names(temp.path()).is_empty());

@@ -3,20 +3,23 @@
 //! Each test is run twice: by the tests, and in the process that gets the signal, where it is given a directory.
 
 use crate::support::{
-    Killed, Stats, errand, eventually, locked_read, names, open_nonblocking, start_alone, start_alone_by,
-    start_publisher, until_told, within,
+    Killed, Stats, become_ordinary, cat, errand, eventually, locked_read, names, observe_for,
+    open_nonblocking, start_alone, start_alone_by, start_publisher, until_told, within,
 };
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pause};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use statvent_posix::{Recorder, start_once};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 static STATS: Stats = Stats::new();
 
@@ -54,6 +57,34 @@ fn see_it_go_on_after(signal: Signal, name: &str) {
     eventually("the handler", || locked_read(&pipe).ends_with("handled: 1\n").then_some(()));
     process.end();
     assert!(names(temp.path()).is_empty());
+}
+
+// 1. A reader comes while the directory is unwritable: its pipe can be neither succeeded nor removed. 2. It becomes writable.
+// 3. The process is ended before it tries again, and the pipe stayed.
+#[test]
+fn a_pipe_that_could_not_be_removed_goes_at_a_signal() {
+    const NAME: &str = "signals::a_pipe_that_could_not_be_removed_goes_at_a_signal";
+    if let Some(dir) = errand() {
+        become_ordinary();
+        std::fs::create_dir(&dir).unwrap();
+        publish(&dir);
+        return until_told();
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let may = |dir: &Path, mode| std::fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+    may(temp.path(), 0o1777);
+    let dir = temp.path().join("pipes");
+    let process = start_alone(NAME, &dir);
+    let pipe = dir.join(format!("{}.stats", process.pid()));
+    eventually("the pipe", || pipe.exists().then_some(()));
+    may(&dir, 0o555);
+    assert_eq!(cat(&pipe), "a: 1\n");
+    // Attempts have become rare by then.
+    observe_for(Duration::from_millis(700));
+    may(&dir, 0o755);
+    send(&process, Signal::SIGTERM);
+    assert_eq!(process.wait().signal(), Some(SIGTERM));
+    assert!(names(&dir).is_empty());
 }
 
 extern "C" fn note(_: libc::c_int) {

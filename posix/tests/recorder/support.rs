@@ -100,7 +100,9 @@ pub(crate) fn locked_read(path: &Path) -> String {
             Err(TryLockError::WouldBlock) => return None,
             locked => locked.unwrap(),
         }
-        read_locked(pipe)
+        let is_retired = || fstat(&pipe).unwrap().st_nlink == 0;
+        let text = read_to_end(&pipe, is_retired);
+        (!text.is_empty()).then_some(text)
     })
 }
 
@@ -110,21 +112,21 @@ pub(crate) fn read_whole(path: &Path) -> String {
     // A writer that waits for a reader comes at once.
     let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
     match poll(&mut fds, PollTimeout::from(20_u8)) {
-        Ok(1) => read_locked(pipe).unwrap_or_default(),
+        // One is there, or was.
+        Ok(1) => read_to_end(&pipe, || true),
         _ => String::new(),
     }
 }
 
-/// Reads to the end of the data; `None` if the pipe was retired before.
-fn read_locked(mut pipe: File) -> Option<String> {
+/// Reads to the end of the data. An end without any is one only if that is said of it: before a writer comes it looks the same.
+fn read_to_end(mut pipe: &File, is_end: impl Fn() -> bool) -> String {
     let mut text = Vec::new();
     eventually("the end of a snapshot", || match pipe.read_to_end(&mut text) {
-        Ok(_) if !text.is_empty() => Some(()),
-        Ok(_) => (fstat(&pipe).unwrap().st_nlink == 0).then_some(()),
+        Ok(_) => (!text.is_empty() || is_end()).then_some(()),
         Err(err) if err.kind() == ErrorKind::WouldBlock => None,
         Err(err) => panic!("{err}"),
     });
-    (!text.is_empty()).then(|| String::from_utf8(text).unwrap())
+    String::from_utf8(text).unwrap()
 }
 
 /// Lists the names in a directory, sorted.
