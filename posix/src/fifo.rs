@@ -78,7 +78,7 @@ impl Fifo {
             exchanged => exchanged?,
         }
         if self.has(aside.as_ref())? {
-            // Where that is refused all of a sudden it goes with the next exchange, which needs this name.
+            // Where that is refused all of a sudden it goes with the next exchange, which needs this name, or is swept as dead.
             let _ = self.unlink(aside.as_ref());
             return Ok(());
         }
@@ -231,7 +231,8 @@ fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
 /// Makes a pipe under a name that no reader takes for one.
 fn make_aside(dir: &PipeDir, name: &OsStr) -> io::Result<(String, Made)> {
     let others = iter::repeat_with(hidden::unforeseen);
-    for n in iter::once(0).chain(others).take(MAX_ASIDE_NAMES) {
+    // The first one again, once what had it is gone.
+    for n in [0, 0].into_iter().chain(others).take(MAX_ASIDE_NAMES) {
         let aside = hidden::successor(name, n);
         match make(dir, aside.as_ref()) {
             Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}

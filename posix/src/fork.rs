@@ -251,6 +251,19 @@ fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Written by tests that fork; read by those that look for a lock to be gone, which a child has until it closed its copies.
+#[cfg(test)]
+pub(crate) static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
+
+#[cfg(test)]
+pub(crate) type NoForks = std::sync::RwLockReadGuard<'static, ()>;
+
+/// Keeps other tests from forking until it is dropped. To be called once by a test.
+#[cfg(test)]
+pub(crate) fn no_forks() -> NoForks {
+    FORKING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,6 +273,7 @@ mod tests {
 
     #[test]
     fn a_child_that_is_forked_between_an_opening_and_our_note_of_it_closes_it() {
+        let _forking = FORKING.write().unwrap_or_else(PoisonError::into_inner);
         register();
         let (_reader, writer) = std::io::pipe().unwrap();
         let (number, file) = (writer.as_raw_fd(), leads_to(&writer).unwrap());

@@ -107,13 +107,14 @@ fn label_number(label: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fork::{NoForks, no_forks};
     use statvent_core::pipe_name::Label;
     use std::fs;
 
-    fn pipe_dir() -> (tempfile::TempDir, PipeDir) {
+    fn pipe_dir() -> (tempfile::TempDir, PipeDir, NoForks) {
         let temp = tempfile::tempdir().unwrap();
         let dir = PipeDir::open(temp.path()).unwrap();
-        (temp, dir)
+        (temp, dir, no_forks())
     }
 
     fn name(pid: u32, n: u16) -> PipeName<'static> {
@@ -126,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_seen_in_its_own_process_and_ends_once_dropped() {
-        let (_temp, dir) = pipe_dir();
+        let (_temp, dir, _no_forks) = pipe_dir();
         let claim = Claim::take(&dir, &name(7, 1)).unwrap();
         assert!(is_alive(&dir, &name(7, 1)).unwrap());
         drop(claim);
@@ -135,7 +136,7 @@ mod tests {
 
     #[test]
     fn every_pid_and_suffix_has_a_byte_of_its_own() {
-        let (_temp, dir) = pipe_dir();
+        let (_temp, dir, _no_forks) = pipe_dir();
         let _claim = Claim::take(&dir, &name(7, 0)).unwrap();
         for (pid, n) in [(7, 1), (6, u16::MAX), (8, 0), (0, 7)] {
             assert!(!is_alive(&dir, &name(pid, n)).unwrap(), "{pid}-{n}");
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn processes_of_equal_pid_are_told_apart_by_their_labels() {
-        let (_temp, dir) = pipe_dir();
+        let (_temp, dir, _no_forks) = pipe_dir();
         let _claim = Claim::take(&dir, &labelled("shop")).unwrap();
         assert!(is_alive(&dir, &labelled("shop")).unwrap());
         for other in [labelled("cart"), labelled("shop1"), labelled("pohs"), name(1, 0)] {
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn every_byte_is_one_that_the_system_takes() {
-        let (_temp, dir) = pipe_dir();
+        let (_temp, dir, _no_forks) = pipe_dir();
         // The label with the highest number, at the very end of what an offset can say.
         let last = PipeName { label: Label::new("qfc"), pid: u32::MAX, n: u16::MAX };
         assert_eq!(offset_of(&last), i64::MAX);
@@ -166,7 +167,7 @@ mod tests {
 
     #[test]
     fn other_descriptors_of_the_directory_come_and_go() {
-        let (temp, dir) = pipe_dir();
+        let (temp, dir, _no_forks) = pipe_dir();
         let _claim = Claim::take(&dir, &name(7, 0)).unwrap();
         drop(fs::File::open(temp.path()).unwrap());
         dir.names().unwrap();
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn two_that_took_one_byte_see_each_other() {
-        let (_temp, dir) = pipe_dir();
+        let (_temp, dir, _no_forks) = pipe_dir();
         let claim = Claim::take(&dir, &name(7, 0)).unwrap();
         assert!(!claim.is_contested().unwrap());
         let other = Claim::take(&dir, &name(7, 0)).unwrap();
@@ -187,7 +188,9 @@ mod tests {
 
     #[test]
     fn a_claim_knows_its_directory_and_its_name() {
-        let ((_temp, dir), (_other_temp, other)) = (pipe_dir(), pipe_dir());
+        let (temp, dir, _no_forks) = pipe_dir();
+        fs::create_dir(temp.path().join("other")).unwrap();
+        let other = PipeDir::open(&temp.path().join("other")).unwrap();
         let claim = Claim::take(&dir, &name(7, 0)).unwrap();
         assert!(claim.is_of(&dir, &name(7, 0)));
         assert!(!claim.is_of(&dir, &name(7, 1)) && !claim.is_of(&other, &name(7, 0)));
@@ -195,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_cleaner_of_old_files_finds_the_directory_in_use() {
-        let (temp, dir) = pipe_dir();
+        let (temp, dir, _no_forks) = pipe_dir();
         let cleaner = fs::File::open(temp.path()).unwrap();
         let claim = Claim::take(&dir, &name(7, 0)).unwrap();
         assert!(cleaner.try_lock().is_err());

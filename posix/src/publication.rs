@@ -281,6 +281,7 @@ impl State {
         // Held until the pipe is gone: its byte is part of it.
         let former = mem::replace(&mut self.phase, next);
         if let Phase::Published(site) = &former {
+            let _ = site.fifo().remove();
             self.left.push(Arc::clone(site.fifo()));
         }
         self.remove_left();

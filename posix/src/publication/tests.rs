@@ -8,6 +8,7 @@
 //! three. A recorder that is dropped without withdrawing is what a killed process leaves: its pipe, and a free byte.
 
 use super::*;
+use crate::fork::no_forks;
 use crate::hidden::{self, Maker};
 use crate::liveness::is_alive;
 use crate::node::Node;
@@ -223,6 +224,7 @@ impl World {
 
 #[test]
 fn recorders_a_sweeper_and_ill_will_in_any_order_keep_what_is_promised() {
+    let _no_forks = no_forks();
     for seed in 1..=N_ROUNDS {
         let mut world = World::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let mut steps = Vec::new();

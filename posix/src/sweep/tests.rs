@@ -1,16 +1,17 @@
 //! Tests of removal: what goes, what gets its name back, and a model of everybody who may come in between.
 
 use super::*;
+use crate::fork::{NoForks, no_forks};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 
-fn pipe_dir() -> (tempfile::TempDir, PipeDir) {
+fn pipe_dir() -> (tempfile::TempDir, PipeDir, NoForks) {
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    (temp, dir)
+    (temp, dir, no_forks())
 }
 
 /// Goes on with a removal to its end.
@@ -25,7 +26,7 @@ fn go_on(mut removal: Removal, dir: &PipeDir, judged: FileId) -> io::Result<bool
 
 #[test]
 fn what_was_judged_goes_and_nothing_is_left() {
-    let (temp, dir) = pipe_dir();
+    let (temp, dir, _no_forks) = pipe_dir();
     let judged = File::create(temp.path().join("1.stats")).unwrap();
     assert!(remove_dead(&dir, "1.stats".as_ref(), &judged).unwrap());
     assert!(dir.names().unwrap().is_empty());
@@ -34,7 +35,7 @@ fn what_was_judged_goes_and_nothing_is_left() {
 
 #[test]
 fn a_name_that_leads_elsewhere_stays() {
-    let (temp, dir) = pipe_dir();
+    let (temp, dir, _no_forks) = pipe_dir();
     let judged = File::create(temp.path().join("1.stats")).unwrap();
     fs::write(temp.path().join("new"), "live").unwrap();
     fs::rename(temp.path().join("new"), temp.path().join("1.stats")).unwrap();
@@ -44,7 +45,7 @@ fn a_name_that_leads_elsewhere_stays() {
 
 #[test]
 fn a_live_file_that_was_put_aside_gets_its_name_back() {
-    let (temp, dir) = pipe_dir();
+    let (temp, dir, _no_forks) = pipe_dir();
     let judged = File::create(temp.path().join("judged")).unwrap();
     let judged = Node::of(judged).unwrap().id;
     fs::write(temp.path().join("1.stats"), "live").unwrap();
@@ -56,7 +57,7 @@ fn a_live_file_that_was_put_aside_gets_its_name_back() {
 
 #[test]
 fn putting_back_a_file_does_not_replace_what_came_meanwhile() {
-    let (temp, dir) = pipe_dir();
+    let (temp, dir, _no_forks) = pipe_dir();
     let judged = File::create(temp.path().join("judged")).unwrap();
     let judged = Node::of(judged).unwrap().id;
     fs::write(temp.path().join("1.stats"), "first").unwrap();
@@ -70,7 +71,7 @@ fn putting_back_a_file_does_not_replace_what_came_meanwhile() {
 
 #[test]
 fn a_live_pipe_that_was_put_aside_goes_once_another_has_its_name() {
-    let (temp, dir) = pipe_dir();
+    let (temp, dir, _no_forks) = pipe_dir();
     let judged = File::create(temp.path().join("judged")).unwrap();
     let judged = Node::of(judged).unwrap().id;
     let path = temp.path().join("1.stats");
@@ -252,7 +253,7 @@ fn run(dir: &PipeDir, choices: &mut Vec<(usize, usize)>) -> (bool, Vec<usize>) {
 // order of their steps. In the end the name leads to the recorder's pipe and nothing else is left.
 #[test]
 fn in_every_order_of_steps_a_live_pipe_stays_and_nothing_is_left_behind() {
-    let (_temp, dir) = pipe_dir();
+    let (_temp, dir, _no_forks) = pipe_dir();
     let mut choices = Vec::new();
     let (mut n_orders, mut lost) = (0, Vec::new());
     loop {

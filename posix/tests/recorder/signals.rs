@@ -66,7 +66,6 @@ fn a_pipe_that_could_not_be_removed_goes_at_a_signal() {
     const NAME: &str = "signals::a_pipe_that_could_not_be_removed_goes_at_a_signal";
     if let Some(dir) = errand() {
         become_ordinary();
-        std::fs::create_dir(&dir).unwrap();
         publish(&dir);
         return until_told();
     }
