@@ -2,8 +2,8 @@
 //!
 //! Owns the look before it is closed: programs that become daemons close all descriptors that they do not know, and open
 //! files that get the numbers. So do we: one that was noticed to be lost is never closed, because its number may be that
-//! of its successor, which leads to the same file. Also what is said where there is none left. Held by everything here
-//! that keeps a descriptor for longer than a call.
+//! of its successor, which leads to the same file. Also which of a process's descriptors can be written to, and what is
+//! said where there is none left. Held by everything here that keeps a descriptor for longer than a call.
 #![allow(unsafe_code, reason = "nothing else drops in one case and not in another")]
 
 use crate::node::{FileId, Node};

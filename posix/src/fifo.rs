@@ -79,7 +79,7 @@ impl Fifo {
         }
         if self.has(aside.as_ref())? {
             // Where that is refused all of a sudden it goes with the next exchange, which needs this name, or is swept as dead.
-            let _ = self.unlink(aside.as_ref());
+            let _ = unlinkat(&self.dir, aside, UnlinkatFlags::NoRemoveDir);
             return Ok(());
         }
         exchange()?;
@@ -99,8 +99,7 @@ impl Fifo {
         Ok(self.dir.node(name)?.is_some_and(|node| node.id == self.made.id))
     }
 
-    /// Says whether it can be told from other files: not if the program closed our descriptors, for as long as which nobody
-    /// else's file can have its number.
+    /// Says whether the program left our descriptors of it open, so that no other file can have got its inode number.
     pub(crate) fn is_held(&self) -> bool {
         self.made.handle.is_ours() && self.dir.is_open()
     }
@@ -307,6 +306,7 @@ mod tests {
     fn what_a_killed_predecessor_left_aside_is_no_obstacle() {
         let (temp, dir, fifo) = first();
         make(&dir, ".1.stats.new0".as_ref()).unwrap();
+        assert_eq!(make_aside(&dir, "1.stats".as_ref()).unwrap().0, ".1.stats.new0");
         let fresh = fifo.succeed().unwrap();
         assert!(fresh.is_named().unwrap());
         assert_eq!(dir.names().unwrap(), ["1.stats"]);

@@ -102,7 +102,7 @@ impl<T: AsFd> NotInherited<T> {
         lock(&DESCRIPTORS).awaited.push(file);
         let opened = open().map(|opened| Self(ManuallyDrop::new(Own::new(opened))));
         let mut descriptors = lock(&DESCRIPTORS);
-        descriptors.forget_awaited(file);
+        remove_one(&mut descriptors.awaited, &file);
         let opened = opened?;
         descriptors.known.push(opened.known());
         Ok(opened)
@@ -135,7 +135,8 @@ impl<T: AsFd> AsFd for NotInherited<T> {
 impl<T: AsFd> Drop for NotInherited<T> {
     fn drop(&mut self) {
         let mut descriptors = lock(&DESCRIPTORS);
-        descriptors.forget(self.known());
+        // Where the program closed one of ours, the next may be the same.
+        remove_one(&mut descriptors.known, &self.known());
         // Closed under the lock, so that no child is forked in between.
         // SAFETY: it is dropped here alone, and not used afterwards.
         unsafe { ManuallyDrop::drop(&mut self.0) };
@@ -157,19 +158,6 @@ struct Descriptors {
 }
 
 impl Descriptors {
-    /// Forgets one of them: where the program closed one of ours, the next may be the same.
-    fn forget(&mut self, known: Known) {
-        if let Some(at) = self.known.iter().position(|other| *other == known) {
-            self.known.swap_remove(at);
-        }
-    }
-
-    fn forget_awaited(&mut self, file: FileId) {
-        if let Some(at) = self.awaited.iter().position(|other| *other == file) {
-            self.awaited.swap_remove(at);
-        }
-    }
-
     /// Closes them all, in a child. Whatever owns them there is never dropped: the recorders' threads do not exist, and the
     /// rest is forgotten, by the handler or by `Recorder`.
     fn close_in_child(&mut self) {
@@ -247,16 +235,29 @@ fn take_held() -> Option<Held> {
     unsafe { (*ACROSS_FORK.0.get()).take() }
 }
 
+/// Removes one of those that are equal to `what`.
+fn remove_one<T: PartialEq>(all: &mut Vec<T>, what: &T) {
+    if let Some(at) = all.iter().position(|one| one == what) {
+        all.swap_remove(at);
+    }
+}
+
 fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Written by tests that fork; read by those that look for a lock to be gone, which a child has until it closed its copies.
+/// Keeps tests that fork from those that look for a lock to be gone, which a child has until it closed its copies.
 #[cfg(test)]
-pub(crate) static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
+static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
 
 #[cfg(test)]
 pub(crate) type NoForks = std::sync::RwLockReadGuard<'static, ()>;
+
+/// Lets this test alone fork until it is dropped.
+#[cfg(test)]
+pub(crate) fn forking() -> std::sync::RwLockWriteGuard<'static, ()> {
+    FORKING.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Keeps other tests from forking until it is dropped. To be called once by a test.
 #[cfg(test)]
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_child_that_is_forked_between_an_opening_and_our_note_of_it_closes_it() {
-        let _forking = FORKING.write().unwrap_or_else(PoisonError::into_inner);
+        let _forking = forking();
         register();
         let (_reader, writer) = std::io::pipe().unwrap();
         let (number, file) = (writer.as_raw_fd(), leads_to(&writer).unwrap());

@@ -280,28 +280,31 @@ impl State {
         let _ = self.release();
         // Held until the pipe is gone: its byte is part of it.
         let former = mem::replace(&mut self.phase, next);
-        if let Phase::Published(site) = &former {
-            let _ = site.fifo().remove();
-            self.left.push(Arc::clone(site.fifo()));
-        }
         self.remove_left();
+        if let Phase::Published(site) = &former {
+            self.remove(Arc::clone(site.fifo()));
+        }
     }
 
     /// Removes the pipes of former sites; tries again later where that is refused. One that is there at the end is swept
     /// as dead.
     fn remove_left(&mut self) {
         for fifo in mem::take(&mut self.left) {
-            // One that cannot be seen is taken to be there still, but for those whose descriptors the program closed: what
-            // their numbers lead to next would be taken for them.
-            if fifo.is_held() && fifo.remove().is_err() && fifo.is_named().unwrap_or(true) {
-                fifo.free_stranded();
-                self.left.push(fifo);
-            } else {
-                self.retire(fifo);
-            }
+            // Else the program closed our descriptors, and another file may be taken for it.
+            if fifo.is_held() { self.remove(fifo) } else { self.retire(fifo) }
         }
-        let n_too_many = self.left.len().saturating_sub(MAX_LEFT);
-        self.left.drain(..n_too_many);
+    }
+
+    /// Removes the pipe of a former site, or keeps it for a later attempt. One that cannot be seen may be there still.
+    fn remove(&mut self, fifo: Arc<Fifo>) {
+        if fifo.remove().is_ok() || !fifo.is_named().unwrap_or(true) {
+            return self.retire(fifo);
+        }
+        fifo.free_stranded();
+        self.left.push(fifo);
+        if self.left.len() > MAX_LEFT {
+            self.left.remove(0);
+        }
     }
 
     fn is_awaiting_published(&self) -> bool {

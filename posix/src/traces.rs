@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_child_has_no_trace_of_its_parents_pipes_from_the_beginning() {
         let _alone = TAKING.lock().unwrap();
-        let _forking = crate::fork::FORKING.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _forking = crate::fork::forking();
         crate::fork::register();
         let temp = tempfile::tempdir().unwrap();
         let dir = File::open(temp.path()).unwrap();
