@@ -23,6 +23,7 @@ use statvent_core::Registry;
 use statvent_posix::Recorder;
 use statvent_web::aggregate::{Sum, aggregate};
 use statvent_web::collect::{Collector, Counts};
+use tokio::runtime::{Builder, Runtime};
 
 const N_PIPES: usize = 100;
 const N_LINES: usize = 200;
@@ -36,18 +37,19 @@ const CHILD_VARIABLE: &str = "STATVENT_BENCH_CHILD";
 static STATS: [Registry<256, 1, 8192>; N_PIPES] = [const { Registry::new() }; N_PIPES];
 
 fn collect(criterion: &mut Criterion) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let _recorders: Vec<_> = STATS.iter().map(|stats| publish(stats, dir.path())).collect();
     let mut collector = new_collector(dir.path());
     criterion.bench_function("collect/100_pipes_of_200_lines", |bencher| {
-        bencher.iter(|| collect_and_check(&mut collector, N_PIPES, 0));
+        bencher.iter(|| collect_and_check(&runtime, &mut collector, N_PIPES, 0));
     });
     for n in 1..=N_PIPES {
         mkfifo(&dir.path().join(format!("{FREE_PID}-{n}.stats")), Mode::S_IRUSR).unwrap();
     }
     criterion.bench_function("collect/first_beside_100_dead_pipes", |bencher| {
         // A new collector each time: it must find out about the dead, and never removes them.
-        bencher.iter(|| collect_and_check(&mut new_collector(dir.path()), N_PIPES, N_PIPES));
+        bencher.iter(|| collect_and_check(&runtime, &mut new_collector(dir.path()), N_PIPES, N_PIPES));
     });
 }
 
@@ -63,10 +65,10 @@ fn publish(stats: &'static Registry<256, 1, 8192>, dir: &Path) -> Recorder {
     Recorder::builder(stats).directory(dir).without_upkeep().start().unwrap()
 }
 
-fn collect_and_check(collector: &mut Collector, n_pipes: usize, n_dead: usize) {
-    let collection = collector.collect().unwrap();
+fn collect_and_check(runtime: &Runtime, collector: &mut Collector, n_pipes: usize, n_dead: usize) {
+    let collection = runtime.block_on(collector.collect()).unwrap();
     assert_eq!(collection.counts, Counts { ok: n_pipes, late: n_dead, ..Counts::default() });
-    let sums = aggregate(collection.readings);
+    let sums = aggregate(collection.snapshots.into_iter().map(|(_, reading)| reading));
     assert_eq!(sums.len(), N_LINES);
     assert_eq!(sums[0].1, Sum::Int(3 * n_pipes as i128));
     assert_eq!(sums[N_LINES - 1].1, Sum::Float(0.25 * n_pipes as f64));
@@ -74,6 +76,7 @@ fn collect_and_check(collector: &mut Collector, n_pipes: usize, n_dead: usize) {
 }
 
 fn collect_many(criterion: &mut Criterion) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     // A recorder keeps descriptors: a thousand of them are too many for one process.
     let children: Vec<_> = (0..N_CHILDREN).map(|_| start_child(dir.path())).collect();
@@ -81,7 +84,7 @@ fn collect_many(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("collect");
     group.sample_size(10);
     group.bench_function("1000_pipes_of_200_lines", |bencher| {
-        bencher.iter(|| collect_and_check(&mut collector, N_CHILDREN * N_PIPES, 0));
+        bencher.iter(|| collect_and_check(&runtime, &mut collector, N_CHILDREN * N_PIPES, 0));
     });
     for mut child in children {
         drop(child.stdin.take());

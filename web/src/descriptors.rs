@@ -26,9 +26,6 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// The most pipes that are asked at a time.
-    pub(crate) const MAX_ASKED: usize = AMPLE.n_asked;
-
     /// Divides what this process may have.
     pub(crate) fn available() -> Self {
         getrlimit(Resource::RLIMIT_NOFILE).map_or(AMPLE, |(limit, _)| Self::of(limit))

@@ -2,24 +2,26 @@
 //!
 //! Owns the counts of an answer and the error. It asks nobody. Made by the collector; read by `serve` and `encode`.
 
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::{fmt, io};
 
 use statvent_posix::dir::DirError;
 
-use super::process::Standing;
-use super::reading::Reading;
+use super::process::Status;
+use super::reading::{Reading, ReadingError};
 use super::trouble::Trouble;
 
 /// What one collection brought.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Collection<'a> {
-    /// A reading for each process that is `ok` or `stale`, in the order of the pipes' names.
-    pub readings: Vec<&'a Reading>,
+    /// The name of the pipe and what it said, for each process that is `ok` or `stale`, in the order of the names.
+    pub snapshots: Vec<(&'a OsStr, &'a Reading)>,
     /// How the processes stand.
     pub counts: Counts,
-    /// The processes counted as unreadable, those above [`MAX_PIPES`](super::MAX_PIPES) as one, those that write malformed lines, and
-    /// those that began to answer and did not finish.
+    /// The processes counted as unreadable, those above [`MAX_PIPES`](super::MAX_PIPES) as one, those that say more than
+    /// there is room for, those that write malformed lines, and those that began to answer and did not finish.
     pub troubles: Vec<Trouble>,
 }
 
@@ -69,20 +71,59 @@ impl core::error::Error for CollectError {
     }
 }
 
-impl Counts {
-    pub(super) fn of(standings: &[Standing]) -> Self {
-        let mut counts = Self::default();
-        for standing in standings {
-            match standing {
-                Standing::Ok => counts.ok += 1,
-                Standing::Stale => counts.stale += 1,
-                Standing::Late => counts.late += 1,
-                Standing::Unreadable(_) => counts.unreadable += 1,
-                Standing::Foreign => counts.ignored += 1,
-                Standing::Gone => {}
+/// Why a pipe could not be read.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PipeError {
+    /// The system refuses to open, lock or read it.
+    System(io::Error),
+    /// Its process says more than one may.
+    TooMuch(ReadingError),
+}
+
+impl fmt::Display for PipeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::System(err) if err.kind() == ErrorKind::PermissionDenied => {
+                "the pipe cannot be read: let its owner make it readable for this service's user"
             }
+            Self::System(_) => "the pipe cannot be opened, locked or read: see what the system answers",
+            Self::TooMuch(_) => "the pipe was left unread: its process says too much",
+        })
+    }
+}
+
+impl core::error::Error for PipeError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::System(err) => Some(err),
+            Self::TooMuch(err) => Some(err),
         }
-        counts
+    }
+}
+
+impl From<io::Error> for PipeError {
+    fn from(err: io::Error) -> Self {
+        Self::System(err)
+    }
+}
+
+/// Whether the system lacks something that others may give back at any time.
+pub(super) fn is_resource_exhaustion(err: &io::Error) -> bool {
+    let exhausted = [nix::Error::EMFILE, nix::Error::ENFILE, nix::Error::ENOMEM, nix::Error::EINTR];
+    exhausted.iter().any(|code| err.raw_os_error() == Some(*code as i32))
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, status: &Status) {
+        match status {
+            Status::Ok => self.ok += 1,
+            Status::Stale => self.stale += 1,
+            Status::Late => self.late += 1,
+            Status::Unreadable(_) => self.unreadable += 1,
+            Status::Foreign => self.ignored += 1,
+            Status::Gone => {}
+        }
     }
 }
 
@@ -97,5 +138,26 @@ mod tests {
             "the system gives the service no descriptor or no memory: raise its limits (`ulimit -n`), or those of the \
              system"
         );
+    }
+
+    #[test]
+    fn messages_of_a_pipe_say_what_was_found_and_what_to_do() {
+        let cases = [
+            (
+                PipeError::System(ErrorKind::PermissionDenied.into()),
+                "the pipe cannot be read: let its owner make it readable for this service's user",
+            ),
+            (
+                PipeError::System(ErrorKind::OutOfMemory.into()),
+                "the pipe cannot be opened, locked or read: see what the system answers",
+            ),
+            (
+                PipeError::TooMuch(ReadingError::TooManyBytes),
+                "the pipe was left unread: its process says too much",
+            ),
+        ];
+        for (err, message) in cases {
+            assert_eq!(err.to_string(), message);
+        }
     }
 }

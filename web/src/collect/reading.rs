@@ -1,25 +1,18 @@
-//! What one process said: its stats in the order of its lines, in one compact block.
+//! What one process said: its stats in the order of its lines, in compact form.
 //!
-//! Owns the step from chunks of bytes to stats, and the bounds on it. It must not touch a pipe or a clock. Called
-//! by `pipe` chunk by chunk; read by `aggregate`, and by everything that shows stats per process.
+//! Owns the step from chunks of bytes to stats, and the bounds on it. It must not touch a pipe or a clock.
 
 use core::fmt;
 
 use statvent_core::line::{Line, LineSplitter, Number, parse_line};
 
-use super::blocks::{Blocks, Span};
+use super::quota::Charge;
 
 /// The most bytes that one process may say in one collection.
 pub const MAX_READING_BYTES: usize = 4 << 20;
 
 /// The most stats that one process may have.
 pub const MAX_READING_STATS: usize = 65_536;
-
-/// Blocks of 24 KiB.
-const STATS_A_BLOCK: usize = 1024;
-
-/// Names and digits, each shorter than a line, in blocks that hold several of them.
-type Text = Blocks<u8, { 32 << 10 }>;
 
 /// The stats of one process.
 ///
@@ -35,11 +28,12 @@ type Text = Blocks<u8, { 32 << 10 }>;
 #[derive(Debug, Default)]
 pub struct Reading {
     /// Names and the digits of large integers, one after the other.
-    text: Text,
-    stats: Blocks<Stat, STATS_A_BLOCK>,
-    n_stats: usize,
+    text: Vec<u8>,
+    stats: Vec<Stat>,
     n_malformed: usize,
+    n_left_out: usize,
     is_torn: bool,
+    charge: Charge,
 }
 
 impl Reading {
@@ -55,7 +49,7 @@ impl Reading {
 
     /// Iterates over names and values in the order of the lines; a name may come twice.
     pub fn stats(&self) -> impl Iterator<Item = (&[u8], Number<'_>)> {
-        self.stats.iter().map(|stat| (self.text.get(&stat.name), stat.value.number(&self.text)))
+        self.stats.iter().map(|stat| (stat.name.of(&self.text), stat.value.number(&self.text)))
     }
 
     /// The number of lines that were skipped because they are none.
@@ -67,7 +61,13 @@ impl Reading {
     /// The number of lines that are stats.
     #[must_use]
     pub const fn n_stats(&self) -> usize {
-        self.n_stats
+        self.stats.len()
+    }
+
+    /// The number of stats that were left out because all processes together say more than there is room for.
+    #[must_use]
+    pub const fn n_left_out(&self) -> usize {
+        self.n_left_out
     }
 
     /// Whether it ended within a line: somebody else took the rest, or the process did not write it.
@@ -78,8 +78,28 @@ impl Reading {
 
     /// The memory that this takes, in bytes.
     #[must_use]
-    pub fn n_bytes(&self) -> usize {
-        self.text.n_bytes() + self.stats.n_bytes()
+    pub const fn n_bytes(&self) -> usize {
+        self.text.len() + size_of_val(self.stats.as_slice())
+    }
+
+    /// Leaves out all but the first stats.
+    pub(super) fn truncate(&mut self, n_stats: usize) {
+        let Some(first) = self.stats.get(n_stats) else { return };
+        self.text.truncate(first.name.start as usize);
+        self.n_left_out += self.stats.len() - n_stats;
+        self.stats.truncate(n_stats);
+        self.shrink();
+    }
+
+    /// Charges all that it takes: it no longer replaces another one.
+    pub(super) fn charge_alone(&mut self) {
+        self.charge.set_alone(self.n_bytes());
+    }
+
+    fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.stats.shrink_to_fit();
+        self.charge.set(self.n_bytes());
     }
 }
 
@@ -98,6 +118,11 @@ impl ReadingBuilder {
         Self::default()
     }
 
+    /// Returns a builder that leaves out what its quota has no room for.
+    pub(super) fn within(charge: Charge) -> Self {
+        Self { reading: Reading { charge, ..Reading::default() }, ..Self::default() }
+    }
+
     /// Takes the next chunk; lines that are none are skipped and counted.
     ///
     /// # Errors
@@ -108,13 +133,14 @@ impl ReadingBuilder {
             return Err(ReadingError::TooManyBytes);
         }
         let reading = &mut self.reading;
+        let limit_bytes = reading.charge.limit_bytes();
         self.splitter.feed(chunk, |line| match line.and_then(parse_line) {
-            // One more than the limit is enough to know that it was passed.
-            Ok(line) if reading.n_stats <= MAX_READING_STATS => reading.push(line),
-            Ok(_) => {}
+            Ok(line) => reading.push(line, limit_bytes),
             Err(_) => reading.n_malformed += 1,
         });
-        if self.reading.n_stats > MAX_READING_STATS { Err(ReadingError::TooManyStats) } else { Ok(()) }
+        reading.charge.set(reading.n_bytes());
+        let n_stats = reading.stats.len() + reading.n_left_out;
+        if n_stats > MAX_READING_STATS { Err(ReadingError::TooManyStats) } else { Ok(()) }
     }
 
     /// Whether nothing was said yet.
@@ -125,7 +151,7 @@ impl ReadingBuilder {
 
     /// The memory that this takes, in bytes.
     #[must_use]
-    pub fn n_bytes(&self) -> usize {
+    pub const fn n_bytes(&self) -> usize {
         self.reading.n_bytes()
     }
 
@@ -134,8 +160,7 @@ impl ReadingBuilder {
     pub fn finish(mut self) -> Reading {
         self.reading.is_torn = self.splitter.finish().is_err();
         self.reading.n_malformed += usize::from(self.reading.is_torn);
-        self.reading.text.shrink();
-        self.reading.stats.shrink();
+        self.reading.shrink();
         self.reading
     }
 }
@@ -181,25 +206,52 @@ enum Value {
 }
 
 impl Value {
-    fn number<'a>(&self, text: &'a Text) -> Number<'a> {
+    fn number<'a>(&self, text: &'a [u8]) -> Number<'a> {
         match self {
             Self::Int(int) => Number::Int(*int),
-            Self::BigInt(digits) => Number::BigInt(text.get(digits)),
+            Self::BigInt(digits) => Number::BigInt(digits.of(text)),
             Self::Float(float) => Number::Float(*float),
         }
     }
 }
 
+/// A part of the text.
+#[derive(Debug)]
+struct Span {
+    start: u32,
+    len: u16,
+}
+
+impl Span {
+    /// Appends `bytes` to `text`. Both fit: a text is no longer than [`MAX_READING_BYTES`], and what is kept no longer
+    /// than a line.
+    fn keep(text: &mut Vec<u8>, bytes: &[u8]) -> Self {
+        let start = text.len() as u32;
+        text.extend_from_slice(bytes);
+        Self { start, len: bytes.len() as u16 }
+    }
+
+    fn of<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        &text[self.start as usize..][..usize::from(self.len)]
+    }
+}
+
 impl Reading {
-    fn push(&mut self, line: Line<'_>) {
-        let name = self.text.keep(line.name);
+    /// Keeps a line, or leaves it out: once one is, so are all that follow.
+    fn push(&mut self, line: Line<'_>, limit_bytes: usize) {
+        let n_digits = if let Number::BigInt(digits) = line.value { digits.len() } else { 0 };
+        let n_bytes = self.n_bytes() + line.name.len() + n_digits + size_of::<Stat>();
+        if n_bytes > limit_bytes || self.n_left_out > 0 || self.stats.len() > MAX_READING_STATS {
+            self.n_left_out += 1;
+            return;
+        }
+        let name = Span::keep(&mut self.text, line.name);
         let value = match line.value {
             Number::Int(int) => Value::Int(int),
-            Number::BigInt(digits) => Value::BigInt(self.text.keep(digits)),
+            Number::BigInt(digits) => Value::BigInt(Span::keep(&mut self.text, digits)),
             Number::Float(float) => Value::Float(float),
         };
         self.stats.push(Stat { name, value });
-        self.n_stats += 1;
     }
 }
 

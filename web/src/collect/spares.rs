@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
@@ -19,7 +19,8 @@ use statvent_posix::sweep::remove_dead;
 
 use super::discover::Source;
 use super::life::is_pid_free;
-use super::pipe::{Opening, Pipe, Step};
+use super::pipe::{Pipe, Progress};
+use super::quota::Charge;
 
 /// How long a pipe that was put aside keeps its name: whoever did that may be of another pid namespace, and at work.
 const TIME_ASIDE: Duration = Duration::from_secs(10);
@@ -50,11 +51,12 @@ fn remove_successor(source: &Source, name: &OsStr, pipe: &PipeName<'_>) -> io::R
 /// It may be a live one that was to be put back. Its recorder waits at it, which is seen as a writer, and publishes
 /// anew once it is woken up.
 fn remove_put_aside(source: &Source, name: &OsStr, now: SystemTime) -> io::Result<bool> {
-    let Opening::Pipe(mut pipe) = Pipe::open(source, name) else { return Ok(false) };
+    let Ok(mut pipe) = Pipe::open(source, name, Charge::default()) else { return Ok(false) };
     let stat = fstat(&*pipe)?;
     let changed_at = UNIX_EPOCH + Duration::from_secs(stat.st_ctime.try_into().unwrap_or(u64::MAX >> 1));
     let is_old = now.duration_since(changed_at).is_ok_and(|age| age > TIME_ASIDE);
-    let is_quiet = is_old && matches!(pipe.advance(Instant::now(), &mut [0]), Step::Wait) && pipe.is_quiet();
+    let is_quiet =
+        is_old && matches!(pipe.read(&mut [0; 4096]), Ok(Progress::Pending)) && pipe.has_no_writer();
     if is_quiet { remove_dead(&source.dir, name, &*pipe) } else { Ok(false) }
 }
 
@@ -63,6 +65,12 @@ mod tests {
     use super::*;
     use nix::unistd::mkfifo;
     use std::fs;
+    use tokio::runtime::{Builder, Runtime};
+
+    /// Pipes are opened in a runtime.
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().unwrap()
+    }
 
     const FREE_PID: u32 = i32::MAX as u32;
 
@@ -85,6 +93,8 @@ mod tests {
 
     #[test]
     fn what_was_put_aside_a_moment_ago_stays() {
+        let runtime = runtime();
+        let _entered = runtime.enter();
         let temp = tempfile::tempdir().unwrap();
         let source = Source::open(temp.path(), &[]).unwrap().unwrap();
         for pid in [FREE_PID, std::process::id()] {
@@ -97,6 +107,8 @@ mod tests {
 
     #[test]
     fn what_was_put_aside_long_ago_goes_unless_somebody_waits_at_it() {
+        let runtime = runtime();
+        let _entered = runtime.enter();
         let temp = tempfile::tempdir().unwrap();
         let source = Source::open(temp.path(), &[]).unwrap().unwrap();
         let path = temp.path().join(".7-0.dead");

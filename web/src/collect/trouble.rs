@@ -10,9 +10,9 @@ use std::path::Path;
 
 use statvent_core::name::EscapedName;
 
-use super::collector::MAX_PIPES;
-use super::outcome::CollectError;
-use super::pipe::PipeError;
+use super::candidates::MAX_PIPES;
+use super::outcome::{CollectError, PipeError};
+use super::quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_SNAPSHOT_BYTES};
 
 /// What is wrong with one process, or with the directory; shown as one line that says which, why, and what to do.
 #[derive(Debug)]
@@ -33,6 +33,11 @@ pub enum Reason {
     Malformed {
         /// How many there were in what it said last.
         n_lines: usize,
+    },
+    /// All processes together say more than there is room for, and this one most: its first stats count.
+    LeftOut {
+        /// How many of its stats do not.
+        n_stats: usize,
     },
     /// It began to write and did not finish in time: it counts as late.
     Unfinished,
@@ -90,6 +95,11 @@ impl fmt::Display for Reason {
                 "malformed lines, which are skipped: {n_lines}: expected \"name: number\" on each: mend what \
                  its program writes"
             ),
+            Self::LeftOut { n_stats } => write!(
+                f,
+                "stats left out: {n_stats}: all processes together say more than {MAX_SNAPSHOT_BYTES} bytes, {MAX_NAMES} \
+                 names or {MAX_NAME_BYTES} bytes of names, and this one most: publish fewer"
+            ),
             Self::Unfinished => f.write_str(
                 "its process began to write and did not end within the deadline: look for what stops or slows it",
             ),
@@ -140,6 +150,11 @@ mod tests {
             shown(b"7.stats", Reason::Malformed { n_lines: 3 }),
             "7.stats: malformed lines, which are skipped: 3: expected \"name: number\" on each: mend what its \
              program writes"
+        );
+        assert_eq!(
+            shown(b"7.stats", Reason::LeftOut { n_stats: 9 }),
+            "7.stats: stats left out: 9: all processes together say more than 14680064 bytes, 65536 names or 8388608 \
+             bytes of names, and this one most: publish fewer"
         );
         assert_eq!(
             shown(b"7.stats", Reason::Unfinished),

@@ -3,7 +3,6 @@
 //! Owns the collector's thread and the rule that an answer comes from a collection that began after its request
 //! arrived: one is in flight, all who come meanwhile share the next. It knows nothing of HTTP. Called by `routes`.
 
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
@@ -101,7 +100,15 @@ impl Answers {
         let (requests, arriving) = sync_channel(MAX_WAITING);
         let shelf = Shelf { bodies: Bodies::default(), places, n_bytes_last: 0 };
         let patience = PATIENCE.max(PATIENCE_DEADLINES * collector.deadline());
-        let desk = Desk { collector, reports, panics, shelf, arriving, wake: Arc::clone(&wake) };
+        let desk = Desk {
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+            collector,
+            reports,
+            panics,
+            shelf,
+            arriving,
+            wake: Arc::clone(&wake),
+        };
         thread::Builder::new().name("collector".to_owned()).spawn(|| desk.run())?;
         Ok(Self { requests: Some(requests), wake, patience })
     }
@@ -137,6 +144,7 @@ impl Drop for Answers {
 
 /// The collector's thread.
 struct Desk {
+    runtime: tokio::runtime::Runtime,
     collector: Collector,
     reports: Reports,
     panics: Arc<Panics>,
@@ -180,23 +188,25 @@ impl Desk {
 
     /// Listens to late processes until somebody asks; `false` if that cannot be waited for.
     fn rest(&mut self) -> bool {
-        let wake = self.wake.as_fd();
-        match self.panics.catch(|| self.collector.rest(wake)) {
-            Ok(rested) => rested.is_ok(),
-            Err(_) => {
-                self.collector = self.collector.anew();
-                false
+        let runtime = &self.runtime;
+        loop {
+            let _ =
+                runtime.block_on(async { timeout(Duration::from_millis(5), self.collector.idle()).await });
+            if self.wake.read().is_ok() {
+                let _ = self.wake.write(1);
+                return true;
             }
         }
     }
 
     fn answer(&mut self) -> Answer {
+        let runtime = &self.runtime;
         let (collector, reports, shelf) = (&mut self.collector, &mut self.reports, &mut self.shelf);
-        match self.panics.catch(|| answer(collector, reports, shelf)) {
+        match self.panics.catch(|| answer(runtime, collector, reports, shelf)) {
             Ok(answer) => answer.map_err(Arc::new),
             Err(panicked) => {
                 // What it knows of the processes may be half changed.
-                self.collector = self.collector.anew();
+                self.collector = self.collector.fresh();
                 Err(AnswerError::Panicked(panicked).into())
             }
         }
@@ -231,12 +241,17 @@ impl Shelf {
     }
 }
 
-fn answer(collector: &mut Collector, reports: &mut Reports, shelf: &mut Shelf) -> Result<Bytes, AnswerError> {
+fn answer(
+    runtime: &tokio::runtime::Runtime,
+    collector: &mut Collector,
+    reports: &mut Reports,
+    shelf: &mut Shelf,
+) -> Result<Bytes, AnswerError> {
     shelf.make_room()?;
-    match collector.collect() {
-        Ok(Collection { readings, counts, troubles, .. }) => {
+    match runtime.block_on(collector.collect()) {
+        Ok(Collection { snapshots, counts, troubles, .. }) => {
             reports.take(&troubles, Instant::now());
-            let sums = aggregate(readings);
+            let sums = aggregate(snapshots.into_iter().map(|(_, reading)| reading));
             let json = Json::measure(&sums, seconds_since_1970(), &counts).map_err(AnswerError::Encode)?;
             shelf.put(&json)
         }

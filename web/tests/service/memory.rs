@@ -156,7 +156,7 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
         assert_eq!(reply.stat("hits"), 7);
         assert_eq!(reply.stat("</script><script>alert(1)</script>"), 1);
         assert_eq!(reply.stat("\"quoted\""), 2);
-        assert!(ok > 10 && late >= N_HUNG as u64 && unreadable > 20, "{:?}", reply.counts());
+        assert!(ok > 10 && late >= N_HUNG as u64 && unreadable == 2, "{:?}", reply.counts());
         assert_eq!(ignored, N_FILES as u64);
     }
     let _clients = [deafen(&client, 3), begin_to_ask(&client, 200)];
@@ -176,10 +176,7 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
         let n_times = said.iter().filter(|line| line.starts_with(&start) && line.contains(reason)).count();
         assert_eq!(n_times, 1, "{name}: {reason}: {said:?}");
     }
-    assert!(
-        said.iter().any(|line| line.contains("all pipes together hold more than 65536 names")),
-        "{said:?}"
-    );
+    assert!(said.iter().any(|line| line.contains("stats left out: ")), "{said:?}");
 }
 
 // 1. All together say as much as is counted, in names as long as fit an answer; some hang in the middle of as much. 2. The

@@ -7,6 +7,8 @@ use statvent_core::Registry;
 use statvent_posix::Recorder;
 use statvent_web::collect::Collector;
 
+use tokio::runtime::{Builder, Runtime};
+
 use crate::support::{DEADLINE, Legacy, Server, eventually, pipe_dir, unlocked_name};
 
 type Stats = Registry<64, 8, 4096>;
@@ -57,6 +59,10 @@ fn two_services_with_two_clients_each_give_right_sums() {
     });
 }
 
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 /// A writer of the original's kind has no name between two readers, and nothing else tells that it is there. One look misses
 /// 4 to 14 in a hundred.
 #[test]
@@ -67,14 +73,18 @@ fn a_service_that_begins_finds_writers_that_another_one_is_reading() {
     let n_found = scope(|scope| {
         scope.spawn(|| {
             let mut other = Collector::new(dir.path().to_owned(), DEADLINE);
+            let runtime = runtime();
             while !ended.load(Ordering::SeqCst) {
-                other.collect().unwrap();
+                runtime.block_on(other.collect()).unwrap();
             }
         });
         eventually("the other one to read", || legacy.iter().all(|legacy| legacy.n_rounds() > 10));
-        let n_found: Vec<_> = (0..300)
-            .map(|_| Collector::new(dir.path().to_owned(), DEADLINE).collect().unwrap().counts.ok)
-            .collect();
+        let runtime = runtime();
+        let collect = |_| {
+            let mut collector = Collector::new(dir.path().to_owned(), DEADLINE);
+            runtime.block_on(collector.collect()).unwrap().counts.ok
+        };
+        let n_found: Vec<_> = (0..300).map(collect).collect();
         ended.store(true, Ordering::SeqCst);
         n_found
     });

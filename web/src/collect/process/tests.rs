@@ -7,9 +7,18 @@ use statvent_core::Registry;
 use statvent_posix::Recorder;
 use std::fs::{File, OpenOptions, remove_file, rename};
 use std::io::Write as _;
+use std::sync::LazyLock;
+use tokio::runtime::{Builder, EnterGuard, Runtime};
 
 /// A pipe in a directory, which nobody writes and whose pid no process has.
 const NAME: &str = "2147483647.stats";
+
+/// Pipes are opened in a runtime.
+fn enter() -> EnterGuard<'static> {
+    static RUNTIME: LazyLock<Runtime> =
+        LazyLock::new(|| Builder::new_current_thread().enable_all().build().unwrap());
+    RUNTIME.enter()
+}
 
 fn abandoned() -> (tempfile::TempDir, Source) {
     let temp = tempfile::tempdir().unwrap();
@@ -18,28 +27,43 @@ fn abandoned() -> (tempfile::TempDir, Source) {
     (temp, source)
 }
 
-fn ask(process: &mut Process, source: &Source, now: Instant) -> Standing {
-    let Opening::Pipe(mut pipe) = Pipe::open(source, NAME.as_ref()) else { panic!("no pipe") };
-    pipe.advance(now, &mut [0; PROBE_BYTES]);
+fn open(source: &Source) -> Box<Pipe> {
+    Pipe::open(source, NAME.as_ref(), Charge::default()).map_err(drop).expect("a pipe")
+}
+
+/// How it is asked, in a second; `None` if it is dead.
+fn plan(process: &mut Process, source: &Source) -> Option<Plan> {
+    process.plan(source, NAME.as_ref(), &Quota::new(1 << 20), Duration::from_secs(1))
+}
+
+fn conclude(process: &mut Process, source: &Source, result: Result<Reading, Failure>) -> Status {
+    process.conclude(source, NAME.as_ref(), &Quota::new(1 << 20), result)
+}
+
+fn ask(process: &mut Process, source: &Source, now: Instant) -> Status {
+    let mut pipe = open(source);
+    pipe.read(&mut [0; PROBE_BYTES]).unwrap();
     process.open = Some(pipe);
-    process.stand_in_doubt(source, NAME.as_ref(), now)
+    process.on_suspect(source, NAME.as_ref(), now)
 }
 
 #[test]
 fn an_abandoned_pipe_is_removed_in_the_third_round_after_ten_seconds() {
+    let _entered = enter();
     let (temp, source) = abandoned();
     let start = Instant::now();
     let mut process = Process { last: Some(Reading::default()), ..Process::default() };
     for (seconds, exists) in [(0, true), (1, true), (9, true), (10, false)] {
         let standing = ask(&mut process, &source, start + Duration::from_secs(seconds));
-        assert_eq!(matches!(standing, Standing::Stale), exists, "after {seconds} s");
+        assert_eq!(matches!(standing, Status::Stale), exists, "after {seconds} s");
         assert_eq!(temp.path().join(NAME).exists(), exists, "after {seconds} s");
     }
-    assert!(process.is_gone() && process.last.is_none());
+    assert!(process.is_gone && process.last.is_none());
 }
 
 #[test]
 fn a_writer_clears_all_doubt() {
+    let _entered = enter();
     let (temp, source) = abandoned();
     let start = Instant::now();
     let mut process = Process::default();
@@ -52,31 +76,30 @@ fn a_writer_clears_all_doubt() {
     process.open = None;
     drop(writer);
     for seconds in [11, 19] {
-        assert!(matches!(ask(&mut process, &source, start + Duration::from_secs(seconds)), Standing::Late));
+        assert!(matches!(ask(&mut process, &source, start + Duration::from_secs(seconds)), Status::Late));
     }
     assert!(path.exists(), "removed on the strength of rounds before the writer came");
 }
 
 #[test]
 fn a_writer_that_took_a_dead_pipe_s_name_is_not_buried() {
+    let _entered = enter();
     let (temp, source) = abandoned();
     let path = temp.path().join(NAME);
     let _writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let mut process = Process { seen_held: true, ..Process::default() };
-    let question = process.question(&source, NAME.as_ref(), Duration::from_secs(1));
-    assert!(
-        question.is_some_and(|question| question.open.is_some()),
-        "it is asked on the pipe that was opened"
-    );
+    let mut process = Process { was_locked: true, ..Process::default() };
+    assert!(plan(&mut process, &source).is_some());
+    assert!(process.open.is_some(), "it is asked on the pipe that was opened");
     assert!(path.exists());
 }
 
 #[test]
 fn a_pipe_whose_byte_was_held_and_is_free_is_removed_at_once() {
+    let _entered = enter();
     let (temp, source) = abandoned();
-    let mut process = Process { seen_held: true, last: Some(Reading::default()), ..Process::default() };
-    assert!(process.question(&source, NAME.as_ref(), Duration::from_secs(1)).is_none());
-    assert!(process.is_gone() && process.last.is_none());
+    let mut process = Process { was_locked: true, last: Some(Reading::default()), ..Process::default() };
+    assert!(plan(&mut process, &source).is_none());
+    assert!(process.is_gone && process.last.is_none());
     assert!(!temp.path().join(NAME).exists());
 }
 
@@ -84,30 +107,31 @@ fn a_pipe_whose_byte_was_held_and_is_free_is_removed_at_once() {
 // against its death.
 #[test]
 fn last_words_do_not_unprove_a_death() {
+    let _entered = enter();
     let (temp, source) = abandoned();
     let path = temp.path().join(NAME);
-    let Opening::Pipe(open) = Pipe::open(&source, NAME.as_ref()) else { panic!("no pipe") };
+    let open = open(&source);
     let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
     mkfifo(&temp.path().join("fresh"), Mode::S_IRUSR).unwrap();
     rename(temp.path().join("fresh"), &path).unwrap();
     writer.write_all(b"a: 1\n").unwrap();
     drop(writer);
     let mut process =
-        Process { seen_held: true, last: Some(Reading::default()), open: Some(open), ..Process::default() };
-    assert!(process.question(&source, NAME.as_ref(), Duration::from_secs(1)).is_none());
-    assert!(process.is_gone() && !path.exists());
+        Process { was_locked: true, last: Some(Reading::default()), open: Some(open), ..Process::default() };
+    assert!(plan(&mut process, &source).is_none());
+    assert!(process.is_gone && !path.exists());
 }
 
 // 1. A process is proved dead. 2. Another reader has its pipe, which therefore cannot be removed yet.
 #[test]
 fn a_dead_process_does_not_count_where_another_reader_has_its_pipe() {
+    let _entered = enter();
     let (temp, source) = abandoned();
     let reader = OpenOptions::new().read(true).write(true).open(temp.path().join(NAME)).unwrap();
     reader.try_lock().unwrap();
-    let mut process = Process { seen_held: true, last: Some(Reading::default()), ..Process::default() };
-    let question = process.question(&source, NAME.as_ref(), Duration::from_secs(1)).unwrap();
-    let told = Told { heard: Heard::Nothing(question.open), last: question.last, was_awake: false };
-    assert!(!matches!(process.take(&source, NAME.as_ref(), told), Standing::Stale));
+    let mut process = Process { was_locked: true, last: Some(Reading::default()), ..Process::default() };
+    assert!(plan(&mut process, &source).is_some());
+    assert!(!matches!(conclude(&mut process, &source, Err(Failure::TimedOut)), Status::Stale));
     assert!(process.last.is_none());
 }
 
@@ -116,6 +140,7 @@ fn a_dead_process_does_not_count_where_another_reader_has_its_pipe() {
 #[test]
 fn a_pipe_whose_byte_is_taken_by_the_time_it_is_open_is_not_buried() {
     static STATS: Registry<2, 1, 0> = Registry::new();
+    let _entered = enter();
     let temp = tempfile::tempdir().unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
     let path = recorder.path();
@@ -123,8 +148,8 @@ fn a_pipe_whose_byte_is_taken_by_the_time_it_is_open_is_not_buried() {
     remove_file(&path).unwrap();
     mkfifo(&path, Mode::S_IRUSR).unwrap();
     let source = Source::open(temp.path(), &[]).unwrap().unwrap();
-    let mut process = Process { seen_held: true, ..Process::default() };
-    assert!(!process.bury(&source, path.file_name().unwrap()));
+    let mut process = Process { was_locked: true, ..Process::default() };
+    assert!(!process.reap(&source, path.file_name().unwrap(), &Quota::new(1 << 20)));
     assert!(path.exists() && process.open.is_some());
 }
 
@@ -132,15 +157,15 @@ fn a_pipe_whose_byte_is_taken_by_the_time_it_is_open_is_not_buried() {
 // evidence that nobody writes.
 #[test]
 fn a_pipe_that_another_reader_has_is_not_removed() {
+    let _entered = enter();
     let (temp, source) = abandoned();
     let path = temp.path().join(NAME);
     let _writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let reader = File::open(&path).unwrap();
     reader.try_lock().unwrap();
-    let mut process = Process { seen_held: true, ..Process::default() };
-    let question = process.question(&source, NAME.as_ref(), Duration::from_secs(1)).unwrap();
-    let told = Told { heard: Heard::Nothing(question.open), last: None, was_awake: false };
-    assert!(matches!(process.take(&source, NAME.as_ref(), told), Standing::Late));
+    let mut process = Process { was_locked: true, ..Process::default() };
+    assert!(plan(&mut process, &source).is_some());
+    assert!(matches!(conclude(&mut process, &source, Err(Failure::TimedOut)), Status::Late));
     assert!(path.exists(), "removed on the strength of a byte");
 
     let start = Instant::now();
@@ -153,26 +178,32 @@ fn a_pipe_that_another_reader_has_is_not_removed() {
 
 #[test]
 fn a_late_process_that_retires_its_pipe_is_waited_for_again() {
-    let (_temp, source) = abandoned();
-    let mut process = Process { is_late: true, ..Process::default() };
-    let patience = |process: &mut Process| {
-        process.has_foreign_pid = true;
-        process.question(&source, NAME.as_ref(), Duration::from_secs(1)).map(|question| question.patience)
-    };
-    assert_eq!(patience(&mut process), Some(Duration::ZERO));
-    process.take_step(Step::Retired { was_ours: true });
-    assert_eq!(patience(&mut process), Some(Duration::from_secs(1)));
+    let _entered = enter();
+    let (temp, source) = abandoned();
+    let mut process = Process { is_late: true, has_foreign_pid: true, ..Process::default() };
+    assert_eq!(plan(&mut process, &source).unwrap().response_timeout, Duration::ZERO);
+    process.open = Some(open(&source));
+    remove_file(temp.path().join(NAME)).unwrap();
+    process.read_on(&mut [0; PROBE_BYTES]);
+    assert!(process.open.is_none());
+    assert_eq!(plan(&mut process, &source).unwrap().response_timeout, Duration::from_secs(1));
 }
 
 #[test]
 fn what_comes_between_two_collections_is_checked_as_well() {
-    let reading = |text: &str| Reading::parse(text.as_bytes()).unwrap();
-    let mut process = Process { seen_held: true, is_late: true, ..Process::default() };
-    for (text, n_stats) in
-        [("a: 1\nb: 2\n", 2), ("b: 3\n", 2), ("a: 1\nb: 2\nc: 3", 2), ("a: 1\nb: 2\nc: 3\n", 3)]
-    {
-        process.take_step(Step::Finished(reading(text)));
-        assert_eq!(process.last.as_ref().unwrap().n_stats(), n_stats, "{text}");
-        assert!(!process.is_late);
+    let _entered = enter();
+    let (temp, source) = abandoned();
+    let mut process = Process { was_locked: true, ..Process::default() };
+    for (text, n_stats, is_late) in [
+        ("a: 1\nb: 2\n", 2, false),
+        ("b: 3\n", 2, true),
+        ("a: 1\nb: 2\nc: 3", 2, true),
+        ("a: 1\nb: 2\nc: 3\n", 3, false),
+    ] {
+        process.is_late = true;
+        process.open = Some(open(&source));
+        std::fs::write(temp.path().join(NAME), text).unwrap();
+        process.read_on(&mut [0; PROBE_BYTES]);
+        assert_eq!((process.last.as_ref().unwrap().n_stats(), process.is_late), (n_stats, is_late), "{text}");
     }
 }

@@ -1,0 +1,65 @@
+//! Which processes have a place where the directory holds more pipes than are asked.
+//!
+//! Owns the order: a process that answered before comes first, then one whose byte is held, as by a recorder that lives,
+//! then all others, each by name. Pipes that nothing writes, however many, keep no known process out.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+
+/// The most pipes that are asked in one collection, and the most processes that are remembered.
+pub const MAX_PIPES: usize = 4096;
+
+/// Why a process has its place, the strongest reason first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Rank {
+    /// It answered before.
+    Answered,
+    /// Its byte was held.
+    Locked,
+    /// Nothing is known of it.
+    Unknown,
+}
+
+/// The first [`MAX_PIPES`] of all that were offered, by rank and name.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    first: BTreeSet<(Rank, OsString)>,
+    n_left_out: usize,
+}
+
+impl Candidates {
+    /// Takes in a name; the last one makes way if there are too many, and is counted.
+    pub(super) fn offer(&mut self, rank: Rank, name: &OsStr) {
+        self.first.insert((rank, name.to_owned()));
+        if self.first.len() > MAX_PIPES {
+            self.first.pop_last();
+            self.n_left_out += 1;
+        }
+    }
+
+    /// Returns the names that have a place, and how many have none.
+    pub(super) fn select(self) -> (impl Iterator<Item = OsString>, usize) {
+        (self.first.into_iter().map(|(_, name)| name), self.n_left_out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answered_before_goes_first_then_the_lock_then_the_name() {
+        let mut candidates = Candidates::default();
+        for n in 0..MAX_PIPES {
+            candidates.offer(Rank::Unknown, format!("{n:04}.stats").as_ref());
+        }
+        candidates.offer(Rank::Locked, "y.stats".as_ref());
+        candidates.offer(Rank::Answered, "z.stats".as_ref());
+        candidates.offer(Rank::Answered, "z.stats".as_ref());
+        let (names, n_left_out) = candidates.select();
+        let names: Vec<_> = names.collect();
+        assert_eq!((names.len(), n_left_out), (MAX_PIPES, 2));
+        assert_eq!(names[..3], ["z.stats", "y.stats", "0000.stats"]);
+        assert_eq!(names[MAX_PIPES - 1], *format!("{:04}.stats", MAX_PIPES - 3));
+    }
+}

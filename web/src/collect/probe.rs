@@ -1,0 +1,177 @@
+//! One process, asked once: straight from opening its pipe to a snapshot that is believed.
+//!
+//! Owns how long each step may take. What an answer or a silence means for the process is in `process`, which answers are
+//! believed in `belief`.
+
+use std::ffi::OsStr;
+use std::mem::take;
+use std::time::Duration;
+
+use tokio::sync::SemaphorePermit;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::belief::{Belief, is_whole};
+use super::outcome::PipeError;
+use super::pipe::{FIRST_PAUSE, OpenError, Pipe, Progress};
+use super::process::{Plan, Process, Status};
+use super::reading::Reading;
+use super::scrape::Scrape;
+
+/// How long a live process without a lock may need from the removal of its pipe to the next one.
+const MISSING_TIMEOUT: Duration = Duration::from_millis(100);
+/// A process that takes longer than this to answer no longer keeps others from being asked.
+const LONGEST_TURN: Duration = Duration::from_millis(10);
+/// Between two looks for a name that is missing, and from the 17th answer on that is not believed.
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
+const AT_ONCE: u32 = 16;
+
+/// Why there is no snapshot.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The process did not answer in the time it had.
+    TimedOut,
+    /// Nothing has the name.
+    NotFound,
+    /// Something other than a pipe has it.
+    NotAFifo,
+    /// The pipe cannot be read.
+    Pipe(PipeError),
+}
+
+struct Probe<'a, 's> {
+    scrape: &'a Scrape<'s>,
+    name: &'a OsStr,
+    process: &'a mut Process,
+    is_append_only: bool,
+    belief: Belief,
+    /// One of the few that are asked at a time, while an answer is expected at any moment.
+    turn: Option<SemaphorePermit<'a>>,
+    turn_ends: Instant,
+    /// When it is given up: `ends` once it has shown that it is awake.
+    until: Instant,
+    ends: Instant,
+}
+
+/// Asks one process, and leaves in it what came of that.
+pub(super) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Process) {
+    let turn = scrape.turns.acquire().await.ok();
+    scrape.take_kept(process);
+    process.status = match process.plan(scrape.source, name, scrape.quota, scrape.deadline) {
+        None => Status::Gone,
+        Some(plan) => {
+            let result = Probe::new(scrape, name, process, plan, turn).result().await;
+            process.conclude(scrape.source, name, scrape.quota, result)
+        }
+    };
+    scrape.keep_open(process);
+}
+
+impl<'a, 's> Probe<'a, 's> {
+    fn new(
+        scrape: &'a Scrape<'s>,
+        name: &'a OsStr,
+        process: &'a mut Process,
+        plan: Plan,
+        turn: Option<SemaphorePermit<'a>>,
+    ) -> Self {
+        let now = Instant::now();
+        let ends = scrape.ends.min(now + scrape.deadline);
+        Self {
+            scrape,
+            name,
+            process,
+            is_append_only: plan.is_append_only,
+            belief: Belief::default(),
+            turn,
+            turn_ends: now + LONGEST_TURN,
+            until: ends.min(now + plan.response_timeout),
+            ends,
+        }
+    }
+
+    async fn result(mut self) -> Result<Reading, Failure> {
+        match self.run().await {
+            Err(Failure::TimedOut) => self.belief.settle().ok_or(Failure::TimedOut),
+            result => result,
+        }
+    }
+
+    async fn run(&mut self) -> Result<Reading, Failure> {
+        if let Some(pipe) = take(&mut self.process.open) {
+            // Opened before the process was asked: what it says may be old, and is better than what it said before.
+            if let Progress::Complete(snapshot) = self.read(pipe).await?
+                && is_whole(&snapshot, self.process.last.as_ref().filter(|_| self.is_append_only))
+            {
+                self.process.replace_last(snapshot);
+            }
+            self.until = self.ends;
+        }
+        loop {
+            let pipe = self.open().await?;
+            let snapshot = match self.read(pipe).await? {
+                Progress::Complete(snapshot) => Some(snapshot),
+                Progress::Retired { was_ours: true } => Some(Reading::default()),
+                Progress::Retired { was_ours: false } | Progress::Pending => None,
+            };
+            let before = self.process.last.as_ref().filter(|_| self.is_append_only);
+            if let Some(snapshot) = snapshot.and_then(|snapshot| self.belief.weigh(snapshot, before)) {
+                return Ok(snapshot);
+            }
+            // It is awake, however silent it was before.
+            self.until = self.ends;
+            if self.belief.n_rounds() < AT_ONCE {
+                yield_now().await
+            } else {
+                self.pause(Failure::TimedOut).await?
+            }
+        }
+    }
+
+    /// Opens the pipe, as soon as there is one.
+    async fn open(&mut self) -> Result<Box<Pipe>, Failure> {
+        let mut missing_until = None;
+        loop {
+            match Pipe::open(self.scrape.source, self.name, self.process.charge(self.scrape.quota)) {
+                Ok(pipe) => return Ok(pipe),
+                Err(OpenError::NotAFifo) => return Err(Failure::NotAFifo),
+                Err(OpenError::Pipe(err)) => return Err(Failure::Pipe(err)),
+                // Not the fault of the process: until there are some again, what it said last counts.
+                Err(OpenError::ResourceExhausted) => self.pause(Failure::TimedOut).await?,
+                Err(OpenError::NotFound) => {
+                    self.turn = None;
+                    if Instant::now()
+                        >= *missing_until.get_or_insert_with(|| Instant::now() + MISSING_TIMEOUT)
+                    {
+                        return Err(Failure::NotFound);
+                    }
+                    self.pause(Failure::NotFound).await?;
+                }
+            }
+        }
+    }
+
+    /// Waits a moment; fails if time is up.
+    async fn pause(&self, failure: Failure) -> Result<(), Failure> {
+        timeout_at(self.until, sleep(RETRY_PAUSE)).await.map_err(|_| failure)
+    }
+
+    /// Reads the pipe to its end; one that is not finished in time stays open.
+    async fn read(&mut self, mut pipe: Box<Pipe>) -> Result<Progress, Failure> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match pipe.read(&mut self.scrape.chunk.borrow_mut()).map_err(Failure::Pipe)? {
+                Progress::Pending => {}
+                progress => return Ok(progress),
+            }
+            // Without a writer there is no answer to expect.
+            self.turn.take_if(|_| !pipe.has_writer());
+            let until = if self.turn.is_some() { self.until.min(self.turn_ends) } else { self.until };
+            let is_late = Instant::now() >= until || timeout_at(until, pipe.wait(&mut pause)).await.is_err();
+            if is_late && self.turn.take().is_none() {
+                self.process.open = Some(pipe);
+                return Err(Failure::TimedOut);
+            }
+        }
+    }
+}
