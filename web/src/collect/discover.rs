@@ -30,9 +30,7 @@ pub(super) struct Source {
 pub(super) enum Kind {
     /// A pipe's name, and a pipe unless the file system does not tell.
     Pipe,
-    /// A pipe's name, on something that is none.
-    Pretender,
-    /// Another name.
+    /// Another name, or a pipe's name on something that is none.
     Foreign,
     /// A name that begins with a dot: recorders work under such names for moments.
     Hidden,
@@ -78,9 +76,8 @@ impl Source {
 fn kind(name: &[u8], file_type: Option<Type>) -> Kind {
     match file_type {
         _ if name.starts_with(b".") => Kind::Hidden,
-        _ if !name.ends_with(PIPE_SUFFIX.as_bytes()) => Kind::Foreign,
-        Some(Type::Fifo) | None => Kind::Pipe,
-        Some(_) => Kind::Pretender,
+        Some(Type::Fifo) | None if name.ends_with(PIPE_SUFFIX.as_bytes()) => Kind::Pipe,
+        _ => Kind::Foreign,
     }
 }
 
@@ -108,7 +105,7 @@ mod tests {
         let expected = [
             (".7-0.dead", Kind::Hidden),
             (".stats", Kind::Hidden),
-            ("8.stats", Kind::Pretender),
+            ("8.stats", Kind::Foreign),
             ("9.stats", Kind::Pipe),
             ("notes.txt", Kind::Foreign),
             ("pipe", Kind::Foreign),

@@ -34,16 +34,19 @@ const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(2);
 /// While nothing writes. A writer that comes ends the pause; the removal of the pipe does not.
 const LONGEST_QUIET_PAUSE: Duration = Duration::from_millis(32);
 
-/// Why there is no pipe to read.
-pub(super) enum OpenError {
+/// Why there is no pipe, or no snapshot from it.
+#[derive(Debug)]
+pub(super) enum Failure {
     /// Nothing has the name.
     NotFound,
     /// Something other than a pipe has it, or a pipe whose owner is not allowed.
     NotAFifo,
-    /// We may not open the pipe.
+    /// The pipe cannot be opened or read.
     Pipe(PipeError),
     /// The system has no descriptor or no memory for us at the moment.
     ResourceExhausted,
+    /// The process did not answer in the time it had.
+    TimedOut,
 }
 
 /// How far a pipe was read.
@@ -85,19 +88,19 @@ enum Lock {
 impl Pipe {
     /// Opens the pipe of that name, and nothing but a pipe of an allowed owner: no link, file, socket or device. Needs a
     /// tokio runtime with I/O.
-    pub(super) fn open(source: &Source, name: &OsStr, charge: Charge) -> Result<Box<Self>, OpenError> {
+    pub(super) fn open(source: &Source, name: &OsStr, charge: Charge) -> Result<Box<Self>, Failure> {
         let is_allowed = |node: &Node| node.is_fifo && source.allows(node);
         match source.dir.node(name)? {
             Some(node) if is_allowed(&node) => {}
-            Some(_) => return Err(OpenError::NotAFifo),
-            None => return Err(OpenError::NotFound),
+            Some(_) => return Err(Failure::NotAFifo),
+            None => return Err(Failure::NotFound),
         }
         // Without `O_CREAT`, which `fs.protected_fifos` would refuse.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let receiver = openat(&source.dir, name, flags, Mode::empty()).map_err(io::Error::from)?;
         let node = Node::of(&receiver)?;
         if !is_allowed(&node) {
-            return Err(OpenError::NotAFifo);
+            return Err(Failure::NotAFifo);
         }
         Ok(Box::new(Self {
             receiver: Receiver::from_owned_fd_unchecked(receiver)?,
@@ -236,7 +239,7 @@ impl AsFd for Pipe {
     }
 }
 
-impl From<io::Error> for OpenError {
+impl From<io::Error> for Failure {
     fn from(err: io::Error) -> Self {
         match err.raw_os_error().map(nix::Error::from_raw) {
             Some(nix::Error::ENOENT) => Self::NotFound,

@@ -12,9 +12,8 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::belief::{Belief, is_whole};
-use super::outcome::PipeError;
-use super::pipe::{FIRST_PAUSE, OpenError, Pipe, Progress};
-use super::process::{Plan, Process, Status};
+use super::pipe::{FIRST_PAUSE, Failure, Pipe, Progress};
+use super::process::{Process, Status};
 use super::reading::Reading;
 use super::scrape::Scrape;
 
@@ -25,19 +24,6 @@ const LONGEST_TURN: Duration = Duration::from_millis(10);
 /// Between two looks for a name that is missing, and from the 17th answer on that is not believed.
 const RETRY_PAUSE: Duration = Duration::from_millis(2);
 const AT_ONCE: u32 = 16;
-
-/// Why there is no snapshot.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The process did not answer in the time it had.
-    TimedOut,
-    /// Nothing has the name.
-    NotFound,
-    /// Something other than a pipe has it.
-    NotAFifo,
-    /// The pipe cannot be read.
-    Pipe(PipeError),
-}
 
 struct Probe<'a, 's> {
     scrape: &'a Scrape<'s>,
@@ -57,27 +43,11 @@ struct Probe<'a, 's> {
 pub(super) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Process) {
     let turn = scrape.turns.acquire().await.ok();
     scrape.take_kept(process);
-    process.status = match process.plan(scrape.source, name, scrape.quota, scrape.deadline) {
-        None => Status::Gone,
-        Some(plan) => {
-            let result = Probe::new(scrape, name, process, plan, turn).result().await;
-            process.conclude(scrape.source, name, scrape.quota, result)
-        }
-    };
-    scrape.keep_open(process);
-}
-
-impl<'a, 's> Probe<'a, 's> {
-    fn new(
-        scrape: &'a Scrape<'s>,
-        name: &'a OsStr,
-        process: &'a mut Process,
-        plan: Plan,
-        turn: Option<SemaphorePermit<'a>>,
-    ) -> Self {
+    let Some(plan) = process.plan(scrape, name) else { return process.status = Status::Gone };
+    let result = {
         let now = Instant::now();
         let ends = scrape.ends.min(now + scrape.deadline);
-        Self {
+        let mut probe = Probe {
             scrape,
             name,
             process,
@@ -87,16 +57,17 @@ impl<'a, 's> Probe<'a, 's> {
             turn_ends: now + LONGEST_TURN,
             until: ends.min(now + plan.response_timeout),
             ends,
-        }
-    }
-
-    async fn result(mut self) -> Result<Reading, Failure> {
-        match self.run().await {
-            Err(Failure::TimedOut) => self.belief.settle().ok_or(Failure::TimedOut),
+        };
+        match probe.run().await {
+            Err(Failure::TimedOut) => probe.belief.settle().ok_or(Failure::TimedOut),
             result => result,
         }
-    }
+    };
+    process.status = process.conclude(scrape, name, result);
+    scrape.keep_open(process);
+}
 
+impl Probe<'_, '_> {
     async fn run(&mut self) -> Result<Reading, Failure> {
         if let Some(pipe) = take(&mut self.process.open) {
             // Opened before the process was asked: what it says may be old, and is better than what it said before.
@@ -133,20 +104,17 @@ impl<'a, 's> Probe<'a, 's> {
         let mut missing_until = None;
         loop {
             match Pipe::open(self.scrape.source, self.name, self.process.charge(self.scrape.quota)) {
-                Ok(pipe) => return Ok(pipe),
-                Err(OpenError::NotAFifo) => return Err(Failure::NotAFifo),
-                Err(OpenError::Pipe(err)) => return Err(Failure::Pipe(err)),
                 // Not the fault of the process: until there are some again, what it said last counts.
-                Err(OpenError::ResourceExhausted) => self.pause(Failure::TimedOut).await?,
-                Err(OpenError::NotFound) => {
+                Err(Failure::ResourceExhausted) => self.pause(Failure::TimedOut).await?,
+                Err(Failure::NotFound) => {
                     self.turn = None;
-                    if Instant::now()
-                        >= *missing_until.get_or_insert_with(|| Instant::now() + MISSING_TIMEOUT)
-                    {
+                    let now = Instant::now();
+                    if now >= *missing_until.get_or_insert(now + MISSING_TIMEOUT) {
                         return Err(Failure::NotFound);
                     }
                     self.pause(Failure::NotFound).await?;
                 }
+                opened => return opened,
             }
         }
     }

@@ -15,10 +15,10 @@ use super::candidates::Rank;
 use super::discover::Source;
 use super::life::{self, Doubt, Life};
 use super::outcome::PipeError;
-use super::pipe::{OpenError, Pipe, Progress};
-use super::probe::Failure;
+use super::pipe::{Failure, Pipe, Progress};
 use super::quota::{Charge, Quota};
 use super::reading::Reading;
+use super::scrape::Scrape;
 
 /// How long a process is waited for that is dead as far as can be seen.
 const SUSPECT_TIMEOUT: Duration = Duration::from_millis(3);
@@ -110,23 +110,17 @@ impl Process {
     }
 
     /// Says how to ask it; `None` if it is dead.
-    pub(super) fn plan(
-        &mut self,
-        source: &Source,
-        name: &OsStr,
-        quota: &Arc<Quota>,
-        deadline: Duration,
-    ) -> Option<Plan> {
-        if self.check(source, name) == Life::Dead && self.reap(source, name, quota) {
+    pub(super) fn plan(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Option<Plan> {
+        if self.check(scrape.source, name) == Life::Dead && self.reap(scrape, name) {
             return None;
         }
-        let life = self.check(source, name);
+        let life = self.check(scrape.source, name);
         self.is_suspect = life == Life::Doubtful;
         let response_timeout = match life {
             _ if self.is_late => Duration::ZERO,
-            Life::Doubtful if !self.has_foreign_pid => deadline.min(SUSPECT_TIMEOUT),
-            Life::Dead => deadline.min(SUSPECT_TIMEOUT),
-            _ => deadline,
+            Life::Doubtful if !self.has_foreign_pid => SUSPECT_TIMEOUT,
+            Life::Dead => SUSPECT_TIMEOUT,
+            _ => scrape.deadline,
         };
         Some(Plan { response_timeout, is_append_only: life == Life::Alive })
     }
@@ -134,9 +128,8 @@ impl Process {
     /// Takes what came of asking it.
     pub(super) fn conclude(
         &mut self,
-        source: &Source,
+        scrape: &Scrape<'_>,
         name: &OsStr,
-        quota: &Arc<Quota>,
         result: Result<Reading, Failure>,
     ) -> Status {
         match result {
@@ -147,8 +140,8 @@ impl Process {
                 self.replace_last(snapshot);
                 Status::Ok
             }
-            Err(Failure::TimedOut) => self.on_timeout(source, name, quota),
-            Err(Failure::NotFound) => match self.check(source, name) {
+            Err(Failure::TimedOut | Failure::ResourceExhausted) => self.on_timeout(scrape, name),
+            Err(Failure::NotFound) => match self.check(scrape.source, name) {
                 // The name of a live recorder comes back: it looks after it. Until then what it said counts, and if it
                 // never said anything there is nothing to remember.
                 Life::Alive if self.last.is_some() => self.mark_late(),
@@ -205,10 +198,10 @@ impl Process {
     }
 
     /// It was asked and did not answer: late, unless it died meanwhile or long ago.
-    fn on_timeout(&mut self, source: &Source, name: &OsStr, quota: &Arc<Quota>) -> Status {
-        match self.check(source, name) {
-            Life::Dead if self.reap(source, name, quota) => Status::Gone,
-            Life::Doubtful => self.on_suspect(source, name, Instant::now()),
+    fn on_timeout(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Status {
+        match self.check(scrape.source, name) {
+            Life::Dead if self.reap(scrape, name) => Status::Gone,
+            Life::Doubtful => self.on_suspect(scrape.source, name, Instant::now()),
             Life::Alive | Life::Unknown | Life::Dead => {
                 self.doubt = None;
                 self.mark_late()
@@ -249,13 +242,14 @@ impl Process {
 
     /// Removes the pipe of a process whose byte was held and is free; `false` where that is not proved of this very
     /// pipe, which stays and is asked.
-    fn reap(&mut self, source: &Source, name: &OsStr, quota: &Arc<Quota>) -> bool {
+    fn reap(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> bool {
+        let source = scrape.source;
         // A recorder retires its pipe before it writes to it: what is left in that one was written before it died.
         let named = take(&mut self.open).filter(|open| !open.is_retired().unwrap_or(false));
-        let mut pipe = match named.map_or_else(|| Pipe::open(source, name, self.charge(quota)), Ok) {
+        let mut pipe = match named.map_or_else(|| Pipe::open(source, name, self.charge(scrape.quota)), Ok) {
             Ok(pipe) => pipe,
-            Err(OpenError::ResourceExhausted) => return false,
-            Err(OpenError::NotFound | OpenError::NotAFifo | OpenError::Pipe(_)) => {
+            Err(Failure::ResourceExhausted) => return false,
+            Err(_) => {
                 self.mark_gone();
                 return true;
             }

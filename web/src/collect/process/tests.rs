@@ -31,13 +31,18 @@ fn open(source: &Source) -> Box<Pipe> {
     Pipe::open(source, NAME.as_ref(), Charge::default()).map_err(drop).expect("a pipe")
 }
 
-/// How it is asked, in a second; `None` if it is dead.
+/// Runs `f` as within a collection whose deadline is a second.
+fn within<T>(source: &Source, f: impl FnOnce(&Scrape<'_>) -> T) -> T {
+    f(&Scrape::new(source, &Quota::new(1 << 20), Duration::from_secs(1), &mut [], 9))
+}
+
+/// How it is asked; `None` if it is dead.
 fn plan(process: &mut Process, source: &Source) -> Option<Plan> {
-    process.plan(source, NAME.as_ref(), &Quota::new(1 << 20), Duration::from_secs(1))
+    within(source, |scrape| process.plan(scrape, NAME.as_ref()))
 }
 
 fn conclude(process: &mut Process, source: &Source, result: Result<Reading, Failure>) -> Status {
-    process.conclude(source, NAME.as_ref(), &Quota::new(1 << 20), result)
+    within(source, |scrape| process.conclude(scrape, NAME.as_ref(), result))
 }
 
 fn ask(process: &mut Process, source: &Source, now: Instant) -> Status {
@@ -149,7 +154,7 @@ fn a_pipe_whose_byte_is_taken_by_the_time_it_is_open_is_not_buried() {
     mkfifo(&path, Mode::S_IRUSR).unwrap();
     let source = Source::open(temp.path(), &[]).unwrap().unwrap();
     let mut process = Process { was_locked: true, ..Process::default() };
-    assert!(!process.reap(&source, path.file_name().unwrap(), &Quota::new(1 << 20)));
+    assert!(!within(&source, |scrape| process.reap(scrape, path.file_name().unwrap())));
     assert!(path.exists() && process.open.is_some());
 }
 
