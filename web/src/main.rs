@@ -70,9 +70,7 @@ fn serve(options: Options) -> Result<(), Box<dyn Error>> {
         pipe_dir: pipe_dir.unwrap_or(defaults.pipe_dir),
         stats_path: options.stats_path.clone(),
         deadline: options.deadline,
-        request_deadline: defaults.request_deadline,
-        answer_deadline: defaults.answer_deadline,
-        connection_life: defaults.connection_life,
+        client_deadline: defaults.client_deadline,
         allowed_uids: options.allowed_uids.clone(),
     };
     let service = Service::start_reporting(config, reporter())?;

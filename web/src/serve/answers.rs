@@ -16,7 +16,6 @@ use tokio::time::timeout;
 
 use super::body::{Bodies, Room};
 use super::panics::{Panicked, Panics};
-use super::places::{Places, UNREAD_FOR};
 use super::reports::Reports;
 use crate::aggregate::aggregate;
 use crate::collect::{CollectError, Collection, Collector, Trouble};
@@ -27,8 +26,8 @@ const MAX_WAITING: usize = 1024;
 /// The longest time that a request waits for two collections, unless deadlines are long: each collection may take two.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_DEADLINES: u32 = 5;
-/// How long an answer waits for the memory of others, whose clients are cut off before that.
-const ROOM_PATIENCE: Duration = UNREAD_FOR.saturating_mul(2);
+/// How long an answer waits for the memory of others, whose clients are disconnected before that.
+const ROOM_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The stats as JSON, or why there are none; shared by all who waited.
 pub(super) type Answer = Result<Bytes, Arc<AnswerError>>;
@@ -90,15 +89,10 @@ pub(super) struct Answers {
 
 impl Answers {
     /// Starts the collector's thread, which reports what goes wrong with single processes.
-    pub(super) fn start(
-        collector: Collector,
-        reports: Reports,
-        panics: Arc<Panics>,
-        places: Arc<Places>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(collector: Collector, reports: Reports, panics: Arc<Panics>) -> io::Result<Self> {
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let (requests, arriving) = sync_channel(MAX_WAITING);
-        let shelf = Shelf { bodies: Bodies::default(), places, n_bytes_last: 0 };
+        let shelf = Shelf { bodies: Bodies::default(), n_bytes_last: 0 };
         let patience = PATIENCE.max(PATIENCE_DEADLINES * collector.deadline());
         let desk = Desk {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
@@ -216,7 +210,6 @@ impl Desk {
 /// Where bodies are put for clients to take.
 struct Shelf {
     bodies: Bodies,
-    places: Arc<Places>,
     /// How long the last one was.
     n_bytes_last: usize,
 }
@@ -234,10 +227,9 @@ impl Shelf {
         Ok(room.fill(json.write().map_err(AnswerError::Encode)?))
     }
 
-    /// Takes room from those who do not take their answers.
+    /// Waits for clients that take their answers or are disconnected.
     fn reserve(&self, n_bytes: usize) -> Result<Room, AnswerError> {
-        let make_room = || self.places.evict_unread(Instant::now());
-        self.bodies.reserve(n_bytes, ROOM_PATIENCE, make_room).ok_or(AnswerError::Unread)
+        self.bodies.reserve(n_bytes, ROOM_PATIENCE, || {}).ok_or(AnswerError::Unread)
     }
 }
 

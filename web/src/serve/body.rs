@@ -2,7 +2,7 @@
 //!
 //! Owns how much memory they may hold together, the one that is being made included: each belongs to one collection, and
 //! a client that does not read keeps its own for as long as it may. It does not make them (see `encode`) and cuts nobody
-//! off (see `places`). Called by `answers`.
+//! off (see `connection`). Called by `answers`.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
-//! One connection, from opened to closed.
+//! One connection, from accepted to closed.
 //!
-//! Owns how long it may live, how long each step of it may take, and its memory. It knows no path (see `routes`) and
-//! accepts nothing. Called by `server` for each connection.
+//! Owns the one time limit of a client, and the memory for the head of a request. It knows no path (see `routes`) and
+//! accepts nothing (see `server`).
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -9,78 +9,147 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use hyper_util::server::graceful::Watcher;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 
-use super::places::Seat;
-use super::race::{First, race};
 use super::routes::Routes;
-use super::write_deadline::WriteDeadline;
 
-/// How long a connection may take once the service is to end, its last answer included.
-pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// The memory for the head of a request.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 
 /// What all connections of a service have in common.
 #[derive(Clone)]
-pub(super) struct Terms {
+pub(super) struct ConnConfig {
     pub(super) routes: Arc<Routes>,
-    /// The address that requests come in at.
-    pub(super) served_on: IpAddr,
-    /// How long a client may take to send a request, or send none on an open connection.
-    pub(super) request_deadline: Duration,
-    /// How long a client may take to take an answer.
-    pub(super) answer_deadline: Duration,
-    /// How long a connection lives before it is asked to end, so that nobody keeps a place for ever.
-    pub(super) connection_life: Duration,
-    /// Closed once connections are to end.
-    pub(super) stopped: watch::Receiver<()>,
+    /// How long a client may take from its last answer, or from connecting, to its next request.
+    pub(super) client_deadline: Duration,
+    /// One permit for each connection that may still be accepted.
+    pub(super) free: Arc<Semaphore>,
 }
 
-impl Terms {
-    /// Answers requests until the client has no more, it takes too long, the service is to end, or somebody else needs
-    /// the place.
-    pub(super) async fn serve(mut self, stream: impl Read + Write + Unpin, seat: Arc<Seat>) {
+impl ConnConfig {
+    /// Answers requests until the client has no more, it is late, or the service shuts down.
+    ///
+    /// `served_on` is the address that requests come in at.
+    pub(super) async fn serve(
+        self,
+        served_on: IpAddr,
+        stream: impl Read + Write + Unpin + 'static,
+        shutdown: Watcher,
+    ) {
+        // Since when the client is waited for; none while it waits for an answer.
+        let waiting_since = watch::Sender::new(Some(Instant::now()));
         let service = service_fn(|request| {
-            let (routes, served_on, seat) = (Arc::clone(&self.routes), self.served_on, Arc::clone(&seat));
+            let (config, waiting_since) = (&self, &waiting_since);
+            // hyper polls this only once the answer before it is written, so that a client which sends requests and takes
+            // no answers is late all the same.
             async move {
-                seat.asks();
-                let answer = routes.answer(served_on, &request).await;
-                seat.is_answered();
+                waiting_since.send_replace(None);
+                let mut answer = config.routes.answer(served_on, &request).await;
+                waiting_since.send_replace(Some(Instant::now()));
+                if config.free.available_permits() == 0 {
+                    // Others may be waiting, also where this client never stops asking.
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(answer)
             }
         });
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(self.request_deadline);
         // A client that says that it has no more to ask is answered all the same.
         builder.max_buf_size(MAX_HEAD_BYTES).half_close(true);
-        let stream = WriteDeadline::new(stream, Arc::clone(&seat), self.answer_deadline);
-        let connection = builder.serve_connection(stream, service);
-        let stopped = &mut self.stopped;
-        let served = pin!(async {
-            let mut connection = pin!(connection);
-            {
-                let end = pin!(timeout(self.connection_life, stopped.changed()));
-                let enough = pin!(seat.is_enough());
-                let end = pin!(race(end, enough));
-                if let First::Left(_) = race(connection.as_mut(), end).await {
-                    return;
-                }
+        let mut connection = pin!(shutdown.watch(builder.serve_connection(stream, service)));
+        loop {
+            let now = Instant::now();
+            let until = waiting_since.borrow().unwrap_or(now) + self.client_deadline;
+            // What a client does to its own connection concerns nobody else.
+            if until <= now || timeout_at(until, connection.as_mut()).await.is_ok() {
+                return;
             }
-            connection.as_mut().graceful_shutdown();
-            // Its last request may wait for a collection: that has its own bound, as have sending and taking. The end of the
-            // service does not wait for it. What a client does to its own connection concerns nobody else.
-            let cut_off = pin!(async {
-                let _ = stopped.changed().await;
-                sleep(DRAIN_DEADLINE).await;
-            });
-            race(connection, cut_off).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! In a time that stands still until everything waits, but for what a test adds to it.
+
+    use super::*;
+    use crate::serve::{Config, Service};
+    use hyper_util::rt::TokioIo;
+    use std::net::Ipv4Addr;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::{advance, pause};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+    const REQUEST: &[u8] = b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    /// Serves one client, whose connection holds so many bytes on the way to it.
+    fn serve(n_bytes: usize, client: impl AsyncFnOnce(DuplexStream) + 'static) {
+        let pipe_dir = tempfile::tempdir().unwrap();
+        let config =
+            Config { pipe_dir: pipe_dir.path().into(), client_deadline: DEADLINE, ..Config::default() };
+        let service = Service::start(config).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            pause();
+            let (ours, theirs) = duplex(n_bytes);
+            tokio::join!(
+                client(ours),
+                service.serve_stream(TokioIo::new(theirs), Ipv4Addr::LOCALHOST.into())
+            );
         });
-        race(served, pin!(seat.evicted())).await;
+    }
+
+    /// Reads a byte a second, and returns how many there are and how long that took.
+    async fn read_slowly(stream: &mut DuplexStream) -> (usize, Duration) {
+        let (begin, mut n_bytes) = (Instant::now(), 0);
+        while stream.read(&mut [0]).await.unwrap() > 0 {
+            n_bytes += 1;
+            advance(Duration::from_secs(1)).await;
+        }
+        (n_bytes, begin.elapsed())
+    }
+
+    #[test]
+    fn a_client_that_takes_a_little_now_and_then_is_disconnected() {
+        serve(64, async |mut stream| {
+            stream.write_all(REQUEST).await.unwrap();
+            let (n_bytes, elapsed) = read_slowly(&mut stream).await;
+            assert!((DEADLINE.as_secs() as usize..100).contains(&n_bytes), "{n_bytes}, then the end");
+            assert!(elapsed > DEADLINE);
+        });
+    }
+
+    #[test]
+    fn a_client_that_sends_a_little_now_and_then_is_disconnected() {
+        serve(4096, async |mut stream| {
+            let begin = Instant::now();
+            for byte in REQUEST {
+                if stream.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                advance(Duration::from_secs(1)).await;
+            }
+            assert!(begin.elapsed() < 2 * DEADLINE);
+        });
+    }
+
+    #[test]
+    fn each_request_begins_a_new_time() {
+        serve(4096, async |mut stream| {
+            for _ in 0..5 {
+                advance(DEADLINE * 2 / 3).await;
+                stream.write_all(REQUEST).await.unwrap();
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            }
+            let begin = Instant::now();
+            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "silent for too long");
+            assert_eq!(begin.elapsed().as_secs(), DEADLINE.as_secs());
+        });
     }
 }

@@ -1,7 +1,7 @@
 //! Whose requests are answered.
 //!
 //! Owns the check of the `Host` header. A page of a foreign site can make a browser on this host ask us under the
-//! site's own name, which it let lead to loopback (DNS rebinding); the name gives it away. Pure. Called by `routes`.
+//! site's own name, which it let lead to loopback (DNS rebinding); the name gives it away. Pure.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -2,7 +2,7 @@
 //!
 //! Owns what was reported already: a trouble is reported when it appears, and again only after it was gone for a while, so
 //! that one which comes and goes is told once. It does not print (see `main`), finds nothing out (see `collect`) and reads
-//! no clock. Called by `answers` after each collection.
+//! no clock.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};

@@ -1,32 +1,37 @@
 //! Accepts connections, within limits, and lets them finish.
 //!
-//! Owns accepting, how many connections there are, and draining at the end. What goes on in each is in `connection`.
-//! Called by the binary, which gives it a listener and a future that ends it.
+//! Owns accepting, the limit of connections, and draining at the end. What happens on each of them is in `connection`.
+//!
+//! No connection is accepted before there is room for it: until then it waits in the listener's queue. A connection
+//! that sends nothing, or does not take its answer, keeps its room for a few seconds only.
 
 use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, io};
 
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
+use hyper_util::server::graceful::GracefulShutdown;
 use statvent_posix::dir::PipeDir;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::answers::Answers;
-use super::connection::{DRAIN_DEADLINE, Terms};
+use super::connection::ConnConfig;
 use super::panics::Panics;
-use super::places::{Place, Places};
-use super::race::{First, race};
 use super::reports::Reports;
 use super::routes::Routes;
 use crate::collect::{CollectError, Collector, Trouble};
 use crate::descriptors::Descriptors;
 
+/// How long connections may take once the service is to end, their last answers included.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 const FIRST_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -39,27 +44,21 @@ pub struct Config {
     pub pipe_dir: PathBuf,
     /// How long a process may take to answer.
     pub deadline: Duration,
-    /// How long a client may take to send a request, or send none on an open connection; that is ended then.
-    pub request_deadline: Duration,
-    /// How long a client may take to take an answer; its connection is ended then.
-    pub answer_deadline: Duration,
-    /// How long a connection is served before it is ended, after the answer at hand.
-    pub connection_life: Duration,
+    /// How long a client may take from connecting, or from the moment its answer is ready, to its next request: to take
+    /// the answer, to be silent, and to send the request. Its connection is closed then.
+    pub client_deadline: Duration,
     /// The users whose pipes are read; all users if there is none.
     pub allowed_uids: Vec<u32>,
 }
 
 impl Default for Config {
-    /// `/stats`, the directory that recorders use by default, one second for a process, ten for each thing that a client
-    /// does, five minutes for a connection, all users.
+    /// `/stats`, the directory that recorders use by default, one second for a process, five for a client, all users.
     fn default() -> Self {
         Self {
             stats_path: "/stats".to_owned(),
             pipe_dir: PipeDir::default_path(),
             deadline: Duration::from_secs(1),
-            request_deadline: Duration::from_secs(10),
-            answer_deadline: Duration::from_secs(10),
-            connection_life: Duration::from_secs(300),
+            client_deadline: Duration::from_secs(5),
             allowed_uids: Vec::new(),
         }
     }
@@ -98,11 +97,7 @@ impl core::error::Error for ServeError {
 
 /// A service that is ready: its directory was checked and its collector runs.
 pub struct Service {
-    routes: Arc<Routes>,
-    places: Arc<Places>,
-    request_deadline: Duration,
-    answer_deadline: Duration,
-    connection_life: Duration,
+    connections: ConnConfig,
 }
 
 impl Service {
@@ -132,29 +127,15 @@ impl Service {
         config: Config,
         on_trouble: impl FnMut(&Trouble) + Send + 'static,
     ) -> Result<Self, ServeError> {
-        let Config {
-            stats_path,
-            pipe_dir,
-            deadline,
-            request_deadline,
-            answer_deadline,
-            connection_life,
-            allowed_uids,
-        } = config;
+        let Config { stats_path, pipe_dir, deadline, client_deadline, allowed_uids } = config;
         let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);
         collector.check().map_err(ServeError::Directory)?;
         let panics = Arc::new(Panics::default());
-        let places = Arc::new(Places::new(Descriptors::available().n_connections));
-        let reports = Reports::new(on_trouble);
-        let answers = Answers::start(collector, reports, Arc::clone(&panics), Arc::clone(&places))
+        let answers = Answers::start(collector, Reports::new(on_trouble), Arc::clone(&panics))
             .map_err(ServeError::Collector)?;
-        Ok(Self {
-            routes: Arc::new(Routes { stats_path, answers, panics }),
-            places,
-            request_deadline,
-            answer_deadline,
-            connection_life,
-        })
+        let free = Arc::new(Semaphore::new(Descriptors::available().n_connections as usize));
+        let routes = Arc::new(Routes { stats_path, answers, panics });
+        Ok(Self { connections: ConnConfig { routes, client_deadline, free } })
     }
 
     /// Serves until `shutdown` is ready, then lets requests in flight finish, for 5 s at most.
@@ -169,20 +150,27 @@ impl Service {
         listener: StdListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), ServeError> {
-        let (listener, address) = adopt(listener).map_err(ServeError::Listener)?;
-        let (stop, stopped) = watch::channel(());
-        let terms = self.terms(address.ip(), stopped);
-        let places = Arc::clone(&self.places);
+        let (listener, address) = into_tokio(listener).map_err(ServeError::Listener)?;
+        let graceful = GracefulShutdown::new();
+        let mut connections = JoinSet::new();
         let mut shutdown = pin!(shutdown);
         loop {
-            let next = pin!(accept(&listener, &places));
-            let First::Right(accepted) = race(shutdown.as_mut(), next).await else { break };
-            tokio::spawn(accepted.serve(terms.clone()));
+            let (stream, permit) = select! {
+                biased;
+                () = &mut shutdown => break,
+                accepted = accept(&listener, &self.connections.free) => accepted,
+            };
+            let served =
+                self.connections.clone().serve(address.ip(), TokioIo::new(stream), graceful.watcher());
+            connections.spawn(async {
+                served.await;
+                drop(permit);
+            });
+            while connections.try_join_next().is_some() {}
         }
         drop(listener);
-        drop(stop);
-        // All places are free once all connections are closed. Those that are not by then are cut off.
-        let _ = timeout(DRAIN_DEADLINE, places.all_free()).await;
+        // Those that are open after that are closed when their tasks are dropped.
+        let _ = timeout(DRAIN_DEADLINE, graceful.shutdown()).await;
         Ok(())
     }
 
@@ -190,57 +178,32 @@ impl Service {
     ///
     /// For a stream of another kind than TCP. `served_on` says who may ask: a loopback address is for requests that
     /// name loopback as their host, any other one for all. Needs a tokio runtime with time.
-    pub async fn serve_stream(&self, stream: impl Read + Write + Unpin, served_on: IpAddr) {
-        // Held, so that it does not close.
-        let (_never, stopped) = watch::channel(());
-        self.terms(served_on, stopped).serve(stream, Arc::default()).await;
-    }
-
-    fn terms(&self, served_on: IpAddr, stopped: watch::Receiver<()>) -> Terms {
-        Terms {
-            routes: Arc::clone(&self.routes),
-            served_on,
-            request_deadline: self.request_deadline,
-            answer_deadline: self.answer_deadline,
-            connection_life: self.connection_life,
-            stopped,
-        }
+    pub async fn serve_stream(&self, stream: impl Read + Write + Unpin + 'static, served_on: IpAddr) {
+        let graceful = GracefulShutdown::new();
+        self.connections.clone().serve(served_on, stream, graceful.watcher()).await;
     }
 }
 
-fn adopt(listener: StdListener) -> io::Result<(TcpListener, SocketAddr)> {
+fn into_tokio(listener: StdListener) -> io::Result<(TcpListener, SocketAddr)> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     Ok((TcpListener::from_std(listener)?, address))
 }
 
-/// Waits for a connection, then for its place.
-async fn accept(listener: &TcpListener, places: &Arc<Places>) -> Accepted {
+/// Waits until there is room for a connection, then for the connection.
+async fn accept(listener: &TcpListener, free: &Arc<Semaphore>) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // An error would mean that the semaphore was closed, which it never is.
+    let permit = Arc::clone(free).acquire_owned().await.ok();
     let mut pause = FIRST_ACCEPT_PAUSE;
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return Accepted { stream, place: places.take().await },
-            // Out of descriptors, most likely: some come back when connections end, as those do that are of no use.
-            Err(_) => {
-                places.evict_all_idle(Instant::now());
-                sleep(pause).await;
-            }
+        if let Ok((stream, _)) = listener.accept().await {
+            // Answers are written whole; where this is refused they are only slower.
+            let _ = stream.set_nodelay(true);
+            return (stream, permit);
         }
+        // Out of descriptors, most likely: some come back when connections end.
+        sleep(pause).await;
         pause = (pause * 2).min(LONGEST_ACCEPT_PAUSE);
-    }
-}
-
-struct Accepted {
-    stream: TcpStream,
-    place: Place,
-}
-
-impl Accepted {
-    async fn serve(self, terms: Terms) {
-        // Answers are written whole; where this is refused they are only slower.
-        let _ = self.stream.set_nodelay(true);
-        let seat = Arc::clone(self.place.seat());
-        terms.serve(TokioIo::new(self.stream), seat).await;
     }
 }
 

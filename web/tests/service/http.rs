@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use statvent_web::serve::Config;
 use tokio::net::TcpSocket;
@@ -128,7 +128,7 @@ fn listener_that_holds(n_bytes: u32) -> TcpListener {
 }
 
 // 1. As many clients as are served at a time ask for more than their connections hold. 2. None reads its answer. 3. One
-// more client asks.
+// more client asks, and is answered once the others were disconnected.
 #[test]
 fn clients_that_do_not_read_their_answers_block_nobody() {
     let dir = pipe_dir();
@@ -143,20 +143,18 @@ fn clients_that_do_not_read_their_answers_block_nobody() {
             stream
         })
         .collect();
-    let asked_at = Instant::now();
     assert_eq!(server.client().get("/nope").status, 404);
-    assert!(asked_at.elapsed() < Duration::from_secs(5), "{:?}", asked_at.elapsed());
-    // The others may have begun to read in time by now.
+    // Some may have begun to read in time by now.
     let is_cut_off = |mut stream: TcpStream| {
         let mut taken = Vec::new();
         let _ = stream.read_to_end(&mut taken);
         !taken.ends_with(b"}")
     };
-    assert!(deaf.into_iter().any(is_cut_off), "somebody gave up a place for the one who read");
+    assert!(deaf.into_iter().any(is_cut_off), "one was disconnected for the one who read");
 }
 
-// 1. The body is so large that there is memory for one alone. 2. A client asks and does not read its answer; then another
-// one. 3. Whoever asks now needs the memory of the answer that nobody takes.
+// 1. The body is so large that there is memory for one only. 2. A client asks twice at once and does not read its answer;
+// then another one does the same. 3. The next client needs the memory of the answer that is not taken.
 #[test]
 fn clients_that_do_not_read_the_stats_keep_nobody_from_them() {
     let dir = pipe_dir();
@@ -170,22 +168,17 @@ fn clients_that_do_not_read_the_stats_keep_nobody_from_them() {
     let client = server.client();
     let whole = client.get("/stats");
     assert!(whole.text.len() > 6 << 20, "{} bytes", whole.text.len());
-    for round in 0..3 {
-        let deaf = [(); 2].map(|()| {
-            let mut stream = client.connect();
-            stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-            assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for its answer to begin");
-            stream
-        });
-        for _ in 0..3 {
-            let asked_at = Instant::now();
-            let reply = client.get("/stats");
-            assert_eq!(reply.status, 200, "round {round}: {:.200}", reply.text);
-            let sizes = [&reply, &whole].map(|reply| (reply.text.len(), reply.counts()));
-            assert!(reply.stats_text() == whole.stats_text(), "round {round}: {sizes:?}");
-            assert!(asked_at.elapsed() < Duration::from_secs(5), "round {round}: {:?}", asked_at.elapsed());
-        }
-        drop(deaf);
+    let _deaf = [(); 2].map(|()| {
+        let mut stream = client.connect();
+        stream.write_all(&b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2)).unwrap();
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for its answer to begin");
+        stream
+    });
+    for _ in 0..3 {
+        let reply = client.get("/stats");
+        assert_eq!(reply.status, 200, "{:.200}", reply.text);
+        let sizes = [&reply, &whole].map(|reply| (reply.text.len(), reply.counts()));
+        assert!(reply.stats_text() == whole.stats_text(), "{sizes:?}");
     }
 }
 

@@ -66,8 +66,10 @@ impl Server {
         Self::start_with_deadline(pipe_dir, Duration::from_secs(2))
     }
 
+    /// Clients have so much time that no test depends on it.
     pub(crate) fn start_with_deadline(pipe_dir: &Path, deadline: Duration) -> Self {
-        let config = Config { pipe_dir: PathBuf::from(pipe_dir), deadline, ..Config::default() };
+        let pipe_dir = PathBuf::from(pipe_dir);
+        let config = Config { pipe_dir, deadline, client_deadline: 3 * DEADLINE, ..Config::default() };
         Self::start_with(config, TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
