@@ -1,7 +1,6 @@
 //! Sums the stats of many processes, exactly.
 //!
-//! Owns what a sum is. It is pure: it must not touch pipes, clocks or text formats. Called by `serve` with the
-//! readings of one collection; its sums go to `encode`.
+//! Owns what a sum is. It is pure: it must not touch pipes, clocks or text formats.
 
 use std::collections::HashMap;
 

@@ -1,10 +1,9 @@
 //! The sums of a collection as JSON.
 //!
 //! Owns the form of the body `{"stats":{...},"timestamp":...,"processes":{...}}` and how a name of any bytes
-//! becomes a key. It must not collect, sum or read a clock. Called by `serve`.
+//! becomes a key. It must not collect, sum or read a clock.
 
 use std::borrow::Cow;
-use std::io;
 
 use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
 use serde_json::value::RawValue;
@@ -12,6 +11,9 @@ use statvent_core::name::EscapedName;
 
 use crate::aggregate::Sum;
 use crate::collect::Counts;
+
+/// The content type of JSON.
+pub(crate) const CONTENT_TYPE: &str = "application/json";
 
 /// Writes sums, the time in seconds since 1970, and how many processes they come from.
 ///
@@ -37,54 +39,7 @@ pub fn encode_json(
     timestamp_seconds: f64,
     counts: &Counts,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    Json::measure(stats, timestamp_seconds, counts)?.write()
-}
-
-/// A body that is to be written, and how long it will be: known before it takes any memory, and written into one piece of
-/// that size. A large one that grew would take twice its size.
-pub(crate) struct Json<'a> {
-    body: Body<'a>,
-    n_bytes: usize,
-}
-
-impl<'a> Json<'a> {
-    /// Measures what [`encode_json`] writes.
-    pub(crate) fn measure(
-        stats: &'a [(&'a [u8], Sum)],
-        timestamp_seconds: f64,
-        counts: &'a Counts,
-    ) -> Result<Self, serde_json::Error> {
-        let body = Body { stats, timestamp_seconds, counts };
-        let mut length = Length(0);
-        serde_json::to_writer(&mut length, &body)?;
-        Ok(Self { body, n_bytes: length.0 })
-    }
-
-    /// How long it will be.
-    pub(crate) const fn n_bytes(&self) -> usize {
-        self.n_bytes
-    }
-
-    /// Writes it.
-    pub(crate) fn write(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let mut bytes = Vec::with_capacity(self.n_bytes);
-        serde_json::to_writer(&mut bytes, &self.body)?;
-        Ok(bytes)
-    }
-}
-
-/// Counts what is written.
-struct Length(usize);
-
-impl io::Write for Length {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    serde_json::to_vec(&Body { stats, timestamp_seconds, counts })
 }
 
 /// Returns the key under which a name stands in JSON: the name itself, its bytes that are not UTF-8 as `\xNN`.
@@ -177,18 +132,6 @@ mod tests {
         let text = String::from_utf8(body).unwrap();
         let end = text.find(",\"timestamp\"").unwrap();
         text[r#"{"stats":"#.len()..end].to_owned()
-    }
-
-    #[test]
-    fn a_body_takes_the_memory_that_was_measured() {
-        let stats: &[(&[u8], Sum)] = &[
-            (b"a\"\xff\x01", Sum::Int(i128::MIN)),
-            (b"b", Sum::BigInt(num_bigint::BigInt::from(7).pow(99))),
-        ];
-        let counts = Counts::default();
-        let json = Json::measure(stats, 1.5, &counts).unwrap();
-        let body = json.write().unwrap();
-        assert_eq!((body.len(), body.capacity()), (json.n_bytes(), json.n_bytes()));
     }
 
     #[test]

@@ -1,6 +1,64 @@
-//! Bodies of answers.
+//! The formats in which the result of a scrape leaves the service.
 //!
-//! Owns the formats in which sums leave the service, one file for each. Pure: no collecting, no clock, no HTTP.
-//! Called by `serve`.
+//! Owns the list of formats, their content types and what each of them is made from; one file for each. Pure: no
+//! collecting, no clock, no HTTP. A new format is a file here, a variant of [`Format`], and its path in
+//! `serve/routes.rs`.
+
+use std::io;
+
+use crate::aggregate::Sum;
+use crate::collect::Collection;
 
 pub mod json;
+
+/// A format of answers.
+///
+/// ```
+/// use statvent_web::aggregate::Sum;
+/// use statvent_web::collect::Collection;
+/// use statvent_web::encode::{Format, ScrapeResult};
+///
+/// let mut result = ScrapeResult { collection: Collection::default(), sums: vec![], timestamp_seconds: 1.5 };
+/// result.sums.push((b"hits", Sum::Int(3)));
+/// assert!(Format::Json.encode(&result)?.starts_with(br#"{"stats":{"hits":3},"timestamp":1.5,"#));
+/// assert_eq!(Format::Json.content_type(), "application/json");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Format {
+    /// The sums as JSON: see [`json`].
+    Json,
+}
+
+/// What all formats are made from: the result of one scrape.
+#[derive(Debug)]
+pub struct ScrapeResult<'a> {
+    /// The snapshots by the names of their pipes, and how the processes stand.
+    pub collection: Collection<'a>,
+    /// The sums of all snapshots, in the order of the names' bytes.
+    pub sums: Vec<(&'a [u8], Sum)>,
+    /// The time of the scrape, in seconds since 1970.
+    pub timestamp_seconds: f64,
+}
+
+impl Format {
+    /// Returns the value of the header `Content-Type`.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => json::CONTENT_TYPE,
+        }
+    }
+
+    /// Returns the body.
+    ///
+    /// # Errors
+    /// None is known: kept, so that the service answers with a failure instead of ending.
+    pub fn encode(self, result: &ScrapeResult<'_>) -> io::Result<Vec<u8>> {
+        let ScrapeResult { collection, sums, timestamp_seconds } = result;
+        match self {
+            Self::Json => Ok(json::encode_json(sums, *timestamp_seconds, &collection.counts)?),
+        }
+    }
+}

@@ -1,35 +1,34 @@
-//! One collection for all who wait.
+//! The collector's thread, and the way to it.
 //!
-//! Owns the collector's thread and the rule that an answer comes from a collection that began after its request
-//! arrived: one is in flight, all who come meanwhile share the next. It knows nothing of HTTP. Called by `routes`.
+//! Owns the rule that an answer comes from a scrape that began after its request arrived: one scrape is in flight, and
+//! all requests that arrive meanwhile share the next one, whatever formats they ask for. It knows nothing of HTTP.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fmt, io};
 
 use bytes::Bytes;
-use nix::sys::eventfd::{EfdFlags, EventFd};
-use tokio::sync::oneshot;
+use tokio::runtime;
+use tokio::select;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::body::{Bodies, Room};
+use super::body::MemoryBudget;
 use super::panics::{Panicked, Panics};
 use super::reports::Reports;
 use crate::aggregate::aggregate;
-use crate::collect::{CollectError, Collection, Collector, Trouble};
-use crate::encode::json::Json;
+use crate::collect::{CollectError, Collector, Trouble};
+use crate::encode::{Format, ScrapeResult};
 
 /// The most requests that wait at a time; more than there are connections.
 const MAX_WAITING: usize = 1024;
-/// The longest time that a request waits for two collections, unless deadlines are long: each collection may take two.
+/// The longest time that a request waits for two scrapes, unless deadlines are long: each scrape may take two.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_DEADLINES: u32 = 5;
-/// How long an answer waits for the memory of others, whose clients are disconnected before that.
-const ROOM_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The stats as JSON, or why there are none; shared by all who waited.
+/// The body in the format that was asked for, or why there is none; shared by all who asked for it.
 pub(super) type Answer = Result<Bytes, Arc<AnswerError>>;
 
 /// Why a request gets no stats.
@@ -38,17 +37,15 @@ pub(super) type Answer = Result<Bytes, Arc<AnswerError>>;
 pub(super) enum AnswerError {
     /// Nothing could be collected.
     Collect(CollectError),
-    /// The sums could not be written.
-    Encode(serde_json::Error),
+    /// The result could not be encoded.
+    Encode(io::Error),
     /// Too many requests wait already.
     Busy,
-    /// Collections take too long.
+    /// Scrapes take too long, or clients take their answers too slowly.
     TooSlow {
         /// How long the request waited.
         patience: Duration,
     },
-    /// Clients hold so much that they do not take that there is no memory for one more.
-    Unread,
     /// Something panicked.
     Panicked(Panicked),
     /// The collector's thread ended.
@@ -59,19 +56,13 @@ impl fmt::Display for AnswerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Collect(err) => write!(f, "nothing was collected: {err}"),
-            Self::Encode(err) => write!(
-                f,
-                "the sums cannot be written as JSON: {err}: report this to the makers of statvent-web"
-            ),
+            Self::Encode(err) => {
+                write!(f, "the sums cannot be encoded: {err}: report this to the makers of statvent-web")
+            }
             Self::Busy => write!(f, "{MAX_WAITING} requests wait for a collection already: ask again later"),
             Self::TooSlow { patience } => {
                 write!(f, "no collection within {} s: look for what keeps the pipes busy", patience.as_secs())
             }
-            Self::Unread => write!(
-                f,
-                "there is no memory for an answer beside those that are being taken, {} bytes in all: ask again later",
-                Bodies::MAX_BYTES
-            ),
             Self::Panicked(panicked) => panicked.fmt(f),
             Self::Ended => f.write_str("the collector has ended: restart the service"),
         }
@@ -81,176 +72,110 @@ impl fmt::Display for AnswerError {
 impl core::error::Error for AnswerError {}
 
 /// The way to the collector's thread, which ends when this is dropped.
-pub(super) struct Answers {
-    requests: Option<SyncSender<oneshot::Sender<Answer>>>,
-    wake: Arc<EventFd>,
+pub(super) struct CollectorHandle {
+    requests: mpsc::Sender<Request>,
     patience: Duration,
 }
 
-impl Answers {
+struct Request {
+    format: Format,
+    reply: oneshot::Sender<Answer>,
+}
+
+impl CollectorHandle {
     /// Starts the collector's thread, which reports what goes wrong with single processes.
     pub(super) fn start(collector: Collector, reports: Reports, panics: Arc<Panics>) -> io::Result<Self> {
-        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
-        let (requests, arriving) = sync_channel(MAX_WAITING);
-        let shelf = Shelf { bodies: Bodies::default(), n_bytes_last: 0 };
         let patience = PATIENCE.max(PATIENCE_DEADLINES * collector.deadline());
-        let desk = Desk {
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-            collector,
-            reports,
-            panics,
-            shelf,
-            arriving,
-            wake: Arc::clone(&wake),
-        };
-        thread::Builder::new().name("collector".to_owned()).spawn(|| desk.run())?;
-        Ok(Self { requests: Some(requests), wake, patience })
+        let (requests, arriving) = mpsc::channel(MAX_WAITING);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let budget = MemoryBudget::default();
+        let thread = CollectorThread { collector, reports, panics, budget, requests: arriving };
+        let run = move || runtime.block_on(thread.run());
+        thread::Builder::new().name("collector".to_owned()).spawn(run)?;
+        Ok(Self { requests, patience })
     }
 
-    /// Waits for a collection that begins from now on.
-    pub(super) async fn ask(&self) -> Answer {
-        let (to_us, answer) = oneshot::channel();
-        let requests = self.requests.as_ref().ok_or(AnswerError::Ended)?;
-        requests.try_send(to_us).map_err(|err| match err {
+    /// Waits for a scrape that begins from now on.
+    pub(super) async fn ask(&self, format: Format) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        self.requests.try_send(Request { format, reply }).map_err(|err| match err {
             TrySendError::Full(_) => AnswerError::Busy,
-            TrySendError::Disconnected(_) => AnswerError::Ended,
+            TrySendError::Closed(_) => AnswerError::Ended,
         })?;
-        self.wake();
         match timeout(self.patience, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(AnswerError::Ended.into()),
+            Ok(answer) => answer.unwrap_or_else(|_| Err(AnswerError::Ended.into())),
             Err(_) => Err(AnswerError::TooSlow { patience: self.patience }.into()),
         }
     }
-
-    fn wake(&self) {
-        // Fails only when as many wake-ups are waiting as fit, which is enough of them.
-        let _ = self.wake.write(1);
-    }
 }
 
-impl Drop for Answers {
-    fn drop(&mut self) {
-        self.requests = None;
-        self.wake();
-    }
-}
-
-/// The collector's thread.
-struct Desk {
-    runtime: tokio::runtime::Runtime,
+struct CollectorThread {
     collector: Collector,
     reports: Reports,
     panics: Arc<Panics>,
-    shelf: Shelf,
-    arriving: Receiver<oneshot::Sender<Answer>>,
-    wake: Arc<EventFd>,
+    budget: MemoryBudget,
+    requests: mpsc::Receiver<Request>,
 }
 
-impl Desk {
-    fn run(mut self) {
-        while let Some(waiting) = self.next_requests() {
-            // Whoever left needs no collection.
-            let waiting: Vec<_> = waiting.into_iter().filter(|request| !request.is_closed()).collect();
+impl CollectorThread {
+    async fn run(mut self) {
+        let panics = Arc::clone(&self.panics);
+        while let Some(mut waiting) = self.next_requests().await {
+            // Clients that left need no scrape.
+            waiting.retain(|request| !request.reply.is_closed());
             if waiting.is_empty() {
                 continue;
             }
-            let answer = self.answer();
+            let err = match panics.guard(self.answer(&mut waiting)).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(err)) => Arc::new(err),
+                Err(panicked) => {
+                    // What it knows of the processes may be half changed.
+                    self.collector = self.collector.fresh();
+                    Arc::new(AnswerError::Panicked(panicked))
+                }
+            };
             for request in waiting {
-                let _ = request.send(answer.clone());
+                let _ = request.reply.send(Err(Arc::clone(&err)));
             }
         }
     }
 
-    /// Waits for requests and takes all there are; `None` when no more can come.
-    fn next_requests(&mut self) -> Option<Vec<oneshot::Sender<Answer>>> {
+    /// Listens to late processes until requests arrive, and takes all there are; `None` when no more can come.
+    async fn next_requests(&mut self) -> Option<Vec<Request>> {
         let mut waiting = Vec::new();
-        if !self.rest() {
-            // Without polling, late processes wait until somebody asks.
-            waiting.push(self.arriving.recv().ok()?);
-        }
-        // Cleared before the requests are taken: one that comes later wakes again.
-        let _ = self.wake.read();
-        loop {
-            match self.arriving.try_recv() {
-                Ok(request) => waiting.push(request),
-                Err(TryRecvError::Empty) => return Some(waiting),
-                Err(TryRecvError::Disconnected) => return (!waiting.is_empty()).then_some(waiting),
-            }
-        }
-    }
-
-    /// Listens to late processes until somebody asks; `false` if that cannot be waited for.
-    fn rest(&mut self) -> bool {
-        let runtime = &self.runtime;
-        loop {
-            let _ =
-                runtime.block_on(async { timeout(Duration::from_millis(5), self.collector.idle()).await });
-            if self.wake.read().is_ok() {
-                let _ = self.wake.write(1);
-                return true;
-            }
-        }
-    }
-
-    fn answer(&mut self) -> Answer {
-        let runtime = &self.runtime;
-        let (collector, reports, shelf) = (&mut self.collector, &mut self.reports, &mut self.shelf);
-        match self.panics.catch(|| answer(runtime, collector, reports, shelf)) {
-            Ok(answer) => answer.map_err(Arc::new),
-            Err(panicked) => {
-                // What it knows of the processes may be half changed.
+        select! {
+            biased;
+            _ = self.requests.recv_many(&mut waiting, MAX_WAITING) => {}
+            _ = self.panics.guard(self.collector.idle()) => {
                 self.collector = self.collector.fresh();
-                Err(AnswerError::Panicked(panicked).into())
+                self.requests.recv_many(&mut waiting, MAX_WAITING).await;
             }
         }
-    }
-}
-
-/// Where bodies are put for clients to take.
-struct Shelf {
-    bodies: Bodies,
-    /// How long the last one was.
-    n_bytes_last: usize,
-}
-
-impl Shelf {
-    /// Makes room for a body like the last one, before a collection takes its own memory.
-    fn make_room(&self) -> Result<(), AnswerError> {
-        self.reserve(self.n_bytes_last).map(drop)
+        (!waiting.is_empty()).then_some(waiting)
     }
 
-    /// Makes a body once there is room for it.
-    fn put(&mut self, json: &Json<'_>) -> Result<Bytes, AnswerError> {
-        self.n_bytes_last = json.n_bytes();
-        let room = self.reserve(json.n_bytes())?;
-        Ok(room.fill(json.write().map_err(AnswerError::Encode)?))
-    }
-
-    /// Waits for clients that take their answers or are disconnected.
-    fn reserve(&self, n_bytes: usize) -> Result<Room, AnswerError> {
-        self.bodies.reserve(n_bytes, ROOM_PATIENCE, || {}).ok_or(AnswerError::Unread)
-    }
-}
-
-fn answer(
-    runtime: &tokio::runtime::Runtime,
-    collector: &mut Collector,
-    reports: &mut Reports,
-    shelf: &mut Shelf,
-) -> Result<Bytes, AnswerError> {
-    shelf.make_room()?;
-    match runtime.block_on(collector.collect()) {
-        Ok(Collection { snapshots, counts, troubles, .. }) => {
-            reports.take(&troubles, Instant::now());
-            let sums = aggregate(snapshots.into_iter().map(|(_, reading)| reading));
-            let json = Json::measure(&sums, seconds_since_1970(), &counts).map_err(AnswerError::Encode)?;
-            shelf.put(&json)
+    /// Scrapes once, encodes each format that is waited for once, and takes out the requests that it answered.
+    async fn answer(&mut self, waiting: &mut Vec<Request>) -> Result<(), AnswerError> {
+        let collection = match self.collector.collect().await {
+            Ok(collection) => collection,
+            Err(err) => {
+                self.reports.take(&[Trouble::of_directory(self.collector.path(), &err)], Instant::now());
+                return Err(AnswerError::Collect(err));
+            }
+        };
+        self.reports.take(&collection.troubles, Instant::now());
+        let sums = aggregate(collection.snapshots.iter().map(|(_, reading)| *reading));
+        let result = ScrapeResult { collection, sums, timestamp_seconds: seconds_since_1970() };
+        while let Some(format) = waiting.last().map(|request| request.format) {
+            let body = self.budget.fill(|| format.encode(&result)).await;
+            let answer = body.map_err(|err| Arc::new(AnswerError::Encode(err)));
+            // Sent before the next format is encoded, which may need the room of this body.
+            for request in waiting.extract_if(.., |request| request.format == format) {
+                let _ = request.reply.send(answer.clone());
+            }
         }
-        Err(err) => {
-            reports.take(&[Trouble::of_directory(collector.path(), &err)], Instant::now());
-            Err(AnswerError::Collect(err))
-        }
+        Ok(())
     }
 }
 
@@ -261,7 +186,6 @@ fn seconds_since_1970() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde::ser::Error as _;
     use statvent_posix::dir::DirError;
 
     #[test]
@@ -275,17 +199,13 @@ mod tests {
                  users do",
             ),
             (
-                AnswerError::Encode(serde_json::Error::custom("why")),
-                "the sums cannot be written as JSON: why: report this to the makers of statvent-web",
+                AnswerError::Encode(io::Error::other("why")),
+                "the sums cannot be encoded: why: report this to the makers of statvent-web",
             ),
             (AnswerError::Busy, "1024 requests wait for a collection already: ask again later"),
             (
                 AnswerError::TooSlow { patience: PATIENCE },
                 "no collection within 60 s: look for what keeps the pipes busy",
-            ),
-            (
-                AnswerError::Unread,
-                "there is no memory for an answer beside those that are being taken, 12582912 bytes in all: ask again later",
             ),
             (AnswerError::Ended, "the collector has ended: restart the service"),
         ];

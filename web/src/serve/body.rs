@@ -1,77 +1,43 @@
-//! Bodies of answers, until all clients took them.
+//! The memory of bodies that clients have not taken yet.
 //!
-//! Owns how much memory they may hold together, the one that is being made included: each belongs to one collection, and
-//! a client that does not read keeps its own for as long as it may. It does not make them (see `encode`) and cuts nobody
-//! off (see `connection`). Called by `answers`.
+//! Owns one budget for all of them: a body keeps its share until its last client has taken it or was disconnected. It
+//! makes no bodies (see `encode`) and disconnects nobody (see `connection`, whose time limit bounds every wait here).
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The time until the next look for a client that makes way.
-const PAUSE: Duration = Duration::from_millis(5);
+/// The budget.
+const MAX_KIB: usize = 12 << 10;
+/// More than the largest body takes: 8 MiB of names and large integers, and less than 32 bytes more for each of 65 536 stats.
+const LARGEST_KIB: usize = 10 << 10;
 
-/// What clients have not taken yet.
-#[derive(Debug, Default)]
-pub(super) struct Bodies {
-    held: Arc<Held>,
-}
+/// The budget, counted in KiB.
+pub(super) struct MemoryBudget(Arc<Semaphore>);
 
-#[derive(Debug, Default)]
-struct Held {
-    n_bytes: Mutex<usize>,
-    given_back: Condvar,
-}
-
-/// Room for a body, counted until its last client has it.
-#[derive(Debug)]
-pub(super) struct Room {
-    n_bytes: usize,
-    held: Arc<Held>,
-}
-
-/// A body in its room.
+/// A body and its share of the budget, which is free again when this is dropped.
 struct Body {
     bytes: Vec<u8>,
-    _room: Room,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
-impl Bodies {
-    /// The most bytes of all bodies together: more than the largest, so that one has room beside small ones.
-    pub(super) const MAX_BYTES: usize = 12 << 20;
-
-    /// Takes room for a body that is about to be made. Where others are in its place it waits for it, no longer than
-    /// `patience`, and calls `make_room` again and again meanwhile; `None` if that did not help.
-    pub(super) fn reserve(&self, n_bytes: usize, patience: Duration, make_room: impl Fn()) -> Option<Room> {
-        let until = Instant::now() + patience;
-        let mut n_bytes_held = self.held.lock();
-        while *n_bytes_held + n_bytes > Self::MAX_BYTES {
-            if Instant::now() >= until {
-                return None;
-            }
-            drop(n_bytes_held);
-            make_room();
-            let waited = self.held.given_back.wait_timeout(self.held.lock(), PAUSE);
-            (n_bytes_held, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        }
-        *n_bytes_held += n_bytes;
-        Some(Room { n_bytes, held: Arc::clone(&self.held) })
+impl MemoryBudget {
+    /// Makes a body once there is room for the largest one, and returns it, to be shared by all who asked for it.
+    pub(super) async fn fill<E>(&self, encode: impl FnOnce() -> Result<Vec<u8>, E>) -> Result<Bytes, E> {
+        // An error would mean that the semaphore was closed, which it never is.
+        let mut share = Arc::clone(&self.0).acquire_many_owned(LARGEST_KIB as u32).await.ok();
+        let mut bytes = encode()?;
+        bytes.shrink_to_fit();
+        let n_unused_kib = LARGEST_KIB.saturating_sub(bytes.len().div_ceil(1024));
+        drop(share.as_mut().and_then(|share| share.split(n_unused_kib)));
+        Ok(Bytes::from_owner(Body { bytes, _share: share }))
     }
 }
 
-impl Room {
-    /// Returns the body that the room was taken for, which may be shared.
-    pub(super) fn fill(self, bytes: Vec<u8>) -> Bytes {
-        debug_assert_eq!(bytes.capacity(), self.n_bytes, "the room is what was asked for");
-        Bytes::from_owner(Body { bytes, _room: self })
-    }
-}
-
-impl Held {
-    /// A plain number is never left half changed.
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.n_bytes.lock().unwrap_or_else(PoisonError::into_inner)
+impl Default for MemoryBudget {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_KIB)))
     }
 }
 
@@ -81,47 +47,46 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-impl Drop for Room {
-    fn drop(&mut self) {
-        *self.held.lock() -= self.n_bytes;
-        self.held.given_back.notify_one();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
+    use std::convert::Infallible;
+    use std::task::{Context, Poll, Waker};
 
-    const LONG: Duration = Duration::from_secs(20);
-
-    fn large(bodies: &Bodies) -> Bytes {
-        let room = bodies.reserve(Bodies::MAX_BYTES, Duration::ZERO, || {}).unwrap();
-        room.fill(vec![0; Bodies::MAX_BYTES])
+    /// Makes a body, if it need not wait.
+    fn fill(budget: &MemoryBudget, n_kib: usize) -> Option<Bytes> {
+        let filled = std::pin::pin!(budget.fill(|| Ok::<_, Infallible>(vec![0; n_kib << 10])));
+        match filled.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(body)) => Some(body),
+            Poll::Pending => None,
+        }
     }
 
     #[test]
-    fn a_body_has_room_once_others_were_taken_by_all() {
-        let bodies = Bodies::default();
-        let first = large(&bodies);
+    fn a_large_body_is_made_once_all_clients_have_taken_the_one_before() {
+        let budget = MemoryBudget::default();
+        let first = fill(&budget, LARGEST_KIB);
         let shared = first.clone();
         drop(first);
-        assert!(bodies.reserve(1, Duration::ZERO, || {}).is_none(), "somebody has not taken it yet");
+        assert_eq!(fill(&budget, 1), None, "one client has not taken it yet");
         drop(shared);
-        assert_eq!(large(&bodies).len(), Bodies::MAX_BYTES);
+        assert_eq!(fill(&budget, 2 * LARGEST_KIB).map(|body| body.len()), Some((2 * LARGEST_KIB) << 10));
     }
 
     #[test]
-    fn whoever_wants_room_may_make_it() {
-        let bodies = Bodies::default();
-        let held = Cell::new(Some(large(&bodies)));
-        assert!(bodies.reserve(1, LONG, || drop(held.take())).is_some());
+    fn small_bodies_stand_side_by_side_and_leave_room_for_the_largest() {
+        let budget = MemoryBudget::default();
+        let small: Vec<_> = (0..MAX_KIB - LARGEST_KIB).map(|_| fill(&budget, 1).unwrap()).collect();
+        let largest = fill(&budget, LARGEST_KIB).unwrap();
+        drop((small, largest));
+        assert_eq!(budget.0.available_permits(), MAX_KIB);
     }
 
     #[test]
-    fn room_that_nothing_was_put_into_is_given_back() {
-        let bodies = Bodies::default();
-        drop(bodies.reserve(Bodies::MAX_BYTES, Duration::ZERO, || {}).unwrap());
-        assert!(bodies.reserve(Bodies::MAX_BYTES, Duration::ZERO, || {}).is_some());
+    fn what_cannot_be_encoded_takes_nothing() {
+        let budget = MemoryBudget::default();
+        let failed = std::pin::pin!(budget.fill(|| Err("why")));
+        assert_eq!(failed.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Err("why")));
+        assert_eq!(budget.0.available_permits(), MAX_KIB);
     }
 }

@@ -1,7 +1,7 @@
 //! A panic costs one answer, and is counted.
 //!
-//! Owns the count and the catching. It repairs nothing: whoever goes on with something that a panic left half done makes
-//! it anew. Called by `routes` for each request and by `answers` for each collection.
+//! Owns the count and the catching, around each request and each scrape. It repairs nothing: what a panic left half
+//! changed is replaced by those who go on with it.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -37,20 +37,16 @@ impl fmt::Display for Panicked {
 impl core::error::Error for Panicked {}
 
 impl Panics {
-    /// Does something; what it worked on may be half done if it panics.
-    pub(super) fn catch<T>(&self, work: impl FnOnce() -> T) -> Result<T, Panicked> {
-        // Relaxed: a plain count.
-        catch_unwind(AssertUnwindSafe(work))
-            .map_err(|_| Panicked { n_panics: self.n_panics.fetch_add(1, Ordering::Relaxed) + 1 })
-    }
-
-    /// Waits for a future, which is not asked again once it panicked.
+    /// Waits for a future, which is not polled again once it panicked; what it worked on may be half changed then.
     pub(super) async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Panicked> {
         let mut future = pin!(future);
-        poll_fn(|cx| match self.catch(|| future.as_mut().poll(cx)) {
-            Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-            Err(panicked) => Poll::Ready(Err(panicked)),
+        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            // Relaxed: a plain count.
+            Err(_) => {
+                let n_panics = self.n_panics.fetch_add(1, Ordering::Relaxed) + 1;
+                Poll::Ready(Err(Panicked { n_panics }))
+            }
         })
         .await
     }
@@ -71,7 +67,7 @@ mod tests {
         assert_eq!(runtime.block_on(panics.guard(number("7"))), Ok(7));
         assert_eq!(runtime.block_on(panics.guard(number("none"))), Err(Panicked { n_panics: 1 }));
         assert_eq!(runtime.block_on(panics.guard(number("7"))), Ok(7));
-        assert_eq!(panics.catch(|| "none".parse::<u8>().unwrap()), Err(Panicked { n_panics: 2 }));
+        assert_eq!(runtime.block_on(panics.guard(number("none"))), Err(Panicked { n_panics: 2 }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is asked for, and what is answered.
 //!
-//! Owns the paths, the methods and the headers of every answer: the only file that knows them. It must not collect
-//! or accept. Called by `server` for each request.
+//! Owns the paths and the formats behind them, the methods and the headers of every answer: the only file that knows
+//! them. It must not collect or accept.
 //!
 //! | path | methods | answer |
 //! |---|---|---|
@@ -18,17 +18,18 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderNa
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
-use super::answers::{AnswerError, Answers};
+use super::answers::{AnswerError, CollectorHandle};
 use super::host::{HostError, check_host};
 use super::panics::Panics;
 use crate::collect::CollectError;
+use crate::encode::Format;
 
 const METHODS: &str = "GET, HEAD";
 
 /// All that a request can reach.
 pub(super) struct Routes {
     pub(super) stats_path: String,
-    pub(super) answers: Answers,
+    pub(super) collector: CollectorHandle,
     pub(super) panics: Arc<Panics>,
 }
 
@@ -50,31 +51,30 @@ impl Routes {
             }
             Err(err) => return message(StatusCode::BAD_REQUEST, &err.to_string(), path),
         }
-        if path != self.stats_path {
+        let Some(format) = self.format_at(path) else {
             let hint = format!("there is nothing at this path: the stats are at {}", self.stats_path);
             return message(StatusCode::NOT_FOUND, &hint, path);
-        }
+        };
         match *request.method() {
-            // The body of an answer to HEAD is dropped when it is written; its length is told.
-            Method::GET | Method::HEAD => self.stats(path).await,
+            // The body of an answer to HEAD is dropped when it is written; its length is sent.
+            Method::GET | Method::HEAD => match self.collector.ask(format).await {
+                Ok(body) => response(StatusCode::OK, format, body),
+                Err(err) => message(status_of(&err), &err.to_string(), path),
+            },
             _ => not_allowed(path),
         }
     }
 
-    async fn stats(&self, path: &str) -> Response<Full<Bytes>> {
-        match self.answers.ask().await {
-            Ok(body) => json_response(StatusCode::OK, body),
-            Err(err) => message(status_of(&err), &err.to_string(), path),
-        }
+    fn format_at(&self, path: &str) -> Option<Format> {
+        (path == self.stats_path).then_some(Format::Json)
     }
 }
 
 fn status_of(err: &AnswerError) -> StatusCode {
     match err {
-        AnswerError::Busy
-        | AnswerError::TooSlow { .. }
-        | AnswerError::Unread
-        | AnswerError::Collect(CollectError::Shortage(_)) => StatusCode::SERVICE_UNAVAILABLE,
+        AnswerError::Busy | AnswerError::TooSlow { .. } | AnswerError::Collect(CollectError::Shortage(_)) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         AnswerError::Collect(_) | AnswerError::Encode(_) | AnswerError::Panicked(_) | AnswerError::Ended => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -90,12 +90,12 @@ fn not_allowed(path: &str) -> Response<Full<Bytes>> {
 
 fn message(status: StatusCode, text: &str, path: &str) -> Response<Full<Bytes>> {
     let body = json!({ "message": text, "path": path }).to_string();
-    json_response(status, body.into())
+    response(status, Format::Json, body.into())
 }
 
-fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+fn response(status: StatusCode, format: Format, body: Bytes) -> Response<Full<Bytes>> {
     let headers: [(HeaderName, HeaderValue); 3] = [
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (CONTENT_TYPE, HeaderValue::from_static(format.content_type())),
         (CONTENT_LENGTH, HeaderValue::from(body.len())),
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];

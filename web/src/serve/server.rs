@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::answers::Answers;
+use super::answers::CollectorHandle;
 use super::connection::ConnConfig;
 use super::panics::Panics;
 use super::reports::Reports;
@@ -131,10 +131,10 @@ impl Service {
         let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);
         collector.check().map_err(ServeError::Directory)?;
         let panics = Arc::new(Panics::default());
-        let answers = Answers::start(collector, Reports::new(on_trouble), Arc::clone(&panics))
+        let collector = CollectorHandle::start(collector, Reports::new(on_trouble), Arc::clone(&panics))
             .map_err(ServeError::Collector)?;
         let free = Arc::new(Semaphore::new(Descriptors::available().n_connections as usize));
-        let routes = Arc::new(Routes { stats_path, answers, panics });
+        let routes = Arc::new(Routes { stats_path, collector, panics });
         Ok(Self { connections: ConnConfig { routes, client_deadline, free } })
     }
 
