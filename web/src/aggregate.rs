@@ -61,7 +61,9 @@ pub fn aggregate<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> Vec<(&'
 /// What is known of one stat while readings go by.
 #[derive(Default)]
 struct Total<'a> {
-    ints: Exact,
+    ints: i128,
+    /// What does not fit there. Rare, and so out of the way of the others.
+    large: Option<Box<BigInt>>,
     floats: Option<f64>,
     /// The value of the reading at hand, held back because a later line of it may replace it.
     newest: Option<(usize, Number<'a>)>,
@@ -78,76 +80,39 @@ impl<'a> Total<'a> {
 
     fn add(&mut self, value: Number<'_>) {
         match value {
-            Number::Int(int) => self.ints.add_small(int.into()),
-            Number::BigInt(digits) => self.ints.add_digits(digits),
+            Number::Int(int) => self.add_int(int.into()),
+            Number::BigInt(digits) => {
+                let text = str::from_utf8(digits).unwrap_or_default();
+                match text.parse() {
+                    Ok(int) => self.add_int(int),
+                    Err(_) => {
+                        **self.large.get_or_insert_default() += text.parse::<BigInt>().unwrap_or_default()
+                    }
+                }
+            }
             Number::Float(float) => self.floats = Some(self.floats.map_or(float, |sum| sum + float)),
         }
+    }
+
+    fn add_int(&mut self, int: i128) {
+        self.ints = self.ints.checked_add(int).unwrap_or_else(|| {
+            **self.large.get_or_insert_default() += self.ints;
+            int
+        });
     }
 
     fn finish(mut self) -> Sum {
         if let Some((_, newest)) = self.newest.take() {
             self.add(newest);
         }
-        match self.floats {
-            Some(floats) => Sum::Float(floats + self.ints.as_f64()),
-            None => self.ints.finish(),
-        }
-    }
-}
-
-/// An exact sum of integers; large once it was too large for 128 bits.
-enum Exact {
-    Small(i128),
-    /// Rare, and so out of the way of the others.
-    Large(Box<BigInt>),
-}
-
-impl Default for Exact {
-    fn default() -> Self {
-        Self::Small(0)
-    }
-}
-
-impl Exact {
-    fn add_small(&mut self, int: i128) {
-        match self {
-            Self::Small(sum) => match sum.checked_add(int) {
-                Some(total) => *sum = total,
-                None => *self = Self::Large(Box::new(BigInt::from(*sum) + int)),
-            },
-            Self::Large(sum) => **sum += int,
-        }
-    }
-
-    fn add_digits(&mut self, digits: &[u8]) {
-        let text = str::from_utf8(digits).unwrap_or_default();
-        if let Ok(int) = text.parse::<i128>() {
-            self.add_small(int);
-        } else if let Ok(int) = text.parse::<BigInt>() {
-            *self = Self::Large(Box::new(int + self.to_big()));
-        }
-    }
-
-    fn to_big(&self) -> BigInt {
-        match self {
-            Self::Small(sum) => BigInt::from(*sum),
-            Self::Large(sum) => BigInt::clone(sum),
-        }
-    }
-
-    fn as_f64(&self) -> f64 {
-        match self {
-            Self::Small(sum) => *sum as f64,
+        let large = self.large.map(|large| *large + self.ints);
+        match (self.floats, large) {
+            (None, None) => Sum::Int(self.ints),
+            // One value has one form, whatever the way to it was.
+            (None, Some(large)) => i128::try_from(&large).map_or(Sum::BigInt(large), Sum::Int),
+            (Some(floats), None) => Sum::Float(floats + self.ints as f64),
             // Digits read as a float are rounded to the nearest one, or to infinity.
-            Self::Large(sum) => sum.to_string().parse().unwrap_or(f64::NAN),
-        }
-    }
-
-    /// One value has one form, whatever the way to it was.
-    fn finish(self) -> Sum {
-        match self {
-            Self::Small(sum) => Sum::Int(sum),
-            Self::Large(sum) => i128::try_from(&*sum).map_or(Sum::BigInt(*sum), Sum::Int),
+            (Some(floats), Some(large)) => Sum::Float(floats + large.to_string().parse().unwrap_or(f64::NAN)),
         }
     }
 }

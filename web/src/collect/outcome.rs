@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::{fmt, io};
 
+use serde::Serialize;
 use statvent_posix::dir::DirError;
 
 use super::process::Status;
@@ -26,7 +27,7 @@ pub struct Collection<'a> {
 }
 
 /// How many processes stand how.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Counts {
     /// Answered in this collection.
     pub ok: usize,

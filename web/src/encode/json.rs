@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use serde::ser::{Error as _, Serialize, SerializeMap as _, Serializer};
+use serde::Serialize;
+use serde::ser::{Error as _, Serializer};
 use serde_json::value::RawValue;
 use statvent_core::name::EscapedName;
 
@@ -39,7 +40,7 @@ pub fn encode_json(
     timestamp_seconds: f64,
     counts: &Counts,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Body { stats, timestamp_seconds, counts })
+    serde_json::to_vec(&Body { stats, timestamp: timestamp_seconds, processes: counts })
 }
 
 /// Returns the key under which a name stands in JSON: the name itself, its bytes that are not UTF-8 as `\xNN`.
@@ -64,28 +65,16 @@ pub fn json_key(name: &[u8]) -> Cow<'_, str> {
 /// An integer of no more digits is within the range of floats, also for a reader that rounds on its way.
 const MAX_DIGITS: usize = f64::MAX_10_EXP as usize;
 
+#[derive(Serialize)]
 struct Body<'a> {
+    #[serde(serialize_with = "serialize_stats")]
     stats: &'a [(&'a [u8], Sum)],
-    timestamp_seconds: f64,
-    counts: &'a Counts,
+    timestamp: f64,
+    processes: &'a Counts,
 }
 
-impl Serialize for Body<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(3))?;
-        map.serialize_entry("stats", &Stats(self.stats))?;
-        map.serialize_entry("timestamp", &self.timestamp_seconds)?;
-        map.serialize_entry("processes", &Processes(self.counts))?;
-        map.end()
-    }
-}
-
-struct Stats<'a>(&'a [(&'a [u8], Sum)]);
-
-impl Serialize for Stats<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, sum)| (json_key(name), Value(sum))))
-    }
+fn serialize_stats<S: Serializer>(stats: &[(&[u8], Sum)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(stats.iter().map(|(name, sum)| (json_key(name), Value(sum))))
 }
 
 struct Value<'a>(&'a Sum);
@@ -104,21 +93,6 @@ impl Serialize for Value<'_> {
             }
             Sum::Float(float) => serializer.serialize_f64(*float),
         }
-    }
-}
-
-struct Processes<'a>(&'a Counts);
-
-impl Serialize for Processes<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Counts { ok, stale, late, unreadable, ignored } = self.0;
-        serializer.collect_map([
-            ("ok", ok),
-            ("stale", stale),
-            ("late", late),
-            ("unreadable", unreadable),
-            ("ignored", ignored),
-        ])
     }
 }
 
