@@ -35,10 +35,7 @@ impl Descriptors {
     fn of(limit: u64) -> Self {
         let Self { n_connections, n_asked, n_kept } = AMPLE;
         let n_ample = u64::from(n_connections) + n_asked as u64 + n_kept as u64;
-        let n_left = limit.saturating_sub(N_OTHERS);
-        if n_left >= n_ample {
-            return AMPLE;
-        }
+        let n_left = limit.saturating_sub(N_OTHERS).min(n_ample);
         let part = |n_of_it: u64| (n_of_it * n_left / n_ample).max(1);
         Self {
             n_connections: part(n_connections.into()) as u32,
