@@ -139,7 +139,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("posix", &["core"]),
     (".", &["core", "posix"]),
-    ("web", &["core", "posix", "."]),
+    ("web", &["core", "posix"]),
     ("fuzz", &["core", "web"]),
 ];
 

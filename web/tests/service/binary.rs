@@ -73,6 +73,16 @@ fn a_command_line_that_is_not_understood_is_status_2() {
 }
 
 #[test]
+fn a_word_that_is_no_subcommand_is_status_2() {
+    let output = run(&["nonsense"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "statvent-web: \"nonsense\" is no subcommand: expected bridge, or the options that --help lists\n"
+    );
+}
+
+#[test]
 fn help_and_version_go_to_standard_output() {
     let help = run(&["--help"]);
     assert!(help.status.success() && String::from_utf8_lossy(&help.stdout).contains("--pipe-dir DIR"));

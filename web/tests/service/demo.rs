@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid};
@@ -96,4 +97,17 @@ fn a_signal_to_the_terminals_group_reaches_the_service_alone_and_no_pipe_is_left
     program.signal(Signal::SIGINT);
     assert_eq!(program.end().code(), Some(0));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_demo_without_a_temporary_directory_says_what_to_do() {
+    let output =
+        Command::new(Program::path()).args(["-p", "0", "--demo"]).env("TMPDIR", "/nowhere").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        message.starts_with("statvent-web: no temporary directory for the demo: No such file"),
+        "{message}"
+    );
+    assert!(message.ends_with(": name one with --pipe-dir\n"), "{message}");
 }

@@ -1,7 +1,7 @@
 //! How this process takes memory from the system and gives it back.
 //!
 //! Owns the settings of the C library's allocator, which are the whole process's: the library half of this package must
-//! not touch them. Called once by the binary, before anything large is allocated and before there are threads.
+//! not touch them. It is done once, before anything large is allocated and before there are threads.
 
 use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, c_int, mallopt};
 
@@ -13,7 +13,7 @@ const MIN_BYTES_MAPPED: c_int = 64 << 10;
 /// Left to itself, the allocator keeps blocks in its heaps that are as large as the largest freed before: then one answer
 /// that is not taken holds everything below it, and each thread's heap has holes of its own. Half of what the service took
 /// was such holes, now more, now less. Two threads here allocate, rarely at once.
-pub(crate) fn keep_small() {
+pub(crate) fn configure_malloc() {
     for (setting, value) in [(M_MMAP_THRESHOLD, MIN_BYTES_MAPPED), (M_ARENA_MAX, 1)] {
         // What is refused stays as it is, which takes more memory and does no harm.
         // SAFETY: takes two numbers and has no requirement but a known setting.
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn what_is_freed_is_given_back_also_the_second_time() {
-        keep_small();
+        configure_malloc();
         // Mapped in any case; left to itself, the allocator keeps blocks of this size from now on.
         drop(large());
         let again = large();

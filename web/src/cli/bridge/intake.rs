@@ -1,7 +1,7 @@
 //! What becomes of a board's bytes: stats, or lines that are counted as skipped.
 //!
 //! Owns what is believed of a wire, which can lose bytes, add some, and be joined at any moment. It reads nothing itself
-//! (see `input`). Called by the bridge.
+//! (see `input`).
 
 use statvent_core::line::{Line, LineError, LineSplitter, Number, parse_line};
 use statvent_core::name::REJECTED_NAME;
@@ -34,20 +34,11 @@ pub(super) struct Intake<'r> {
 }
 
 impl<'r> Intake<'r> {
-    /// Begins at the first byte of a line.
-    pub(super) fn begin(stats: &'r Stats) -> Self {
-        Self {
-            stats,
-            taken: stats.counter(LINES_TAKEN),
-            skipped: stats.counter(LINES_SKIPPED),
-            splitter: LineSplitter::new(),
-            is_midway: false,
-        }
-    }
-
-    /// Begins somewhere: the first line may be half a line that looks like a whole one, and is skipped.
-    pub(super) fn begin_midway(stats: &'r Stats) -> Self {
-        Self { is_midway: true, ..Self::begin(stats) }
+    /// Begins at the first byte of a line, or somewhere (`is_midway`): then the first line may be half a line that looks
+    /// like a whole one, and is skipped.
+    pub(super) fn new(stats: &'r Stats, is_midway: bool) -> Self {
+        let (taken, skipped) = (stats.counter(LINES_TAKEN), stats.counter(LINES_SKIPPED));
+        Self { stats, taken, skipped, splitter: LineSplitter::new(), is_midway }
     }
 
     /// Takes the next bytes, however the wire cut them.
@@ -110,7 +101,7 @@ mod tests {
 
     fn intake_of<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Shown {
         let stats = Box::new(Stats::new());
-        let mut intake = Intake::begin(&stats);
+        let mut intake = Intake::new(&stats, false);
         chunks.into_iter().for_each(|chunk| intake.feed(chunk));
         shown(&stats)
     }
@@ -191,7 +182,7 @@ mod tests {
     #[test]
     fn a_line_that_was_joined_midway_is_skipped_even_if_it_looks_whole() {
         let stats = Box::new(Stats::new());
-        let mut intake = Intake::begin_midway(&stats);
+        let mut intake = Intake::new(&stats, true);
         intake.feed(b"quests: 1\nrequests: 2\n");
         let expected = expect(&[("requests", "Int(2)"), (LINES_TAKEN, "Int(1)"), (LINES_SKIPPED, "Int(1)")]);
         assert_eq!(shown(&stats), expected);
@@ -200,7 +191,7 @@ mod tests {
     #[test]
     fn names_beyond_the_room_are_skipped_and_known_ones_go_on() {
         let stats = Box::new(Stats::new());
-        let mut intake = Intake::begin(&stats);
+        let mut intake = Intake::new(&stats, false);
         for n in 0..5000 {
             intake.feed(format!("name.{n}: {n}\n").as_bytes());
         }
