@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
@@ -75,9 +75,7 @@ fn status_of(err: &AnswerError) -> StatusCode {
         AnswerError::Busy | AnswerError::TooSlow { .. } | AnswerError::Collect(CollectError::Shortage(_)) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        AnswerError::Collect(_) | AnswerError::Encode(_) | AnswerError::Panicked(_) | AnswerError::Ended => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -94,13 +92,10 @@ fn message(status: StatusCode, text: &str, path: &str) -> Response<Full<Bytes>> 
 }
 
 fn response(status: StatusCode, format: Format, body: Bytes) -> Response<Full<Bytes>> {
-    let headers: [(HeaderName, HeaderValue); 3] = [
-        (CONTENT_TYPE, HeaderValue::from_static(format.content_type())),
-        (CONTENT_LENGTH, HeaderValue::from(body.len())),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
+    // hyper adds the length.
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
-    response.headers_mut().extend(headers);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
