@@ -6,15 +6,11 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
+use statvent_web::collect::WithCauses;
+
 /// Prints an error with its causes.
 pub(crate) fn print_error(err: &dyn Error) {
-    let mut text = format!("statvent-web: {err}");
-    let mut cause = err.source();
-    while let Some(err) = cause {
-        text += &format!(": {err}");
-        cause = err.source();
-    }
-    log_line(text);
+    log_line(format_args!("statvent-web: {}", WithCauses(err)));
 }
 
 /// Prints one line.

@@ -25,4 +25,4 @@ pub use collector::Collector;
 pub use outcome::{CollectError, Collection, Counts, PipeError};
 pub use quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_SNAPSHOT_BYTES};
 pub use reading::{MAX_READING_BYTES, MAX_READING_STATS, Reading, ReadingBuilder, ReadingError};
-pub use trouble::{Reason, Trouble};
+pub use trouble::{Reason, Trouble, WithCauses};

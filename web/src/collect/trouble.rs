@@ -3,6 +3,7 @@
 //! Owns the sentence, fit for a terminal. It prints nothing and remembers nothing (see `serve::reports`). Made by the
 //! collector for each collection.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
@@ -57,13 +58,7 @@ impl Trouble {
     /// Says of a directory why nothing was collected from it.
     #[must_use]
     pub fn of_directory(path: &Path, err: &CollectError) -> Self {
-        let mut message = err.to_string();
-        let mut cause = core::error::Error::source(err);
-        while let Some(err) = cause {
-            message += &format!(": {err}");
-            cause = err.source();
-        }
-        Self { name: path.into(), reason: Reason::Directory { message } }
+        Self { name: path.into(), reason: Reason::Directory { message: WithCauses(err).to_string() } }
     }
 }
 
@@ -76,13 +71,17 @@ impl fmt::Display for Trouble {
                 _ => write!(f, "{}", char.escape_debug())?,
             }
         }
-        write!(f, ": {}", self.reason)?;
-        let mut cause = core::error::Error::source(&self.reason);
-        while let Some(err) = cause {
-            write!(f, ": {err}")?;
-            cause = err.source();
-        }
-        Ok(())
+        write!(f, ": {}", WithCauses(&self.reason))
+    }
+}
+
+/// Shows an error and its causes in one line.
+pub struct WithCauses<'a>(pub &'a dyn Error);
+
+impl fmt::Display for WithCauses<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", WithCauses(cause)))
     }
 }
 
@@ -113,8 +112,8 @@ impl fmt::Display for Reason {
     }
 }
 
-impl core::error::Error for Reason {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+impl Error for Reason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Unreadable(err) => err.source(),
             _ => None,

@@ -4,11 +4,10 @@
 //! changed is replaced by those who go on with it.
 
 use std::fmt;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Poll;
+
+use futures_util::FutureExt as _;
 
 /// Counts the panics of one service.
 #[derive(Debug, Default)]
@@ -39,16 +38,9 @@ impl core::error::Error for Panicked {}
 impl Panics {
     /// Waits for a future, which is not polled again once it panicked; what it worked on may be half changed then.
     pub(super) async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Panicked> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-            Ok(polled) => polled.map(Ok),
-            // Relaxed: a plain count.
-            Err(_) => {
-                let n_panics = self.n_panics.fetch_add(1, Ordering::Relaxed) + 1;
-                Poll::Ready(Err(Panicked { n_panics }))
-            }
-        })
-        .await
+        let result = AssertUnwindSafe(future).catch_unwind().await;
+        // Relaxed: a plain count.
+        result.map_err(|_| Panicked { n_panics: self.n_panics.fetch_add(1, Ordering::Relaxed) + 1 })
     }
 }
 
