@@ -11,7 +11,6 @@ use std::{fmt, io};
 use bytes::Bytes;
 use tokio::runtime;
 use tokio::select;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -22,8 +21,6 @@ use crate::aggregate::aggregate;
 use crate::collect::{CollectError, Collector, Trouble};
 use crate::encode::{Format, ScrapeResult};
 
-/// The most requests that wait at a time; more than there are connections.
-const MAX_WAITING: usize = 1024;
 /// The longest time that a request waits for two scrapes, unless deadlines are long: each scrape may take two.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PATIENCE_DEADLINES: u32 = 5;
@@ -39,8 +36,6 @@ pub(super) enum AnswerError {
     Collect(CollectError),
     /// The result could not be encoded.
     Encode(io::Error),
-    /// Too many requests wait already.
-    Busy,
     /// Scrapes take too long, or clients take their answers too slowly.
     TooSlow {
         /// How long the request waited.
@@ -59,7 +54,6 @@ impl fmt::Display for AnswerError {
             Self::Encode(err) => {
                 write!(f, "the sums cannot be encoded: {err}: report this to the makers of statvent-web")
             }
-            Self::Busy => write!(f, "{MAX_WAITING} requests wait for a collection already: ask again later"),
             Self::TooSlow { patience } => {
                 write!(f, "no collection within {} s: look for what keeps the pipes busy", patience.as_secs())
             }
@@ -73,7 +67,8 @@ impl core::error::Error for AnswerError {}
 
 /// The way to the collector's thread, which ends when this is dropped.
 pub(super) struct CollectorHandle {
-    requests: mpsc::Sender<Request>,
+    /// As many as there are connections at most: each waits for one answer at a time.
+    requests: mpsc::UnboundedSender<Request>,
     patience: Duration,
 }
 
@@ -86,7 +81,7 @@ impl CollectorHandle {
     /// Starts the collector's thread, which reports what goes wrong with single processes.
     pub(super) fn start(collector: Collector, reports: Reports, panics: Arc<Panics>) -> io::Result<Self> {
         let patience = PATIENCE.max(PATIENCE_DEADLINES * collector.deadline());
-        let (requests, arriving) = mpsc::channel(MAX_WAITING);
+        let (requests, arriving) = mpsc::unbounded_channel();
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let budget = MemoryBudget::default();
         let thread = CollectorThread { collector, reports, panics, budget, requests: arriving };
@@ -98,10 +93,7 @@ impl CollectorHandle {
     /// Waits for a scrape that begins from now on.
     pub(super) async fn ask(&self, format: Format) -> Answer {
         let (reply, answer) = oneshot::channel();
-        self.requests.try_send(Request { format, reply }).map_err(|err| match err {
-            TrySendError::Full(_) => AnswerError::Busy,
-            TrySendError::Closed(_) => AnswerError::Ended,
-        })?;
+        self.requests.send(Request { format, reply }).map_err(|_| AnswerError::Ended)?;
         match timeout(self.patience, answer).await {
             Ok(answer) => answer.unwrap_or_else(|_| Err(AnswerError::Ended.into())),
             Err(_) => Err(AnswerError::TooSlow { patience: self.patience }.into()),
@@ -114,7 +106,7 @@ struct CollectorThread {
     reports: Reports,
     panics: Arc<Panics>,
     budget: MemoryBudget,
-    requests: mpsc::Receiver<Request>,
+    requests: mpsc::UnboundedReceiver<Request>,
 }
 
 impl CollectorThread {
@@ -146,10 +138,10 @@ impl CollectorThread {
         let mut waiting = Vec::new();
         select! {
             biased;
-            _ = self.requests.recv_many(&mut waiting, MAX_WAITING) => {}
+            _ = self.requests.recv_many(&mut waiting, usize::MAX) => {}
             _ = self.panics.guard(self.collector.idle()) => {
                 self.collector = self.collector.fresh();
-                self.requests.recv_many(&mut waiting, MAX_WAITING).await;
+                self.requests.recv_many(&mut waiting, usize::MAX).await;
             }
         }
         (!waiting.is_empty()).then_some(waiting)
@@ -202,7 +194,6 @@ mod tests {
                 AnswerError::Encode(io::Error::other("why")),
                 "the sums cannot be encoded: why: report this to the makers of statvent-web",
             ),
-            (AnswerError::Busy, "1024 requests wait for a collection already: ask again later"),
             (
                 AnswerError::TooSlow { patience: PATIENCE },
                 "no collection within 60 s: look for what keeps the pipes busy",
