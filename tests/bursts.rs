@@ -5,6 +5,8 @@
 //! - None of many is left out, whether it has a shard of its own or not.
 //! - What is old leaves.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::sync::Barrier;
 use std::thread;
 
@@ -28,8 +30,8 @@ fn mean_after_bursts(bursts: &[(usize, u32)]) -> f64 {
     let begun = &Barrier::new(2);
     let [go, recorded, read] = &[(); 3].map(|()| Barrier::new(bursts.len() + 1));
     thread::scope(|scope| {
-        for &(n_samples, value) in bursts {
-            scope.spawn(move || {
+        let burst = |&(n_samples, value): &(usize, u32)| {
+            let thread = scope.spawn(move || {
                 // The second one finds the shard, if there is one.
                 (0..2).for_each(|_| record!(STATS, "burst.{0}", value));
                 begun.wait();
@@ -39,11 +41,15 @@ fn mean_after_bursts(bursts: &[(usize, u32)]) -> f64 {
                 read.wait();
             });
             begun.wait();
-        }
+            thread
+        };
+        let threads: Vec<_> = bursts.iter().map(burst).collect();
         go.wait();
         recorded.wait();
         let mean = mean();
         read.wait();
+        // The end of the scope alone does not wait until they have given back their shards.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
         mean
     })
 }

@@ -17,6 +17,8 @@ fn child(work: impl FnOnce()) -> Pid {
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
+            // One that hangs is killed after so many seconds.
+            nix::unistd::alarm::set(60);
             let ended = catch_unwind(AssertUnwindSafe(work));
             // SAFETY: it ends the process and nothing else.
             unsafe { libc::_exit(i32::from(ended.is_err())) }
@@ -24,7 +26,7 @@ fn child(work: impl FnOnce()) -> Pid {
     }
 }
 
-/// Waits for the child and says whether it succeeded; the kernel kills one that hangs, see `must_end_soon`.
+/// Waits for the child and says whether it succeeded; the kernel kills one that hangs.
 fn succeeds(child: Pid) -> bool {
     waitpid(child, None) == Ok(WaitStatus::Exited(child, 0))
 }
@@ -46,11 +48,6 @@ fn in_a_thread(work: fn()) {
     // SAFETY: it was made above and is joined once.
     let refused = unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
     assert_eq!(refused, 0);
-}
-
-/// Has this process killed if it is still there after so many seconds.
-fn must_end_soon() {
-    nix::unistd::alarm::set(20);
 }
 
 #[test]
@@ -114,7 +111,6 @@ fn the_threads_of_a_child_count_whatever_those_of_its_parent_hold() {
         }
         ready.wait();
         let child = child(|| {
-            must_end_soon();
             for _ in 0..200 {
                 in_a_thread(|| (0..100).for_each(|_| incr!(STATS, "n")));
             }
@@ -163,7 +159,6 @@ fn forks_at_any_moment_leave_both_sides_exact() {
         let all_succeed = (0..100).all(|_| {
             N_FORKS.fetch_add(1, Ordering::Relaxed);
             succeeds(child(|| {
-                must_end_soon();
                 STATS.for_each(|name, value| assert_eq!(value.as_f64(), 0.0, "{name:?}"));
                 STATS.incr("a name of the child", 1);
                 incr!(STATS, "n", 3);

@@ -76,7 +76,7 @@ fn eight_threads_with_four_shards_and_a_reader_all_the_while_are_exact() {
 
 #[test]
 fn threads_that_come_and_go_hand_their_shards_on() {
-    const N_THREADS: i64 = 100_000;
+    const N_THREADS: i64 = 20_000;
     static STATS: Sharded = Registry::new();
     let visit = || {
         for _ in 0..N_THREADS / 2 {
