@@ -19,11 +19,11 @@ use crate::judge::Known;
 use crate::ledger::{Ledger, State};
 
 /// A worker that is dead for so long has to be gone from answers. Another reader that has its pipe at the moment can keep
-/// it there, no longer than that.
-const GONE_AFTER: Duration = Duration::from_secs(2);
+/// it there, also on a busy machine no longer than that.
+const GONE_AFTER: Duration = Duration::from_secs(10);
 
 /// A fork that has not said its pid after so long never was: its parent was killed right before.
-const UNBORN_AFTER: Duration = Duration::from_secs(3);
+const UNBORN_AFTER: Duration = Duration::from_secs(10);
 
 /// The workers.
 pub(crate) struct Crowd {

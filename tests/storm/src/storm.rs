@@ -36,7 +36,7 @@ const MAX_OTHERS_OF_WORKER: usize = 8;
 const TELL_EVERY: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(10);
 /// How long workers and services may take to come to what has to hold, on a busy machine.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(20);
+const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What to do.
 pub(crate) struct Options {
