@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{DEADLINE, Legacy, Program, eventually, pipe_dir, set_mode, unlocked_name};
+use crate::support::{DEADLINE, Legacy, PATIENT, Program, eventually, pipe_dir, set_mode, unlocked_name};
 
 fn run(args: &[&str]) -> Output {
     Command::new(Program::path()).args(args).output().unwrap()
@@ -23,8 +23,7 @@ fn a_request_in_flight_is_answered_after_a_signal_to_end() {
             let _ = came_to_us.send(());
             said.recv_timeout(DEADLINE).unwrap_or_default()
         });
-        let dir_arg = dir.path().to_str().unwrap();
-        let program = Program::start(["-p", "0", "--deadline", "20s", "-d", dir_arg]);
+        let program = Program::serve(dir.path(), PATIENT);
         let client = program.client();
         let _idle = client.connect();
         let mut stream = client.connect();
@@ -96,7 +95,7 @@ fn another_path_and_the_environment_are_taken() {
     let dir = pipe_dir();
     let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
     let mut command = Command::new(Program::path());
-    command.args(["-p0", "-l", "/all"]).env("STATVENT_PIPE_DIR", dir.path());
+    command.args(["-p0", "-l", "/all", "--deadline=30s"]).env("STATVENT_PIPE_DIR", dir.path());
     let program = Program::spawn(command.stderr(std::process::Stdio::piped()));
     let client = program.client();
     assert_eq!(client.get("/all").stats_text(), r#"{"hits":1}"#);
@@ -108,7 +107,7 @@ fn what_is_wrong_with_a_process_that_comes_and_goes_is_said_once() {
     let dir = pipe_dir();
     let mut lines = ["hits: 1\nhits 2\n", "hits: 1\n"].into_iter().cycle();
     let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || lines.next().unwrap().into());
-    let program = Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()]);
+    let program = Program::serve(dir.path(), PATIENT);
     let client = program.client();
     for _ in 0..20 {
         assert_eq!(client.get("/stats").stats_text(), r#"{"hits":1}"#);
@@ -122,7 +121,7 @@ fn what_is_wrong_with_a_process_is_said_once() {
     let dir = pipe_dir();
     let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\nhits 2\n: x\n");
     let _good = Legacy::start(dir.path(), &unlocked_name(2), "hits: 1\n");
-    let program = Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()]);
+    let program = Program::serve(dir.path(), PATIENT);
     let client = program.client();
     for _ in 0..3 {
         assert_eq!(client.get("/stats").stats_text(), r#"{"hits":2}"#);

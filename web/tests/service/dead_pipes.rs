@@ -1,43 +1,38 @@
 //! Pipes that dead processes left behind are not waited for.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::Uid;
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
 use crate::support::{
-    HeldBytes, Legacy, Program, Server, eventually, make_fifo, pipe_dir, set_mode, unlocked_name,
+    FREE_PID, HeldBytes, Legacy, PATIENT, Program, Server, eventually, in_less_than, make_fifo, pipe_dir,
+    set_mode, unlocked_name,
 };
 
-/// A pid that nobody has: that of a process that ended and was waited for.
-fn free_pid() -> u32 {
-    let mut child = Command::new("true").spawn().unwrap();
-    let pid = child.id();
-    child.wait().unwrap();
-    pid
+/// How long a service of these tests waits for each process that may be alive.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// So many requests that wait once each take a time that is far above that of as many that do not wait.
+const N_REQUESTS: u32 = 10;
+
+/// Makes the pipes `1..=n_pipes` of a pid that nobody has.
+fn make_dead_pipes(dir: &Path, n_pipes: u16) {
+    for n in 1..=n_pipes {
+        make_fifo(&dir.join(format!("{FREE_PID}-{n}.stats")));
+    }
 }
 
 #[test]
-fn a_hundred_dead_pipes_cost_milliseconds() {
+fn a_hundred_dead_pipes_are_not_waited_for() {
     let dir = pipe_dir();
-    let pid = free_pid();
-    for n in 1..=100 {
-        make_fifo(&dir.path().join(format!("{pid}-{n}.stats")));
-    }
+    make_dead_pipes(dir.path(), 100);
     let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
     let server = Server::start(dir.path());
-    for request in 0..5 {
-        let asked_at = Instant::now();
-        let reply = server.stats();
+    for _ in 0..5 {
+        let reply = in_less_than(PATIENT, "an answer beside dead pipes", || server.stats());
         assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1}"#, [1, 0, 100, 0, 0]));
-        // The budget is 5 ms; what is more is room for slow machines.
-        assert!(
-            asked_at.elapsed() < Duration::from_millis(250),
-            "request {request}: {:?}",
-            asked_at.elapsed()
-        );
     }
     // Nothing is removed on the strength of a moment: each could belong to another pid namespace.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 101);
@@ -46,7 +41,7 @@ fn a_hundred_dead_pipes_cost_milliseconds() {
 #[test]
 fn a_writer_without_a_pid_here_is_read_all_the_same() {
     let dir = pipe_dir();
-    let _legacy = Legacy::start(dir.path(), &format!("{}.stats", free_pid()), "hits: 1\n");
+    let _legacy = Legacy::start(dir.path(), &format!("{FREE_PID}.stats"), "hits: 1\n");
     let server = Server::start(dir.path());
     // Before it was heard once, it is given no more time than the dead.
     eventually("the writer to be heard", || server.stats().counts() == [1, 0, 0, 0, 0]);
@@ -59,36 +54,27 @@ fn a_writer_without_a_pid_here_is_read_all_the_same() {
 // 1. A hundred pipes were left behind in the directory of another owner, where the service may remove none: half of
 // them it saw alive. 2. Those are known to be dead, the others are not waited for.
 #[test]
-fn a_hundred_dead_pipes_that_may_not_be_removed_cost_milliseconds() {
+fn a_hundred_dead_pipes_that_may_not_be_removed_are_not_waited_for() {
     static OURS: Registry<64, 1, 4096> = Registry::new();
     let dir = pipe_dir();
     OURS.incr("hits", 1);
     let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
-    let pid = free_pid();
-    for n in 1..=100 {
-        make_fifo(&dir.path().join(format!("{pid}-{n}.stats")));
-    }
+    make_dead_pipes(dir.path(), 100);
     if !Uid::effective().is_root() {
         set_mode(dir.path(), 0o555);
     }
-    let was_held = HeldBytes::take(dir.path(), pid, 1..51);
-    let args = ["-p", "0", "--deadline", "2s", "-d", dir.path().to_str().unwrap()];
-    let client = Program::start_ordinary(args);
-    let (client, _service) = (client.client(), client);
-    assert_eq!(client.get("/stats").counts(), [1, 0, 100, 0, 0]);
+    let was_held = HeldBytes::take(dir.path(), FREE_PID, 1..51);
+    let service = Program::serve_ordinary(dir.path(), DEADLINE);
+    let client = service.client();
+    eventually("all but one to be late", || client.get("/stats").counts() == [1, 0, 100, 0, 0]);
     drop(was_held);
-    for request in 0..5 {
-        let asked_at = Instant::now();
-        let reply = client.get("/stats");
-        assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1}"#, [1, 0, 50, 0, 0]));
-        // The deadline is 2 s: what would be waited for would be seen.
-        assert!(
-            asked_at.elapsed() < Duration::from_millis(250),
-            "request {request}: {:?}",
-            asked_at.elapsed()
-        );
-    }
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 101);
+    in_less_than(N_REQUESTS * DEADLINE, "answers beside dead pipes", || {
+        for _ in 0..N_REQUESTS {
+            let reply = client.get("/stats");
+            assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1}"#, [1, 0, 50, 0, 0]));
+        }
+    });
+    eventually("the pipes alone", || std::fs::read_dir(dir.path()).unwrap().count() == 101);
     set_mode(dir.path(), 0o755);
 }
 
@@ -99,14 +85,10 @@ fn dead_pipes_that_may_not_be_removed_keep_no_live_process_out_however_many_they
     static OURS: Registry<64, 1, 4096> = Registry::new();
     const N_PIPES: u16 = 4096;
     let dir = pipe_dir();
-    let pid = free_pid();
-    for n in 1..=N_PIPES {
-        make_fifo(&dir.path().join(format!("{pid}-{n}.stats")));
-    }
-    let args = ["-p", "0", "--deadline", "100ms", "-d", dir.path().to_str().unwrap()];
-    let service = Program::start_ordinary(args);
+    make_dead_pipes(dir.path(), N_PIPES);
+    let service = Program::serve_ordinary(dir.path(), Duration::from_millis(100));
     let client = service.client();
-    let was_held = HeldBytes::take(dir.path(), pid, 1..N_PIPES + 1);
+    let was_held = HeldBytes::take(dir.path(), FREE_PID, 1..N_PIPES + 1);
     assert_eq!(client.get("/stats").counts(), [0, 0, N_PIPES.into(), 0, 0]);
     if !Uid::effective().is_root() {
         set_mode(dir.path(), 0o555);
@@ -119,10 +101,13 @@ fn dead_pipes_that_may_not_be_removed_keep_no_live_process_out_however_many_they
     if !Uid::effective().is_root() {
         set_mode(dir.path(), 0o555);
     }
+    // From then on what it said counts, also where it is late once.
+    eventually("the live process to be read", || client.get("/stats").counts() == [1, 0, 0, 0, 0]);
     for _ in 0..3 {
         assert_eq!(client.get("/stats").stats_text(), r#"{"hits":1}"#);
     }
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), usize::from(N_PIPES) + 1);
+    let n_names = usize::from(N_PIPES) + 1;
+    eventually("the pipes alone", || std::fs::read_dir(dir.path()).unwrap().count() == n_names);
     set_mode(dir.path(), 0o755);
 }
 
@@ -131,12 +116,11 @@ fn dead_pipes_that_may_not_be_removed_keep_no_live_process_out_however_many_they
 #[test]
 fn what_a_killed_recorder_made_aside_is_removed_and_what_a_live_one_made_is_not() {
     let dir = pipe_dir();
-    let pid = free_pid();
-    let aside = dir.path().join(format!(".{pid}-1.stats.new0"));
-    let file = dir.path().join(format!(".{pid}-2.stats.new0"));
+    let aside = dir.path().join(format!(".{FREE_PID}-1.stats.new0"));
+    let file = dir.path().join(format!(".{FREE_PID}-2.stats.new0"));
     make_fifo(&aside);
     std::fs::write(&file, "precious").unwrap();
-    let was_held = HeldBytes::take(dir.path(), pid, 1..2);
+    let was_held = HeldBytes::take(dir.path(), FREE_PID, 1..2);
     let server = Server::start(dir.path());
     assert_eq!(server.stats().counts(), [0; 5]);
     assert!(aside.exists(), "its maker lives");

@@ -4,7 +4,7 @@ use nix::unistd::Uid;
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
-use crate::support::{ORDINARY_USER, Program, pipe_dir, set_mode};
+use crate::support::{ORDINARY_USER, PATIENT, Program, pipe_dir, serving, set_mode};
 
 #[test]
 fn pipes_of_users_who_are_not_allowed_are_ignored() {
@@ -27,7 +27,7 @@ fn pipes_of_users_who_are_not_allowed_are_ignored() {
     ] {
         let options = allowed.iter().flat_map(|uid| ["--allow-uid", uid]);
         let service =
-            Program::start(["-p", "0", "-d", dir.path().to_str().unwrap()].into_iter().chain(options));
+            Program::start(serving(dir.path(), PATIENT).into_iter().chain(options.map(str::to_owned)));
         let client = service.client();
         for _ in 0..3 {
             let reply = client.get("/stats");

@@ -7,9 +7,13 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
+/// A pid that no process has: the system gives none above 4194304.
+pub(crate) const FREE_PID: u32 = 7_000_000;
+
 /// The bytes of a pid's pipes `<pid>-<n>.stats`; free once dropped.
 pub(crate) struct HeldBytes {
-    _description: File,
+    description: File,
+    bytes: libc::flock,
 }
 
 impl HeldBytes {
@@ -23,6 +27,14 @@ impl HeldBytes {
             l_pid: 0,
         };
         fcntl(&description, FcntlArg::F_OFD_SETLK(&bytes)).unwrap();
-        Self { _description: description }
+        Self { description, bytes }
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another test is just starting has the description as well.
+        let bytes = libc::flock { l_type: libc::F_UNLCK as libc::c_short, ..self.bytes };
+        fcntl(&self.description, FcntlArg::F_OFD_SETLK(&bytes)).unwrap();
     }
 }

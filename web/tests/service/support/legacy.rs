@@ -1,18 +1,31 @@
 //! A writer in the original's manner: open for writing, write, close, unlink, mkfifo, and again.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+const FIFO_MODE: Mode = Mode::from_bits_truncate(0o644);
+
+/// A service looks for a legacy writer that has no name for 63 ms where it is new to it, else for 100 ms. A writer that
+/// gets no processor for so long is missed, as it would be in the original.
+const LONG_NAMELESS: Duration = Duration::from_millis(30);
+
+/// The writers of this process that have no name at the moment, and since when; and when one got its name that had none
+/// for long.
+static NAMELESS: Mutex<(BTreeMap<PathBuf, Instant>, Option<Instant>)> = Mutex::new((BTreeMap::new(), None));
 
 pub(crate) fn make_fifo(path: &Path) {
-    nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o644)).unwrap();
+    mkfifo(path, FIFO_MODE).unwrap();
 }
 
 /// A thread that publishes as the original does; ends when dropped.
@@ -51,18 +64,39 @@ impl Legacy {
                     // A reader that leaves early is its own loss.
                     let _ = pipe.write_all(&say());
                     drop(pipe);
-                    let _ = std::fs::remove_file(&path);
-                    make_fifo(&path);
+                    replace(&path);
                 }
             }
         });
         Self { path, stop, n_rounds, thread: Some(thread) }
     }
 
+    /// Whether any writer of this process had no name for long at some moment since then.
+    pub(crate) fn was_one_nameless(since: Instant) -> bool {
+        let (nameless, last_long) = &*NAMELESS.lock().unwrap();
+        *last_long > Some(since) || nameless.values().any(|since| since.elapsed() > LONG_NAMELESS)
+    }
+
     /// How many readers came.
     pub(crate) fn n_rounds(&self) -> usize {
         self.n_rounds.load(Ordering::SeqCst)
     }
+}
+
+/// Replaces the pipe as the original does: for a moment there is none.
+fn replace(path: &Path) {
+    let since = Instant::now();
+    NAMELESS.lock().unwrap().0.insert(path.to_owned(), since);
+    let _ = std::fs::remove_file(path);
+    let made = mkfifo(path, FIFO_MODE);
+    {
+        let (nameless, last_long) = &mut *NAMELESS.lock().unwrap();
+        nameless.remove(path);
+        if since.elapsed() > LONG_NAMELESS {
+            *last_long = Some(Instant::now());
+        }
+    }
+    made.unwrap();
 }
 
 impl Drop for Legacy {

@@ -7,20 +7,28 @@ mod process;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 use std::thread::{JoinHandle, park_timeout, spawn};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use statvent_web::serve::{Config, Service};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 pub(crate) use client::{Client, Reply};
-pub(crate) use held::HeldBytes;
+pub(crate) use held::{FREE_PID, HeldBytes};
 pub(crate) use legacy::{Legacy, make_fifo};
-pub(crate) use process::{ORDINARY_USER, Program};
+pub(crate) use process::{ORDINARY_USER, Program, serving};
 
 /// The longest time that a test waits for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The deadline of a service that has no silent process: on a busy machine only a fault reaches it.
+pub(crate) const PATIENT: Duration = Duration::from_secs(30);
+
+/// How long clients of a service may take that must not be disconnected: longer than any test waits.
+pub(crate) const UNLIMITED: Duration = Duration::from_secs(600);
 
 /// Waits until something holds, and says what it waited for if it does not come to hold.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
@@ -29,6 +37,18 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < until, "waited {DEADLINE:?} for: {what}");
         park_timeout(Duration::from_millis(1));
     }
+}
+
+/// Does something that must not wait for a limit of the service, where doing so would take at least `limit`.
+pub(crate) fn in_less_than<T>(limit: Duration, what: &str, work: impl FnOnce() -> T) -> T {
+    let begun_at = Instant::now();
+    let done = work();
+    assert!(
+        begun_at.elapsed() < limit,
+        "{what}: took {:?}, expected less than {limit:?}",
+        begun_at.elapsed()
+    );
+    done
 }
 
 /// Lets time pass, to see that nothing happens meanwhile.
@@ -53,6 +73,25 @@ pub(crate) fn unlocked_name(n: u16) -> String {
     format!("{}-{}.stats", std::process::id(), 60_000 + n)
 }
 
+/// Lets this process have as many descriptors as it may: many tests with hundreds of connections run side by side.
+fn raise_descriptor_limit() {
+    static RAISED: Once = Once::new();
+    RAISED.call_once(|| {
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    });
+}
+
+/// What a service in this process serves; its clients may take so long for each thing that they do.
+pub(crate) fn config(pipe_dir: &Path, client_deadline: Duration) -> Config {
+    Config {
+        pipe_dir: PathBuf::from(pipe_dir),
+        deadline: PATIENT,
+        client_deadline,
+        ..Config::default()
+    }
+}
+
 /// A service in a thread of this process; ends when dropped.
 pub(crate) struct Server {
     client: Client,
@@ -61,19 +100,24 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves the directory with a deadline of two seconds.
+    /// Serves the directory; waits for processes and clients as if there were no limits.
     pub(crate) fn start(pipe_dir: &Path) -> Self {
-        Self::start_with_deadline(pipe_dir, Duration::from_secs(2))
+        Self::start_with_deadline(pipe_dir, PATIENT)
     }
 
-    /// Clients have so much time that no test depends on it.
+    /// Gives each process so much time to answer.
     pub(crate) fn start_with_deadline(pipe_dir: &Path, deadline: Duration) -> Self {
-        let pipe_dir = PathBuf::from(pipe_dir);
-        let config = Config { pipe_dir, deadline, client_deadline: 3 * DEADLINE, ..Config::default() };
+        let config = Config { deadline, ..config(pipe_dir, UNLIMITED) };
         Self::start_with(config, TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
+    /// Gives clients so much time for each thing that they do.
+    pub(crate) fn start_with_client_deadline(pipe_dir: &Path, client_deadline: Duration) -> Self {
+        Self::start_with(config(pipe_dir, client_deadline), TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
     pub(crate) fn start_with(config: Config, listener: TcpListener) -> Self {
+        raise_descriptor_limit();
         Self::serve(Service::start(config).unwrap(), listener)
     }
 
@@ -90,6 +134,12 @@ impl Server {
 
     pub(crate) fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Ends the service and waits until it has ended.
+    pub(crate) fn end(mut self) {
+        drop(self.shutdown.take());
+        eventually("the service to end", || self.thread.as_ref().is_none_or(JoinHandle::is_finished));
     }
 
     /// Asks for the stats.

@@ -22,6 +22,12 @@ use super::{Client, DEADLINE, eventually, pipe_dir, set_mode};
 /// The user `nobody`, by number, so that it need not have a name.
 pub(crate) const ORDINARY_USER: u32 = 65_534;
 
+/// The arguments of a service on a free port.
+pub(crate) fn serving(pipe_dir: &Path, deadline: Duration) -> [String; 6] {
+    let (dir, deadline) = (pipe_dir.to_str().unwrap().to_owned(), format!("{}ms", deadline.as_millis()));
+    ["-p".into(), "0".into(), "--deadline".into(), deadline, "-d".into(), dir]
+}
+
 /// A running binary, killed when dropped.
 pub(crate) struct Program {
     child: Child,
@@ -34,16 +40,21 @@ impl Program {
         Path::new(env!("CARGO_BIN_EXE_statvent-web"))
     }
 
+    /// Starts a service for this directory; each process has so much time to answer.
+    pub(crate) fn serve(pipe_dir: &Path, deadline: Duration) -> Self {
+        Self::start(serving(pipe_dir, deadline))
+    }
+
     /// Starts it with these arguments; what it says on standard error can be read.
     pub(crate) fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
         Self::spawn(Command::new(Self::path()).args(args).stderr(Stdio::piped()).stdout(Stdio::null()))
     }
 
-    /// Starts it as an ordinary user, which this user is, or [`ORDINARY_USER`] where this is root.
-    pub(crate) fn start_ordinary<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
+    /// Starts such a service as an ordinary user, which this user is, or [`ORDINARY_USER`] where this is root.
+    pub(crate) fn serve_ordinary(pipe_dir: &Path, deadline: Duration) -> Self {
         // The copy of the binary may go once it runs.
         let (mut command, _place) = Self::ordinary();
-        Self::spawn(command.args(args).stderr(Stdio::piped()).stdout(Stdio::null()))
+        Self::spawn(command.args(serving(pipe_dir, deadline)).stderr(Stdio::piped()).stdout(Stdio::null()))
     }
 
     /// Starts one process of the demo as an ordinary user, and waits until it publishes.
@@ -101,6 +112,11 @@ impl Program {
     /// Waits for the next line it says.
     pub(crate) fn line(&self, what: &str) -> String {
         self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("waited for: {what}"))
+    }
+
+    /// Waits for a line that it says, whatever it says before.
+    pub(crate) fn line_that(&self, does: &str, is_it: impl Fn(&str) -> bool) -> String {
+        std::iter::repeat_with(|| self.line(does)).find(|line| is_it(line)).unwrap()
     }
 
     /// Waits until it says nothing more, and returns what it said that was not read yet.
