@@ -1,7 +1,7 @@
 //! Which processes have a place where the directory holds more pipes than are asked.
 //!
 //! Owns the order: a process that answered before comes first, then one whose byte is held, as by a recorder that lives,
-//! then all others, each by name. Pipes that nothing writes, however many, keep no known process out.
+//! then all others, and the dead last, each by name. Pipes that nothing writes, however many, keep no known process out.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -18,6 +18,8 @@ pub(super) enum Rank {
     Locked,
     /// Nothing is known of it.
     Unknown,
+    /// It is dead, and its pipe may not be removed.
+    Gone,
 }
 
 /// The first [`MAX_PIPES`] of all that were offered, by rank and name.
@@ -28,12 +30,13 @@ pub(super) struct Candidates {
 }
 
 impl Candidates {
-    /// Takes in a name; the last one makes way if there are too many, and is counted.
+    /// Takes in a name. If there are too many the last one makes way, and is counted unless it is gone.
     pub(super) fn offer(&mut self, rank: Rank, name: &OsStr) {
         self.first.insert((rank, name.to_owned()));
-        if self.first.len() > MAX_PIPES {
-            self.first.pop_last();
-            self.n_left_out += 1;
+        if self.first.len() > MAX_PIPES
+            && let Some((rank, _)) = self.first.pop_last()
+        {
+            self.n_left_out += usize::from(rank != Rank::Gone);
         }
     }
 

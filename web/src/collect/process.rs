@@ -83,9 +83,11 @@ impl Process {
 
     /// Says whether it keeps its place before others.
     pub(super) const fn rank(&self) -> Rank {
-        if self.last.is_some() {
+        if self.is_gone {
+            Rank::Gone
+        } else if self.last.is_some() {
             Rank::Answered
-        } else if self.was_locked && !self.is_gone {
+        } else if self.was_locked {
             Rank::Locked
         } else {
             Rank::Unknown

@@ -53,7 +53,7 @@ fn processes_of_equal_pid_in_two_namespaces_are_summed_kept_while_stopped_and_re
     let Some(mut second) = in_new_namespace() else { return };
     let dir = pipe_dir();
     let start = |command: &mut Command| {
-        command.arg(Program::path()).arg("--demo-worker").arg(dir.path());
+        command.arg(Program::path()).args(["demo-worker", "--pipe-dir"]).arg(dir.path());
         let worker = Program::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let path = worker.line("the path of its pipe");
         (worker, dir.path().join(path))

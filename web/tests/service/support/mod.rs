@@ -84,12 +84,7 @@ fn raise_descriptor_limit() {
 
 /// What a service in this process serves; its clients may take so long for each thing that they do.
 pub(crate) fn config(pipe_dir: &Path, client_deadline: Duration) -> Config {
-    Config {
-        pipe_dir: PathBuf::from(pipe_dir),
-        deadline: PATIENT,
-        client_deadline,
-        ..Config::default()
-    }
+    Config { pipe_dir: PathBuf::from(pipe_dir), deadline: PATIENT, client_deadline, ..Config::default() }
 }
 
 /// A service in a thread of this process; ends when dropped.

@@ -60,7 +60,11 @@ impl Program {
     /// Starts one process of the demo as an ordinary user, and waits until it publishes.
     pub(crate) fn start_ordinary_worker(pipe_dir: &Path) -> Self {
         let (mut command, _place) = Self::ordinary();
-        command.arg("--demo-worker").arg(pipe_dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["demo-worker", "--pipe-dir"])
+            .arg(pipe_dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let worker = Self::spawn(&mut command);
         worker.line("the path of its pipe");
         worker
@@ -83,7 +87,11 @@ impl Program {
     /// Starts one process of the demo, which publishes; returns the path of its pipe as well.
     pub(crate) fn start_worker(pipe_dir: &Path) -> (Self, PathBuf) {
         let mut command = Command::new(Self::path());
-        command.arg("--demo-worker").arg(pipe_dir).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(["demo-worker", "--pipe-dir"])
+            .arg(pipe_dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let worker = Self::spawn(&mut command);
         let path = worker.line("the path of its pipe").into();
         (worker, path)
