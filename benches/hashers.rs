@@ -1,7 +1,7 @@
 //! Which hasher finds a run-time name: time for names of three lengths, and how evenly the low bits spread.
 //!
-//! The choice stands in `name_cache.rs` and `search.rs` of `core/src/threaded`. Each is used as it would be there: over the
-//! bytes of one name, without a random seed, and of the result the low bits. How often names meet is counted, not
+//! The choice stands in `core/src/backend/atomic/name_index.rs`. Each is used as it would be there: over the bytes of one
+//! name, without a random seed, and of the result the low bits. How often names meet is counted, not
 //! timed: 4096 names of each kind in 4096 places, of which chance leaves 1507 empty.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]

@@ -24,10 +24,9 @@ pub static GLOBAL: GlobalRegistry = Registry::new();
 
 /// Adds `value` to a stat; an unknown stat starts at `value`.
 ///
-/// Never panics, allocates nothing, does no I/O. It looks the name up at each call, in a table of the thread's own, and
-/// takes a lock when a thread uses a name for the first time (where else is said at [`Registry`]);
-/// [`incr!`](crate::incr!) does that once per call site. What cannot be stored is counted in the stat
-/// `statvent.rejected`. Not for signal handlers.
+/// Never panics, allocates nothing, does no I/O. It looks the name up at each call, and takes a lock where the name is
+/// new (see [`Registry`]); [`incr!`](crate::incr!) looks it up once per call site. What cannot be stored is counted in the
+/// stat `statvent.rejected`. Not for signal handlers.
 ///
 /// ```
 /// statvent::incr("jobs.done", 1);

@@ -1,21 +1,21 @@
 //! A fixed array that only grows: what was published never moves or changes, so it is read without a lock.
 //!
-//! Owns the storage of names (see `arena` and `directory`). Its writers take turns by a lock of their owner; its
-//! readers wait for nobody.
+//! Owns the storage of names (see `arena` and `directory`). Its writers take turns; its readers never wait.
 //!
 //! Invariant: slots below `len` are initialised and never written again; slots at or above `len` belong to the
-//! one writer. The writer fills slots, then raises `len` (Release); a reader loads `len` (Acquire), then reads
-//! below it.
+//! one [`Appender`]. It fills slots, then raises `len` (Release); a reader loads `len` (Acquire), then reads below it.
 
 #![allow(unsafe_code, reason = "shared references into an array that another thread is appending to")]
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
+use crate::backend::Gate;
 use crate::sync::{AtomicU32, Ordering, OwnWord, const_new, filled};
 
 /// The array, at most `N` long.
 pub(crate) struct Append<T, const N: usize> {
+    appending: Gate,
     len: AtomicU32,
     slots: [Slot<T>; N],
 }
@@ -29,8 +29,8 @@ struct Slot<T> {
     tracker: loom::cell::UnsafeCell<()>,
 }
 
-// SAFETY: shared slots are only read, by `View`; the writing half is `push_all`, whose contract is a single
-// writer, and which touches no slot that a reader may read.
+// SAFETY: shared slots are only read, by `View`; the writing half is the `Appender`, of which there is
+// one at a time, and which touches no slot that a reader may read.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 
 impl<T> Slot<T> {
@@ -49,38 +49,48 @@ impl<T: Copy, const N: usize> Append<T, N> {
     const_new! {
         pub(crate) fn new() -> Self {
             const { assert!(size_of::<T>() != 0 && N <= u32::MAX as usize) };
-            Self { len: AtomicU32::new(0), slots: filled![Slot::new(); N] }
+            Self { appending: Gate::new(), len: AtomicU32::new(0), slots: filled![Slot::new(); N] }
         }
     }
 
-    /// Appends all of `values`, or nothing when they do not fit, and says where they are.
-    ///
-    /// # Safety
-    /// No other call of this function on the same array may run at the same time.
-    pub(crate) unsafe fn push_all(&self, values: &[T]) -> Option<Range<u32>> {
-        // Last written by a writer before us, whose lock we hold now.
-        let start = self.len.load_own();
-        let end = start.checked_add(u32::try_from(values.len()).ok()?)?;
-        let room = self.slots.get(start as usize..end as usize)?;
-        for (slot, value) in room.iter().zip(values) {
-            #[cfg(loom)]
-            slot.tracker.with_mut(|_| ());
-            // SAFETY: the slot is at or above `len`, so no reader looks at it, and by the contract no other
-            // writer does.
-            unsafe { slot.value.get().write(MaybeUninit::new(*value)) };
-        }
-        // Release pairs with the Acquire in `View::len`.
-        self.len.store(end, Ordering::Release);
-        Some(start..end)
+    /// Calls `work` with the right to append, while no other has it. Not to be called again from within `work`.
+    pub(crate) fn append<R>(&self, work: impl FnOnce(&mut Appender<'_, T>) -> R) -> R {
+        self.appending.with(|| work(&mut Appender(self.view())))
     }
 
-    /// Returns the next index to be appended. Exact only for the one writer.
-    pub(crate) fn next_idx(&self) -> usize {
-        self.len.load_own() as usize
+    /// Keeps other appenders out while held.
+    #[cfg(feature = "std")]
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.appending
     }
 
     pub(crate) fn view(&self) -> View<'_, T> {
         View { len: &self.len, slots: &self.slots }
+    }
+}
+
+/// The writing half: given to one caller at a time, by [`Append::append`] alone.
+pub(crate) struct Appender<'r, T>(View<'r, T>);
+
+impl<T: Copy> Appender<'_, T> {
+    /// Returns the next index to be appended.
+    pub(crate) fn next_idx(&self) -> usize {
+        // Last written by an appender before us.
+        self.0.len.load_own() as usize
+    }
+
+    /// Appends all of `values`, or nothing when they do not fit, and says where they are.
+    pub(crate) fn push_all(&mut self, values: &[T]) -> Option<Range<usize>> {
+        let range = self.next_idx()..self.next_idx().checked_add(values.len())?;
+        for (slot, value) in self.0.slots.get(range.clone())?.iter().zip(values) {
+            #[cfg(loom)]
+            slot.tracker.with_mut(|_| ());
+            // SAFETY: the slot is at or above `len`, so no reader looks at it, and there is no other appender.
+            unsafe { slot.value.get().write(MaybeUninit::new(*value)) };
+        }
+        // Release pairs with the Acquire in `View::len`.
+        self.0.len.store(range.end as u32, Ordering::Release);
+        Some(range)
     }
 }
 
@@ -142,9 +152,8 @@ impl<'r, T: Copy> View<'r, T> {
 mod tests {
     use super::*;
 
-    fn push<const N: usize>(array: &Append<u8, N>, values: &[u8]) -> Option<Range<u32>> {
-        // SAFETY: these tests have one thread.
-        unsafe { array.push_all(values) }
+    fn push<const N: usize>(array: &Append<u8, N>, values: &[u8]) -> Option<Range<usize>> {
+        array.append(|bytes| bytes.push_all(values))
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! Owns the arena and the compact form of a stored name. It does not check names (see `name`) and does not find
 //! them (see `directory`).
 
-#![allow(unsafe_code, reason = "appends to the shared array under the arena's own lock")]
+use core::ops::Range;
 
 use crate::append::{Append, View};
 use crate::name::MAX_NAME_BYTES;
-use crate::sync::{Lock, const_new};
+use crate::sync::const_new;
 
 /// A name on its way into a directory.
 #[derive(Clone, Copy, Debug)]
@@ -52,11 +52,12 @@ const LEN_BITS: u32 = 8;
 const _: () = assert!(MAX_NAME_BYTES < 1 << LEN_BITS);
 
 impl Packed {
-    fn new(start: u32, n_bytes: u32) -> Self {
-        Self(start << LEN_BITS | n_bytes)
+    fn new(range: &Range<usize>) -> Self {
+        // Fits: an arena has at most `MAX_ARENA_BYTES`, a name at most `MAX_NAME_BYTES`.
+        Self((range.start as u32) << LEN_BITS | range.len() as u32)
     }
 
-    fn range(self) -> core::ops::Range<usize> {
+    fn range(self) -> Range<usize> {
         let start = (self.0 >> LEN_BITS) as usize;
         start..start + (self.0 & ((1 << LEN_BITS) - 1)) as usize
     }
@@ -66,39 +67,34 @@ impl Packed {
 pub(crate) const MAX_ARENA_BYTES: usize = 1 << (32 - LEN_BITS);
 
 /// Room for copied names. Nothing is ever taken out.
-pub(crate) struct Arena<const BYTES: usize> {
-    appending: Lock<()>,
-    bytes: Append<u8, BYTES>,
-}
+pub(crate) struct Arena<const BYTES: usize>(Append<u8, BYTES>);
 
 impl<const BYTES: usize> Arena<BYTES> {
     const_new! {
         pub(crate) fn new() -> Self {
             const { assert!(BYTES <= MAX_ARENA_BYTES, "NAME_BYTES must be at most 16777216 (16 MiB)") };
-            Self { appending: Lock::new(()), bytes: Append::new() }
+            Self(Append::new())
         }
     }
 
     /// Keeps a checked name, by copying it where that is needed; `None` when it does not fit.
     pub(crate) fn keep(&self, name: NewName<'_>) -> Option<StoredName> {
-        match name {
-            NewName::Literal(name) => Some(StoredName::Literal(name.as_bytes())),
+        Some(match name {
+            NewName::Literal(name) => StoredName::Literal(name.as_bytes()),
             NewName::Borrowed(name) => {
-                // SAFETY: `push_all` wants one caller at a time, and the lock is held around its only call.
-                let range = self.appending.with(|()| unsafe { self.bytes.push_all(name) })?;
-                Some(StoredName::Copied(Packed::new(range.start, range.end - range.start)))
+                StoredName::Copied(Packed::new(&self.0.append(|bytes| bytes.push_all(name))?))
             }
-        }
+        })
     }
 
     /// Keeps new names out while held.
     #[cfg(feature = "std")]
-    pub(crate) fn gate(&self) -> &crate::sync::Gate {
-        self.appending.gate()
+    pub(crate) fn gate(&self) -> &crate::backend::Gate {
+        self.0.gate()
     }
 
     pub(crate) fn view(&self) -> View<'_, u8> {
-        self.bytes.view()
+        self.0.view()
     }
 }
 
@@ -126,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_packed_name_keeps_both_ends() {
-        let range = Packed::new((1 << 24) - 1, 255).range();
-        assert_eq!(range, (1 << 24) - 1..(1 << 24) + 254);
+        let range = (1 << 24) - 1..(1 << 24) + 254;
+        assert_eq!(Packed::new(&range).range(), range);
     }
 }

@@ -3,11 +3,11 @@
 //! Owns the order in which a registry's locks are held across `fork(2)`, and the return to zero. It knows no system:
 //! whoever does calls these around each fork (`statvent-posix`, by `pthread_atfork(3)`).
 
+use crate::backend::{Gate, thread_number};
 use crate::snapshot::Reader;
-use crate::sync::{Gate, Ordering};
-use crate::thread_number;
+use crate::sync::Ordering;
 
-impl<'r> Reader<'r> {
+impl Reader<'_> {
     /// Waits until nobody is in the middle of registering a name or fetching samples, and keeps everybody out.
     ///
     /// Recording under names that are known goes on. Must be followed by [`after_fork_in_parent`] or, in the child,
@@ -17,12 +17,12 @@ impl<'r> Reader<'r> {
     /// [`after_fork_in_parent`]: Self::after_fork_in_parent
     /// [`after_fork_in_child`]: Self::after_fork_in_child
     pub fn before_fork(self) {
-        self.gates().into_iter().for_each(Gate::enter);
+        self.gates.into_iter().for_each(Gate::enter);
     }
 
     /// Lets everybody in again.
     pub fn after_fork_in_parent(self) {
-        self.gates().into_iter().rev().for_each(Gate::leave);
+        self.gates.into_iter().rev().for_each(Gate::leave);
     }
 
     /// Sets every stat to zero, empties every series and lets everybody in again; names stay, and a float stays a float.
@@ -44,21 +44,10 @@ impl<'r> Reader<'r> {
     /// # Ok::<(), statvent_core::RecordError>(())
     /// ```
     pub fn after_fork_in_child(self) {
-        for (idx, cell) in self.cells.iter().take(self.stats.len()).enumerate() {
-            cell.start_over(self.shards.column(idx));
-        }
-        for (idx, window) in self.rings.iter().take(self.series.len()).enumerate() {
-            self.own_rings.forget(idx);
-            window.forget();
-        }
+        self.stats.reset(self.stat_names.len());
+        self.samples.reset(self.series_names.len());
         self.rejected.store(0, Ordering::Relaxed);
         self.after_fork_in_parent();
-    }
-
-    /// In the order in which they are taken one within the other.
-    fn gates(self) -> [&'r Gate; 4] {
-        let [stats, series, arena] = self.name_gates;
-        [stats, series, arena, self.own_rings.gate()]
     }
 }
 

@@ -1,15 +1,12 @@
-//! Handles to single stats, and the state of a call site.
+//! Handles to single stats and series.
 //!
-//! Owns what makes a stat's second use cheap: its slot, found once. Registration stays `registry`'s.
+//! Owns what makes a stat's second use cheap: it was found once. Registration is `record`'s.
 
 use crate::arena::NewName;
-use crate::cell::{Stat, Stored};
-use crate::name::{check_name, check_template, expand_template};
-use crate::own_ring::OwnRingsView;
+use crate::backend::{AtomicU64, Change, SamplesView, Stat, Stored};
+use crate::name::expand_template;
 use crate::registry::Registry;
-use crate::ring::SampleRing;
-use crate::slot::record_slowly;
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::Ordering;
 use crate::value::{IntoValue, Value};
 
 /// A stat to count with: small, copyable, found once.
@@ -28,14 +25,14 @@ pub struct Gauge<'r>(Target<'r, Stat<'r>>);
 ///
 /// Made by [`Registry::series`] and [`Registry::series_literal`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy)]
-pub struct Series<'r>(Target<'r, Samples<'r>>);
+pub struct Series<'r>(Target<'r, (SamplesView<'r>, usize)>);
 
 impl Counter<'_> {
     /// Adds `value`. No lock, no allocation; for an integer a plain addition to a word of this thread's, where it has a
     /// shard.
     #[inline]
     pub fn incr(&self, value: impl IntoValue) {
-        self.0.write(value, |stat, value| stat.add_to_summed(Stored::of(value)));
+        self.0.write(value, |stat, value| stat.add_again(Stored::of(value)));
     }
 }
 
@@ -43,7 +40,7 @@ impl Gauge<'_> {
     /// Sets the stat to `value`. No lock, no allocation.
     #[inline]
     pub fn set(&self, value: impl IntoValue) {
-        self.0.write(value, |stat, value| stat.set(Stored::of(value)));
+        self.0.write(value, |stat, value| stat.write(Change::Set, Stored::of(value)));
     }
 }
 
@@ -51,25 +48,7 @@ impl Series<'_> {
     /// Adds a sample. No lock, no allocation.
     #[inline]
     pub fn record(&self, value: impl IntoValue) {
-        self.0.write(value, |samples, value| samples.record(value.as_f64()));
-    }
-}
-
-/// A series' window and rings.
-#[derive(Clone, Copy)]
-struct Samples<'r> {
-    window: &'r SampleRing,
-    own_rings: OwnRingsView<'r>,
-    idx: usize,
-}
-
-impl Samples<'_> {
-    #[inline]
-    fn record(&self, sample: f64) {
-        match self.own_rings.own(self.idx) {
-            Some(ring) => ring.record(sample),
-            None => record_slowly(self.window, sample, !self.own_rings.is_empty()),
-        }
+        self.0.write(value, |(samples, idx), value| samples.record(*idx, value.as_f64()));
     }
 }
 
@@ -174,160 +153,14 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     }
 
     fn new_series(&self, name: NewName<'_>) -> Series<'_> {
-        let found = self.any_series(name, expand_template, |_| ());
-        let slot = found.ok().and_then(|found| {
-            let idx = found.idx();
-            Some(Samples { window: self.rings.get(idx)?, own_rings: self.own_rings.view(), idx })
-        });
+        let found = self.find_or_insert_series(name, expand_template, None);
+        let slot = found.ok().map(|found| (self.samples.view(), found.idx()));
         Series(Target { slot, rejected: &self.rejected })
     }
 
     fn stat_target(&self, name: NewName<'_>) -> Target<'_, Stat<'_>> {
-        let found = self.stat(name, |_| ());
-        let slot = found.ok().and_then(|found| self.stat_at(found.idx()));
+        let found = self.find_or_insert_stat(name, Change::Set, Stored::of(Value::Int(0)));
+        let slot = found.ok().and_then(|found| self.stats.stat(found.idx()));
         Target { slot, rejected: &self.rejected }
-    }
-
-    /// Increments by a call site of `incr!`.
-    #[doc(hidden)]
-    #[inline]
-    pub fn incr_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        match value.into_value() {
-            Ok(value) if self.shards.add_own(site.idx(), value) => {}
-            Ok(Value::Int(int)) => self.incr_int_slowly_at(site, name, int),
-            Ok(Value::Float(float)) => self.incr_float_slowly_at(site, name, float),
-            Err(err) => self.count_rejected(Err(err)),
-        }
-    }
-
-    /// Sets by a call site of `set!`.
-    #[doc(hidden)]
-    #[inline]
-    pub fn set_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        let stat = self.stat_at(site.idx());
-        match value.into_value() {
-            Ok(value) if stat.is_some_and(|stat| stat.set_quickly(Stored::of(value))) => {}
-            Ok(Value::Int(int)) => self.set_int_slowly_at(site, name, int),
-            Ok(Value::Float(float)) => self.set_float_slowly_at(site, name, float),
-            Err(err) => self.count_rejected(Err(err)),
-        }
-    }
-
-    /// Records by a call site of `record!`.
-    #[doc(hidden)]
-    #[inline]
-    pub fn record_at(&self, site: &Site, name: &'static str, value: impl IntoValue) {
-        match value.into_value() {
-            Ok(value) => match self.own_rings.own(site.idx()) {
-                Some(ring) => ring.record(value.as_f64()),
-                None => self.record_slowly_at(site, name, value.as_f64()),
-            },
-            Err(err) => self.count_rejected(Err(err)),
-        }
-    }
-
-    /// Takes its value in registers, which keeps the call sites small and quick.
-    #[cold]
-    #[inline(never)]
-    fn incr_int_slowly_at(&self, site: &Site, name: &'static str, int: i64) {
-        self.incr_slowly_at(site, name, Stored::of(Value::Int(int)));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn incr_float_slowly_at(&self, site: &Site, name: &'static str, float: f64) {
-        self.incr_slowly_at(site, name, Stored::of(Value::Float(float)));
-    }
-
-    fn incr_slowly_at(&self, site: &Site, name: &'static str, value: Stored) {
-        let idx = site.idx();
-        if idx < STATS {
-            return self.add_idx(idx, value);
-        }
-        self.count_rejected(self.add_first(NewName::Literal(name), value).map(|idx| site.set(idx)));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn set_int_slowly_at(&self, site: &Site, name: &'static str, int: i64) {
-        self.set_slowly_at(site, name, Stored::of(Value::Int(int)));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn set_float_slowly_at(&self, site: &Site, name: &'static str, float: f64) {
-        self.set_slowly_at(site, name, Stored::of(Value::Float(float)));
-    }
-
-    fn set_slowly_at(&self, site: &Site, name: &'static str, value: Stored) {
-        if let Some(stat) = self.stat_at(site.idx()) {
-            return stat.set(value);
-        }
-        self.count_rejected(self.assign_first(NewName::Literal(name), value).map(|idx| site.set(idx)));
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn record_slowly_at(&self, site: &Site, name: &'static str, sample: f64) {
-        let idx = site.idx();
-        if idx < SERIES {
-            return self.record_idx(idx, sample);
-        }
-        let found = self.sample(NewName::Literal(name), sample, expand_template);
-        self.count_rejected(found.map(|idx| site.set(idx)));
-    }
-}
-
-/// What one call site of a macro knows: the number of its stat, once it was found.
-///
-/// Made by the macros of the crate `statvent`. A site belongs to one name in one registry.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct Site {
-    /// The stat's number; while it is unknown, one that no stat has.
-    number: AtomicU32,
-}
-
-/// More than any number of a stat in any shard, and far from wrapping around where pointers have 32 bits.
-const UNKNOWN: u32 = 1 << 30;
-
-impl Site {
-    /// Returns a site that knows nothing yet.
-    #[must_use]
-    #[expect(clippy::new_without_default, reason = "a site is a static, made by a macro")]
-    pub const fn new() -> Self {
-        Self { number: AtomicU32::new(UNKNOWN) }
-    }
-
-    // Acquire pairs with the Release in `set`: whoever increments by this site knows that the stat is one that is
-    // incremented, and so does everybody who knows of that increment.
-    #[inline]
-    fn idx(&self) -> usize {
-        self.number.load(Ordering::Acquire) as usize
-    }
-
-    fn set(&self, idx: usize) {
-        // Fits: no container holds more than 65536.
-        self.number.store(idx as u32, Ordering::Release);
-    }
-}
-
-/// Refuses a bad literal name when compiling.
-#[doc(hidden)]
-#[must_use]
-pub const fn literal_name(name: &'static str) -> &'static str {
-    match check_name(name.as_bytes()) {
-        Ok(()) => name,
-        Err(err) => panic!("{}", err.message()),
-    }
-}
-
-/// Refuses a bad literal name of a series when compiling.
-#[doc(hidden)]
-#[must_use]
-pub const fn literal_template(template: &'static str) -> &'static str {
-    match check_template(template.as_bytes()) {
-        Ok(()) => template,
-        Err(err) => panic!("{}", err.message()),
     }
 }

@@ -16,22 +16,10 @@ mod arena;
 mod directory;
 mod series;
 
-// What is shared between threads,
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod threaded;
-#[cfg(all(any(not(feature = "critical-section"), feature = "std"), not(loom)))]
-use threaded::name_cache;
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-use threaded::{cell, own_ring, ring, search, shard, spin, thread_number};
-// or else with interrupts.
-#[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
-mod masked;
-#[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
-use masked::{
-    cell, ring, search, unthreaded as name_cache, unthreaded as own_ring, unthreaded as shard,
-    unthreaded as thread_number,
-};
+mod backend;
 
+#[cfg(not(loom))]
+mod call_site;
 #[cfg(not(loom))]
 mod error;
 #[cfg(all(feature = "std", not(loom)))]
@@ -41,9 +29,9 @@ mod handle;
 #[cfg(all(feature = "json", not(loom)))]
 pub mod json;
 #[cfg(not(loom))]
-mod registry;
+mod record;
 #[cfg(not(loom))]
-mod slot;
+mod registry;
 #[cfg(not(loom))]
 mod snapshot;
 
@@ -59,8 +47,9 @@ pub use series::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, WINDOW_SAMPLES};
 pub use value::{IntoValue, Value, ValueError};
 #[cfg(not(loom))]
 pub use {
+    call_site::{Site, literal_name, literal_template},
     error::RecordError,
-    handle::{Counter, Gauge, Series, Site, literal_name, literal_template},
+    handle::{Counter, Gauge, Series},
     registry::Registry,
     snapshot::{Memory, Reader, Snapshot},
 };

@@ -2,25 +2,50 @@
 //!
 //! `bin/loom` runs them. A model is named after what must hold in it.
 
-#![allow(unsafe_code, reason = "calls the appending half of the shared array")]
-
 use loom::sync::Arc;
 use loom::thread;
 
 use crate::append::Append;
 use crate::arena::{Arena, NewName};
-use crate::cell::OneStat;
+use crate::backend::thread_number::Pool;
+use crate::backend::{Change, Gate, SampleStore, StatStore, Vacant};
 use crate::directory::{Directory, Found};
-use crate::own_ring::OwnRings;
-use crate::ring::SampleRing;
-use crate::search::SeriesIndex;
-use crate::shard::Shards;
-use crate::sync::Lock;
-use crate::thread_number::Pool;
+use crate::sync::{AtomicU32, Ordering, OwnWord};
 use crate::value::Value;
 
 /// A stat and the shard of one thread.
-type Shared = OneStat<1>;
+struct Shared(StatStore<1, 1>);
+
+impl Shared {
+    fn new() -> Self {
+        Self(StatStore::new())
+    }
+
+    /// Adds as a thread does that has no shard.
+    fn add(&self, value: Value) {
+        self.0.write(0, Change::Add, value);
+    }
+
+    /// Adds as the thread does that owns the first shard.
+    fn add_own(&self, value: Value) {
+        add_in_shard(&self.0, 0, value);
+    }
+
+    fn set(&self, value: Value) {
+        self.0.write(0, Change::Set, value);
+    }
+
+    fn get(&self) -> Value {
+        self.0.view().get(0).unwrap()
+    }
+}
+
+/// Adds as the thread of this number does.
+fn add_in_shard<const SHARDS: usize>(stats: &StatStore<1, SHARDS>, number: usize, value: Value) {
+    let stat = stats.stat(0).unwrap();
+    stat.begin_summing();
+    stat.add_to(stat.column.of(number).unwrap(), value);
+}
 
 /// Starts a thread that does `work` with what is shared.
 fn beside<T: Send + Sync + 'static, R: 'static>(
@@ -137,10 +162,8 @@ fn what_is_published_is_read_whole_while_more_is_appended() {
     check(|| {
         let array = Arc::new(Append::<u8, 4>::new());
         let writer = beside(&array, move |array| {
-            // SAFETY: this is the only thread that appends.
-            unsafe { array.push_all(b"ab") };
-            // SAFETY: as above.
-            unsafe { array.push_all(b"c") };
+            array.append(|bytes| bytes.push_all(b"ab"));
+            array.append(|bytes| bytes.push_all(b"c"));
         });
         let n_seen = array.view().len();
         for (idx, byte) in b"abc"[..n_seen].iter().enumerate() {
@@ -154,20 +177,25 @@ fn what_is_published_is_read_whole_while_more_is_appended() {
 #[test]
 fn the_lock_lets_one_in_at_a_time() {
     check(|| {
-        let lock = Arc::new(Lock::new(0));
-        let other = beside(&lock, move |lock| lock.with(|n| *n += 1));
-        lock.with(|n| *n += 1);
+        let shared = Arc::new((Gate::new(), AtomicU32::new(0)));
+        // The checker fails where two of these loads and stores overlap.
+        let raise = |(gate, n): &(Gate, AtomicU32)| {
+            gate.with(|| n.store(n.load_own() + 1, Ordering::Relaxed));
+        };
+        let other = beside(&shared, raise);
+        raise(&shared);
         other.join().unwrap();
-        assert_eq!(lock.with(|n| *n), 2);
+        assert_eq!(shared.1.load(Ordering::Relaxed), 2);
     });
 }
 
 #[test]
 fn a_name_that_two_threads_register_gets_one_slot() {
     check(|| {
-        let shared = Arc::new((Directory::<SeriesIndex<2>, (), 2>::new(), Arena::<4>::new()));
-        let register = |shared: &(Directory<_, (), 2>, Arena<4>)| {
-            shared.0.find_or_insert(NewName::Literal("a"), (), &shared.1, |_| ()).unwrap()
+        let shared = Arc::new((Directory::<2>::new(), Arena::<4>::new()));
+        let register = |(directory, arena): &(Directory<2>, Arena<4>)| match directory.find(b"a", arena) {
+            Ok(idx) => Found::Known(idx),
+            Err(vacant) => directory.insert(vacant, NewName::Borrowed(b"a"), arena, |_| ()).unwrap(),
         };
         let other = beside(&shared, register);
         let mut found = [register(&shared), other.join().unwrap()];
@@ -180,14 +208,15 @@ fn a_name_that_two_threads_register_gets_one_slot() {
 #[test]
 fn a_window_holds_only_samples_that_were_recorded() {
     check(|| {
-        let ring = Arc::new(SampleRing::new());
-        ring.record(1.0);
-        let writer = beside(&ring, move |ring| ring.record(2.0));
-        let mut window = ring.window();
-        assert_eq!(window.quantile(0.0), 1.0);
-        assert!([1.0, 2.0].contains(&window.quantile(100.0)));
+        let series = Arc::new(SampleStore::<1, 0>::new());
+        let window = |series: &SampleStore<1, 0>| series.view().window(0).unwrap();
+        series.record(0, 1.0);
+        let writer = beside(&series, move |series| series.record(0, 2.0));
+        let mut seen = window(&series);
+        assert_eq!(seen.quantile(0.0), 1.0);
+        assert!([1.0, 2.0].contains(&seen.quantile(100.0)));
         writer.join().unwrap();
-        assert_eq!(ring.window().mean(), 1.5);
+        assert_eq!(window(&series).mean(), 1.5);
     });
 }
 
@@ -257,32 +286,31 @@ fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
 #[test]
 fn a_number_that_is_handed_on_takes_the_counts_with_it() {
     check(|| {
-        let shared = Arc::new((Pool::new(), Shards::<1, 2>::new()));
-        let work = |(pool, shards): &(Pool, Shards<1, 2>)| {
+        let shared = Arc::new((Pool::new(), StatStore::<1, 2>::new()));
+        let work = |(pool, stats): &(Pool, StatStore<1, 2>)| {
             let number = pool.take().unwrap();
-            shards.of(number, 0).unwrap().sum.add(1);
+            add_in_shard(stats, number, Value::Int(1));
             pool.give_back(number);
         };
         let other = beside(&shared, work);
         work(&shared);
         work(&shared);
         other.join().unwrap();
-        assert_eq!(shared.1.view().column(0).sum(), 3);
+        assert_eq!(shared.1.view().get(0).unwrap(), Value::Int(3));
     });
 }
 
 #[test]
 fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end() {
     check(|| {
-        let shared = Arc::new((OwnRings::<1, 1>::new(), SampleRing::new()));
-        let owner = beside(&shared, move |shared| {
-            shared.0.of(0, 0).unwrap().record(1.0);
-            shared.0.of(0, 0).unwrap().record(2.0);
+        let series = Arc::new(SampleStore::<1, 1>::new());
+        let owner = beside(&series, move |series| {
+            series.own_ring(0, 0).record(1.0);
+            series.own_ring(0, 0).record(2.0);
         });
-        shared.0.view().fetch(0, &shared.1);
+        series.view().window(0);
         owner.join().unwrap();
-        shared.0.view().fetch(0, &shared.1);
-        let mut window = shared.1.window();
+        let mut window = series.view().window(0).unwrap();
         assert_eq!((window.quantile(0.0), window.quantile(100.0), window.mean()), (1.0, 2.0, 1.5));
     });
 }
@@ -290,14 +318,15 @@ fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end(
 #[test]
 fn a_reader_that_looks_at_used_shards_alone_never_sees_a_sum_go_back_and_misses_nothing_in_the_end() {
     check(|| {
-        let shared = Arc::new((Pool::new(), Shards::<1, 2>::new()));
-        let owner = |(pool, shards): &(Pool, Shards<1, 2>)| {
+        let shared = Arc::new((Pool::new(), StatStore::<1, 2>::new()));
+        let owner = |(pool, stats): &(Pool, StatStore<1, 2>)| {
             let number = pool.take().unwrap();
-            shards.of(number, 0).unwrap().sum.add(1);
+            add_in_shard(stats, number, Value::Int(1));
             pool.give_back(number);
         };
-        let sum = |(pool, shards): &(Pool, Shards<1, 2>)| -> i64 {
-            (0..pool.n_used()).map(|number| shards.of(number, 0).unwrap().sum.load()).sum()
+        let sum = |(pool, stats): &(Pool, StatStore<1, 2>)| -> i64 {
+            let column = stats.stat(0).unwrap().column;
+            (0..pool.n_used()).map(|number| column.of(number).unwrap().sum.load()).sum()
         };
         let owners = [beside(&shared, owner), beside(&shared, owner)];
         let (first, second) = (sum(&shared), sum(&shared));
@@ -343,13 +372,14 @@ fn an_owners_float_beside_a_float_setting_is_replaced_or_added_whole() {
 #[test]
 fn a_name_that_a_reader_sees_has_its_first_value() {
     check(|| {
-        let shared = Arc::new((Directory::<SeriesIndex<2>, (), 2>::new(), Arena::<4>::new(), Shared::new()));
+        let shared = Arc::new((Directory::<2>::new(), Arena::<4>::new(), Shared::new()));
         let writer = beside(&shared, |(directory, arena, stat)| {
-            directory.find_or_insert(NewName::Literal("a"), (), arena, |_| stat.add(Value::Int(5))).unwrap();
+            let init = |_| stat.add(Value::Int(5));
+            directory.insert(Vacant::of(b"a"), NewName::Literal("a"), arena, init).unwrap();
             stat.add(Value::Int(1));
         });
-        let (directory, _, stat) = &*shared;
-        if directory.view().len() == 1 {
+        let (directory, arena, stat) = &*shared;
+        if directory.find(b"a", arena).is_ok() || directory.view().len() == 1 {
             let seen = stat.get();
             assert!([5, 6].map(Value::Int).contains(&seen), "{seen:?}");
         }

@@ -1,22 +1,17 @@
 //! The registry: where stats are recorded.
 //!
-//! Owns the type and its public calls. How a call gets to its slot is `slot`'s, reading is `snapshot`'s, handles are
-//! `handle`'s; where names and values are kept is said at the fields.
+//! Owns the type and its public calls. How a call gets to its stat is `record`'s, reading is `snapshot`'s, handles are
+//! `handle`'s, the calls of the macros `call_site`'s.
 
+use crate::append::Append;
 use crate::arena::{Arena, NewName};
-use crate::cell::{Cell, Mode, Stored};
+use crate::backend::{AtomicU64, Change, MAX_SHARDS, SampleStore, StatStore, Stored};
 use crate::directory::Directory;
 use crate::error::RecordError;
 use crate::name::{FormatName, REJECTED_NAME, expand_template};
-use crate::name_cache::NameCaches;
-use crate::own_ring::OwnRings;
-use crate::ring::SampleRing;
-use crate::search::{SeriesIndex, StatIndex};
 use crate::series::{DEFAULT_QUANTILES, Quantile, assert_quantiles};
-use crate::shard::Shards;
-use crate::snapshot::{Memory, Reader, SeriesReading, Snapshot, rejected_value};
-use crate::sync::{AtomicU64, Ordering};
-use crate::thread_number::MAX_NUMBERS;
+use crate::snapshot::{Memory, Reader, Snapshot, load_quantile, rejected_value};
+use crate::sync::Ordering;
 use crate::value::{IntoValue, Value};
 
 /// A fixed number of stats and series, and room for their names.
@@ -30,16 +25,14 @@ use crate::value::{IntoValue, Value};
 /// of its own, which costs no locked instruction and no shared cache line; the reader adds them up. Threads without
 /// one share. A thread takes the smallest free number of the process at its second call, hands it on with all that
 /// was written when it ends, and has the shard of that number in every registry: 32 is the choice unless it is known
-/// how many threads record, into this registry or another. A shard takes 40 bytes a stat and 1048 a series; with 0,
+/// how many threads record, into this registry or another. A shard takes 32 bytes a stat and 1040 a series; with 0,
 /// the default, nothing is paid for them.
 ///
-/// The calls of this type never panic, allocate nothing and do no I/O. They take a lock, for as long as a look-up or
-/// a registration, when a thread uses a name for the first time; the macros of the crate `statvent` and the handles
+/// The calls of this type never panic, allocate nothing and do no I/O. They take a lock, for as long as a
+/// registration, when a name is new, or would be new and is refused because the registry is full. The macros of the crate `statvent` and the handles
 /// ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series), and for literal names
-/// [`counter_literal`](Self::counter_literal) and the like) find the name once. A name that is made at run time takes
-/// it at each call where the thread has no shard, where the name is refused, and where the thread uses three names in
-/// turn whose hashes share a place (of 200 names among 4096 places, one in a thousand). On a hosted system they are
-/// not for signal handlers.
+/// [`counter_literal`](Self::counter_literal) and the like) find the name once. On a hosted system they are not for
+/// signal handlers.
 ///
 /// ```
 /// use statvent_core::{Registry, Value};
@@ -65,15 +58,12 @@ use crate::value::{IntoValue, Value};
 /// ```
 pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize = 0>
 {
-    pub(crate) stats: Directory<StatIndex<STATS>, (), STATS>,
-    pub(crate) cells: [Cell; STATS],
-    pub(crate) modes: [Mode; STATS],
-    pub(crate) shards: Shards<STATS, SHARDS>,
-    pub(crate) stat_names: NameCaches<STATS, SHARDS>,
-    pub(crate) series: Directory<SeriesIndex<SERIES>, FormatName, SERIES>,
-    pub(crate) rings: [SampleRing; SERIES],
-    pub(crate) own_rings: OwnRings<SERIES, SHARDS>,
-    pub(crate) series_names: NameCaches<SERIES, SHARDS>,
+    pub(crate) stat_names: Directory<STATS>,
+    pub(crate) stats: StatStore<STATS, SHARDS>,
+    pub(crate) series_names: Directory<SERIES>,
+    /// How the quantiles of each series are named.
+    pub(crate) formats: Append<FormatName, SERIES>,
+    pub(crate) samples: SampleStore<SERIES, SHARDS>,
     pub(crate) arena: Arena<NAME_BYTES>,
     /// `None` is the default table, so that a new registry is all zero bits.
     quantiles: Option<&'static [Quantile]>,
@@ -92,18 +82,14 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
                 "STATS must be a power of two from 2 to 65536"
             );
             assert!(SERIES <= 4096, "SERIES must be at most 4096");
-            assert!(SHARDS <= MAX_NUMBERS, "SHARDS must be at most 32");
+            assert!(SHARDS <= MAX_SHARDS, "SHARDS must be at most 32");
         };
         Self {
-            stats: Directory::<StatIndex<STATS>, _, STATS>::new(),
-            cells: [const { Cell::new() }; STATS],
-            modes: [const { Mode::new() }; STATS],
-            shards: Shards::new(),
-            stat_names: NameCaches::new(),
-            series: Directory::<SeriesIndex<SERIES>, _, SERIES>::new(),
-            rings: [const { SampleRing::new() }; SERIES],
-            own_rings: OwnRings::new(),
-            series_names: NameCaches::new(),
+            stat_names: Directory::new(),
+            stats: StatStore::new(),
+            series_names: Directory::new(),
+            formats: Append::new(),
+            samples: SampleStore::new(),
             arena: Arena::new(),
             quantiles: None,
             rejected: AtomicU64::new(0),
@@ -201,7 +187,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// ```
     #[inline]
     pub fn try_incr(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
-        self.add(name.as_ref(), Stored::of(value.into_value()?))
+        self.write(name.as_ref(), Change::Add, Stored::of(value.into_value()?))
     }
 
     /// Sets the stat to `value`, or says why not.
@@ -210,7 +196,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_incr`](Self::try_incr).
     #[inline]
     pub fn try_set(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
-        self.assign(name.as_ref(), Stored::of(value.into_value()?))
+        self.write(name.as_ref(), Change::Set, Stored::of(value.into_value()?))
     }
 
     /// Adds a sample to the series, or says why not.
@@ -244,7 +230,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_incr`](Self::try_incr).
     #[inline]
     pub fn try_incr_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
-        self.add_first(NewName::Literal(name), Stored::of(value.into_value()?)).map(drop)
+        self.insert_or_write(NewName::Literal(name), Change::Add, Stored::of(value.into_value()?)).map(drop)
     }
 
     /// As [`try_set`](Self::try_set), and keeps a new name by reference instead of copying it.
@@ -253,7 +239,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_set`](Self::try_set).
     #[inline]
     pub fn try_set_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
-        self.assign_first(NewName::Literal(name), Stored::of(value.into_value()?)).map(drop)
+        self.insert_or_write(NewName::Literal(name), Change::Set, Stored::of(value.into_value()?)).map(drop)
     }
 
     /// As [`try_record`](Self::try_record), and keeps a new name by reference instead of copying it.
@@ -262,7 +248,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_record`](Self::try_record).
     #[inline]
     pub fn try_record_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
-        self.sample(NewName::Literal(name), value.into_value()?.as_f64(), expand_template).map(drop)
+        self.insert_or_record(NewName::Literal(name), value.into_value()?.as_f64(), expand_template).map(drop)
     }
 
     /// Returns the stat's value; `None` if nothing was recorded under this name. Series have no value of their own.
@@ -271,11 +257,11 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[must_use]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Value> {
         let name = name.as_ref();
-        let Some(idx) = self.find_stat(name) else {
+        let Ok(idx) = self.stat_names.find(name, &self.arena) else {
             // It is no entry of the directory.
             return rejected_value(&self.rejected).filter(|_| name == REJECTED_NAME);
         };
-        Some(self.cells.get(idx)?.get(self.shards.view().column(idx)).value())
+        Some(self.stats.view().get(idx)?.value())
     }
 
     /// Returns how many calls were rejected, as the stat `statvent.rejected` shows it.
@@ -299,18 +285,22 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
         Reader {
+            stat_names: self.stat_names.view(),
             stats: self.stats.view(),
-            cells: &self.cells,
-            shards: self.shards.view(),
-            series: self.series.view(),
-            rings: &self.rings,
-            own_rings: self.own_rings.view(),
+            series_names: self.series_names.view(),
+            formats: self.formats.view(),
+            samples: self.samples.view(),
             arena: self.arena.view(),
             quantiles: self.quantiles(),
-            series_reading: SeriesReading::of(SERIES),
+            load_quantile: if SERIES == 0 { None } else { Some(load_quantile) },
             rejected: &self.rejected,
             #[cfg(feature = "std")]
-            name_gates: [self.stats.gate(), self.series.gate(), self.arena.gate()],
+            gates: [
+                self.stat_names.gate(),
+                self.series_names.gate(),
+                self.arena.gate(),
+                self.samples.view().gate(),
+            ],
             memory: Memory { address: (&raw const *self).addr(), n_bytes: size_of::<Self>() },
         }
     }
@@ -333,8 +323,8 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Registry")
-            .field("n_stats", &self.stats.view().len())
-            .field("n_series", &self.series.view().len())
+            .field("n_stats", &self.stat_names.view().len())
+            .field("n_series", &self.series_names.view().len())
             .field("rejected", &self.rejected())
             .finish_non_exhaustive()
     }

@@ -1,7 +1,7 @@
 //! A series: the quantiles that are made of its last samples when somebody reads.
 //!
-//! Owns the window that a reader takes of a ring, and the table of quantiles. Samples are kept by `ring`. It knows
-//! neither names nor text. Called by `snapshot`.
+//! Owns the window that a reader takes of a ring, and the table of quantiles. Samples are kept by `backend`. It knows
+//! neither names nor text.
 
 use core::ops::Range;
 
@@ -107,14 +107,14 @@ mod tests {
     //! contract; a naive twin agrees.
 
     use super::*;
-    use crate::ring::SampleRing;
+    use crate::backend::SampleStore;
     use proptest::prelude::*;
     use std::vec::Vec;
 
     fn window_of(samples: impl IntoIterator<Item = f64>) -> Window {
-        let ring = SampleRing::new();
-        samples.into_iter().for_each(|sample| ring.record(sample));
-        ring.window()
+        let series = SampleStore::<1, 0>::new();
+        samples.into_iter().for_each(|sample| series.record(0, sample));
+        series.view().window(0).unwrap_or_else(Window::new)
     }
 
     fn five(mut window: Window) -> [f64; 5] {

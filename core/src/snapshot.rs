@@ -1,18 +1,16 @@
 //! The reading side: one walk over all stats of a registry, as calls or as text.
 //!
-//! Owns the order of stats and the pauses of a snapshot. It changes no stat, and takes no lock but that of readers who
-//! fetch a series' samples (see `own_ring`). The recorder, JSON and `for_each` all read through here.
+//! Owns the order of stats and the pauses of a snapshot. It changes no stat. The recorder, JSON and `for_each` all read
+//! through here.
 
 use crate::append::View;
-use crate::cell::{Cell, Stored};
-use crate::directory::Entry;
-use crate::line::{BufferTooSmall, format_text_line};
+use crate::arena::StoredName;
+use crate::backend::{AtomicU64, SamplesView, StatsView, Stored};
+use crate::line::BufferTooSmall;
+use crate::line::format::format_text_line;
 use crate::name::{FormatName, NameBuf, REJECTED_NAME};
-use crate::own_ring::OwnRingsView;
-use crate::ring::SampleRing;
 use crate::series::{MEAN_LABEL, Quantile, Window};
-use crate::shard::ShardsView;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::Ordering;
 use crate::value::Value;
 
 /// The reading side of a registry of any size: a few references, cheap to copy.
@@ -22,19 +20,19 @@ use crate::value::Value;
 /// then the quantiles of all series, then `statvent.rejected` if anything was.
 #[derive(Clone, Copy)]
 pub struct Reader<'r> {
-    pub(crate) stats: View<'r, Entry<()>>,
-    pub(crate) cells: &'r [Cell],
-    pub(crate) shards: ShardsView<'r>,
-    pub(crate) series: View<'r, Entry<FormatName>>,
-    pub(crate) rings: &'r [SampleRing],
-    pub(crate) own_rings: OwnRingsView<'r>,
+    pub(crate) stat_names: View<'r, StoredName>,
+    pub(crate) stats: StatsView<'r>,
+    pub(crate) series_names: View<'r, StoredName>,
+    pub(crate) formats: View<'r, FormatName>,
+    pub(crate) samples: SamplesView<'r>,
     pub(crate) arena: View<'r, u8>,
     pub(crate) quantiles: &'static [Quantile],
-    pub(crate) series_reading: Option<&'static SeriesReading>,
+    pub(crate) load_quantile: Option<LoadQuantile>,
     pub(crate) rejected: &'r AtomicU64,
     pub(crate) memory: Memory,
+    /// In the order in which they are taken one within the other.
     #[cfg(feature = "std")]
-    pub(crate) name_gates: [&'r crate::sync::Gate; 3],
+    pub(crate) gates: [&'r crate::backend::Gate; 4],
 }
 
 /// Where a registry lies: for whoever advises the system about that memory.
@@ -72,8 +70,8 @@ impl<'r> Reader<'r> {
 impl core::fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Reader")
-            .field("n_stats", &self.stats.len())
-            .field("n_series", &self.series.len())
+            .field("n_stats", &self.stat_names.len())
+            .field("n_series", &self.series_names.len())
             .finish_non_exhaustive()
     }
 }
@@ -153,11 +151,11 @@ pub(crate) struct Walk<'r> {
     window: Window,
     /// The name and the value of the quantile at `position`.
     name: NameBuf,
-    quantile: f64,
+    quantile: Stored,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Position {
+pub(crate) enum Position {
     Stat(usize),
     /// A series and, of its table, a quantile; one past the last is the mean.
     Quantile(usize, usize),
@@ -172,7 +170,7 @@ impl<'r> Walk<'r> {
             position: Position::Stat(0),
             window: Window::new(),
             name: NameBuf::new(),
-            quantile: 0.0,
+            quantile: Stored::of(Value::Int(0)),
         };
         walk.settle();
         walk
@@ -183,18 +181,23 @@ impl<'r> Walk<'r> {
         let reader = &self.reader;
         match self.position {
             Position::Stat(idx) => {
-                let name = reader.stats.get(idx)?.name.bytes(reader.arena);
-                Some((name, reader.cells.get(idx)?.get(reader.shards.column(idx))))
+                let name = reader.stat_names.get(idx)?.bytes(reader.arena);
+                Some((name, reader.stats.get(idx)?))
             }
-            Position::Quantile(..) => Some((self.name.bytes(), (reader.series_reading?.value)(self))),
+            Position::Quantile(..) => Some((self.name.bytes(), self.quantile)),
             Position::Rejected => Some((REJECTED_NAME, Stored::of(rejected_value(reader.rejected)?))),
             Position::End => None,
         }
     }
 
     /// Goes on to the next stat.
+    #[inline]
     pub(crate) fn advance(&mut self) {
         self.position = match self.position {
+            Position::Stat(idx) if idx + 1 < self.reader.stat_names.len() => {
+                self.position = Position::Stat(idx + 1);
+                return;
+            }
             Position::Stat(idx) => Position::Stat(idx + 1),
             Position::Quantile(series, row) if row < self.reader.quantiles.len() => {
                 Position::Quantile(series, row + 1)
@@ -206,26 +209,22 @@ impl<'r> Walk<'r> {
     }
 
     /// Moves on until the position is one that has a stat, and loads what that stat needs.
+    #[inline(never)]
     fn settle(&mut self) {
         loop {
             self.position = match self.position {
-                Position::Stat(idx) if idx < self.reader.stats.len() => return,
+                Position::Stat(idx) if idx < self.reader.stat_names.len() => return,
                 Position::Stat(_) => Position::Quantile(0, 0),
                 Position::Quantile(series, row) => {
-                    let Some(reading) = self.reader.series_reading else {
-                        self.position = Position::Rejected;
-                        continue;
-                    };
-                    match (reading.load)(self, series, row) {
-                        Ok(()) => return,
-                        Err(next) => next,
+                    match self.reader.load_quantile.map(|load| load(self, series, row)) {
+                        Some(Ok(())) => return,
+                        Some(Err(next)) => next,
+                        None => Position::Rejected,
                     }
                 }
                 Position::Rejected if rejected_value(self.reader.rejected).is_some() => return,
-                Position::Rejected | Position::End => {
-                    self.position = Position::End;
-                    return;
-                }
+                Position::Rejected => Position::End,
+                Position::End => return,
             };
         }
     }
@@ -233,49 +232,27 @@ impl<'r> Walk<'r> {
 
 /// What reading series takes, by reference: a registry without series has none of it, and a program that has no other
 /// registry none of this code.
-pub(crate) struct SeriesReading {
-    load: fn(&mut Walk<'_>, usize, usize) -> Result<(), Position>,
-    value: fn(&Walk<'_>) -> Stored,
-}
+pub(crate) type LoadQuantile = fn(&mut Walk<'_>, series: usize, row: usize) -> Result<(), Position>;
 
-impl SeriesReading {
-    /// For a registry with room for so many.
-    pub(crate) const fn of(n_series: usize) -> Option<&'static Self> {
-        const READING: &SeriesReading = &SeriesReading {
-            load: |walk, series, row| walk.load(series, row),
-            value: |walk| Stored::of(Value::Float(walk.quantile)),
-        };
-        if n_series == 0 { None } else { Some(READING) }
+/// Loads the name and value of a quantile, and with the first one of a series its window; or says where to go on.
+pub(crate) fn load_quantile(walk: &mut Walk<'_>, series: usize, row: usize) -> Result<(), Position> {
+    let reader = walk.reader;
+    let (Some(name), Some(format)) = (reader.series_names.get(series), reader.formats.get(series)) else {
+        return Err(Position::Rejected);
+    };
+    if row == 0 {
+        walk.window = reader.samples.window(series).unwrap_or_else(Window::new);
     }
-}
-
-impl Walk<'_> {
-    /// Loads the name and value of a quantile, and with the first one of a series its window; or says where to go on.
-    fn load(&mut self, series: usize, row: usize) -> Result<(), Position> {
-        let reader = self.reader;
-        let (Some(entry), Some(ring)) = (reader.series.get(series), reader.rings.get(series)) else {
-            return Err(Position::Rejected);
-        };
-        if row == 0 {
-            reader.own_rings.fetch(series, ring);
-            self.window = ring.window();
-        }
-        if self.window.is_empty() || !self.load_name(entry, row) {
-            return Err(Position::Quantile(series + 1, 0));
-        }
-        self.quantile = match reader.quantiles.get(row) {
-            Some((percent, _)) => self.window.quantile(*percent),
-            None => self.window.mean(),
-        };
-        Ok(())
+    let quantile = reader.quantiles.get(row);
+    walk.name = NameBuf::new();
+    format(name.bytes(reader.arena), quantile.map_or(MEAN_LABEL, |(_, label)| label), &mut walk.name);
+    // Registration has ruled out bad names for every format that writes the same bytes each time.
+    if walk.window.is_empty() || walk.name.finish().is_err() {
+        return Err(Position::Quantile(series + 1, 0));
     }
-
-    /// Writes the name of a quantile. False if it is no name, which registration has ruled out for every
-    /// `FormatName` that keeps to writing the same bytes each time.
-    fn load_name(&mut self, entry: &Entry<FormatName>, row: usize) -> bool {
-        let label = self.reader.quantiles.get(row).map_or(MEAN_LABEL, |(_, label)| label);
-        self.name = NameBuf::new();
-        (entry.meta)(entry.name.bytes(self.reader.arena), label, &mut self.name);
-        self.name.finish().is_ok()
-    }
+    walk.quantile = Stored::of(Value::Float(match quantile {
+        Some((percent, _)) => walk.window.quantile(*percent),
+        None => walk.window.mean(),
+    }));
+    Ok(())
 }

@@ -1,47 +1,23 @@
-//! Atomics and the lock: the platform's for programs with threads, those of a critical section for programs with
-//! interrupts, or the model checker's under `--cfg loom`.
+//! Atomics: the platform's, or the model checker's under `--cfg loom`.
 //!
-//! The only file that imports atomics; everything that is shared is built from what stands here. Here alone it is
-//! decided who else may be in the middle of a call: other threads (`spin`), which go on while we wait, or whatever an
-//! interrupt stopped (`masked`), which does not. Called by all that is shared. It knows nothing of stats.
+//! The only file that imports atomics; everything that is shared is built from what stands here. Locks belong to
+//! `backend`, because an interrupt cannot wait for one as a thread does.
 
 #![cfg_attr(loom, allow(unsafe_code, reason = "the model checker's own look at a word"))]
 
-#[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
-mod chosen {
-    pub(crate) use crate::masked::lock::{AtomicU64, Lock};
-    // Used to load and to store alone, which every target has.
-    pub(crate) use core::sync::atomic::{AtomicU32, Ordering};
-}
-
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
-mod chosen {
-    #[cfg(not(target_has_atomic = "64"))]
-    compile_error!(
-        "this target has no 64-bit atomics: turn on the feature `critical-section` of statvent, and one of a crate \
-         that implements critical sections for the target, such as `critical-section-single-core` of cortex-m"
-    );
-
-    #[cfg(feature = "std")]
-    pub(crate) use crate::spin::Gate;
-    pub(crate) use crate::spin::{Backoff, Lock};
-    #[cfg(loom)]
-    pub(crate) use loom::sync::atomic::{
-        AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
-    };
-    #[cfg(not(loom))]
-    pub(crate) use portable_atomic::{
-        AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence,
-    };
-}
-
-pub(crate) use chosen::*;
+#[cfg(all(not(loom), target_has_atomic = "64"))]
+#[allow(unused_imports, reason = "the backend for interrupts does without")]
+pub(crate) use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, fence};
+#[cfg(not(loom))]
+pub(crate) use core::sync::atomic::{AtomicU32, Ordering};
+#[cfg(loom)]
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 /// A word that one thread at a time writes, read by that thread: it finds what it stored last.
 pub(crate) trait OwnWord {
     type Value;
 
-    /// Loads what the calling thread, or whoever handed the word on to it, stored last.
+    /// Loads what the calling thread, or the one that handed the word on to it, stored last.
     fn load_own(&self) -> Self::Value;
 }
 
@@ -53,7 +29,7 @@ macro_rules! own_word {
             #[cfg(not(loom))]
             #[inline]
             fn load_own(&self) -> $value {
-                // Relaxed: nobody else stores, so there is nothing to order.
+                // Relaxed: no other thread stores, so there is nothing to order.
                 self.load(Ordering::Relaxed)
             }
 
@@ -68,7 +44,7 @@ macro_rules! own_word {
     )*};
 }
 own_word!(AtomicU32: u32);
-#[cfg(any(not(feature = "critical-section"), feature = "std", loom))]
+#[cfg(target_has_atomic = "64")]
 own_word!(AtomicI64: i64, AtomicU64: u64);
 
 /// Declares `new` as a constant function, but for the model checker, whose atomics have no constant form.

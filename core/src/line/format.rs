@@ -2,6 +2,8 @@
 //!
 //! Owns how a line is laid out. It does not check the name: a registry did when it took it.
 
+use core::fmt;
+
 use super::error::BufferTooSmall;
 use super::number::{MAX_VALUE_BYTES, Number};
 use crate::name::MAX_NAME_BYTES;
@@ -46,22 +48,20 @@ pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Resu
     }
     let mut rest = out;
     // All of them fit. One by one, because the compiler copies what has a known length without a call.
-    let _ =
-        put(name, &mut rest) && put(SEPARATOR, &mut rest) && put(text, &mut rest) && put(b"\n", &mut rest);
+    let _ = put(name, &mut rest).is_ok()
+        && put(SEPARATOR, &mut rest).is_ok()
+        && put(text, &mut rest).is_ok()
+        && put(b"\n", &mut rest).is_ok();
     Ok(needed)
 }
 
-/// Puts bytes to the beginning of the room, which is what is behind them afterwards; false if they do not fit.
+/// Puts bytes to the beginning of the room, which is what is behind them afterwards; an error if they do not fit.
 ///
 /// In a form that says that it cannot panic, for programs without room for messages.
 #[inline]
-pub(crate) fn put(bytes: &[u8], room: &mut &mut [u8]) -> bool {
-    match core::mem::take(room).split_at_mut_checked(bytes.len()) {
-        Some((place, rest)) => {
-            place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
-            *room = rest;
-            true
-        }
-        None => false,
-    }
+pub(crate) fn put(bytes: &[u8], room: &mut &mut [u8]) -> fmt::Result {
+    let (place, rest) = core::mem::take(room).split_at_mut_checked(bytes.len()).ok_or(fmt::Error)?;
+    place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
+    *room = rest;
+    Ok(())
 }

@@ -5,8 +5,8 @@
 //! touches a registry, a pipe or a clock. The recorder calls the first, the web service the others.
 
 mod error;
-mod format;
-mod number;
+pub(crate) mod format;
+pub(crate) mod number;
 mod parse;
 mod split;
 #[cfg(test)]
@@ -17,9 +17,3 @@ pub use format::{MAX_OWN_LINE_BYTES, format_line};
 pub use number::Number;
 pub use parse::{Line, parse_line};
 pub use split::{LineSplitter, MAX_LINE_BYTES};
-
-pub(crate) use format::format_text_line;
-#[cfg(all(feature = "critical-section", feature = "json", not(any(feature = "std", loom))))]
-pub(crate) use format::put;
-#[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
-pub(crate) use number::{TextBuf, gathered, with_float_text};

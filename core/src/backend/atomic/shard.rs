@@ -9,8 +9,8 @@
 
 use super::float::AtomicFloat;
 use super::in_register::{in_register, summed};
+use super::thread_number;
 use crate::sync::{AtomicI64, Ordering, OwnWord, const_new, fence, filled};
-use crate::thread_number;
 use crate::value::Value;
 
 /// `SHARDS` shards for `STATS` stats; with none of them all threads share the cells, and nothing is paid.
@@ -37,12 +37,6 @@ impl<const STATS: usize, const SHARDS: usize> Shards<STATS, SHARDS> {
     pub(crate) fn add_own(&self, idx: usize, value: Value) -> bool {
         // One comparison for both: a number or an index that is none lies beyond all words.
         self.view().add_at(thread_number::current().times(STATS).wrapping_add(idx), value)
-    }
-
-    /// Returns the words of a stat that the thread of this number owns.
-    #[cfg(all(test, loom))]
-    pub(crate) fn of(&self, number: usize, idx: usize) -> Option<Words<'_>> {
-        self.view().words(number * STATS + idx)
     }
 
     #[inline]
@@ -76,7 +70,7 @@ impl<'r> ShardsView<'r> {
     fn add_at(self, place: usize, value: Value) -> bool {
         match value {
             Value::Int(int) => self.sums.get(place).map(|sum| sum.add(int)).is_some(),
-            Value::Float(float) => self.others.get(place).is_some_and(|others| others.add_quickly(float)),
+            Value::Float(float) => self.others.get(place).is_some_and(|others| others.add_fast(float)),
         }
     }
 
@@ -102,6 +96,12 @@ impl<'r> Column<'r> {
     /// Returns the calling thread's own words; `None` where it has no shard.
     pub(crate) fn own(self) -> Option<Words<'r>> {
         self.shards.words(self.shards.own_place(self.idx))
+    }
+
+    /// Returns the words that the thread of this number owns.
+    #[cfg(all(test, loom))]
+    pub(crate) fn of(self, number: usize) -> Option<Words<'r>> {
+        self.shards.words(number * self.shards.n_stats + self.idx)
     }
 
     pub(crate) fn has_shards(self) -> bool {
@@ -208,7 +208,7 @@ impl Others {
 
     /// Adds a float that is not the word's first, to a stat that was not set since; for the owner alone.
     #[inline]
-    fn add_quickly(&self, float: f64) -> bool {
+    fn add_fast(&self, float: f64) -> bool {
         let others = in_register(self);
         match (others.float.load_own(), others.float_mark.load()) {
             (Some(sum), None) => {

@@ -1,31 +1,107 @@
-//! The state of one stat where interrupts may come between: 12 bytes on 32-bit targets.
+//! The values of all stats where interrupts may come between: 12 bytes each on 32-bit targets.
 //!
-//! Owns how integers and floats meet in one word, as `cell` does for programs with threads. It knows neither names nor
-//! text: a float brings the code for floats along, so that a program without floats has none of it. Called by `slot`
-//! and `handle`, and by readers.
+//! Owns how integers and floats meet in one word. A float brings the code for floats along, so that a program without
+//! floats has none of it.
 
 use super::digits::digits;
 use super::lock::Lock;
-use super::unthreaded::Column;
-use crate::line::{TextBuf, gathered, with_float_text};
+use crate::backend::Change;
+use crate::line::number::{TextBuf, gathered, with_float_text};
 use crate::value::Value;
 
-/// A stat's value: an integer, until it is given a float and stays one.
-pub(crate) struct Cell(Lock<Stored>);
+/// `STATS` stats. What is done to a number that is none is ignored.
+pub(crate) struct StatStore<const STATS: usize, const SHARDS: usize>([Lock<Stored>; STATS]);
 
-impl Cell {
+impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     pub(crate) const fn new() -> Self {
-        Self(Lock::new(Stored::new(0, None)))
+        Self([const { Lock::new(Stored::new(0, None)) }; STATS])
     }
 
-    /// Returns the value; the column is that of threads, which there are none of.
-    pub(crate) fn get(&self, _: Column<'_>) -> Stored {
-        self.0.with(|value| *value)
+    /// No thread has a word of its own.
+    #[inline(always)]
+    pub(crate) fn add_own(&self, _: usize, _: Value) -> bool {
+        false
+    }
+
+    /// There is no faster way than [`write`](Self::write).
+    #[inline(always)]
+    pub(crate) fn write_fast(&self, _: usize, _: Change, _: Stored) -> bool {
+        false
+    }
+
+    pub(crate) fn write(&self, idx: usize, change: Change, value: Stored) {
+        if let Some(stat) = self.stat(idx) {
+            stat.write(change, value);
+        }
+    }
+
+    pub(crate) fn stat(&self, idx: usize) -> Option<Stat<'_>> {
+        self.0.get(idx).map(Stat)
+    }
+
+    pub(crate) fn view(&self) -> StatsView<'_> {
+        StatsView(&self.0)
+    }
+}
+
+/// All stats, to be read, without the capacity in the type.
+#[derive(Clone, Copy)]
+pub(crate) struct StatsView<'r>(&'r [Lock<Stored>]);
+
+impl StatsView<'_> {
+    pub(crate) fn get(self, idx: usize) -> Option<Stored> {
+        Some(self.0.get(idx)?.with(|value| *value))
+    }
+}
+
+/// One stat: an integer, until it is given a float and stays one.
+#[derive(Clone, Copy)]
+pub(crate) struct Stat<'r>(&'r Lock<Stored>);
+
+impl Stat<'_> {
+    pub(crate) fn write(self, change: Change, value: Stored) {
+        match change {
+            Change::Add => self.add(value),
+            Change::Set => self.set(value),
+        }
+    }
+
+    /// Gives a new stat, which is not published yet, its first value.
+    pub(crate) fn init(self, _: Change, value: Stored) {
+        self.set(value);
+    }
+
+    /// Adds to a stat that was added to before.
+    pub(crate) fn add_again(self, value: Stored) {
+        self.add(value);
+    }
+
+    /// Nothing has to be known beforehand.
+    #[inline(always)]
+    pub(crate) fn begin_summing(self) {}
+
+    /// Adds; wraps on overflow of the integer.
+    ///
+    /// Integers in one critical section. Floats are added outside of it, which takes small processors hundreds of
+    /// instructions, and again if something came between.
+    fn add(self, value: Stored) {
+        let mut added = self.0.with(|sum| sum.add_int(value));
+        while let Err(seen) = added {
+            let sum = seen.plus(value);
+            added = self.0.with(|now| now.exchange(seen, sum));
+        }
+    }
+
+    /// Sets; what has to be made a float is made one outside of the critical section.
+    fn set(self, mut value: Stored) {
+        while let Err(code) = self.0.with(|now| now.replace(value)) {
+            value = Stored::new((code.as_f64)(value.value()).to_bits(), Some(code));
+        }
     }
 }
 
 /// A value as it is kept. With nothing undefined in an integer, which the compiler would take for the code for floats.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored {
     /// Halves, so that nothing is left empty for the sake of alignment.
     halves: [u32; 2],
@@ -34,6 +110,7 @@ pub(crate) struct Stored {
 }
 
 /// What floats alone need.
+#[derive(Debug)]
 pub(crate) struct FloatCode {
     sum: fn(Value, Value) -> f64,
     as_f64: fn(Value) -> f64,
@@ -116,80 +193,5 @@ impl Stored {
                 Ok(())
             }
         }
-    }
-}
-
-/// Here nothing stands apart from the cell.
-pub(crate) struct Mode;
-
-impl Mode {
-    pub(crate) const fn new() -> Self {
-        Self
-    }
-}
-
-/// All there is of one stat.
-#[derive(Clone, Copy)]
-pub(crate) struct Stat<'r> {
-    pub(crate) cell: &'r Cell,
-    #[expect(dead_code, reason = "there for programs with threads")]
-    pub(crate) mode: &'r Mode,
-    #[expect(dead_code, reason = "there for programs with threads")]
-    pub(crate) column: Column<'r>,
-}
-
-impl Stat<'_> {
-    /// Adds; wraps on overflow of the integer.
-    ///
-    /// Integers in one critical section. Floats are added outside of it, which takes small processors hundreds of
-    /// instructions, and again if something came between.
-    pub(crate) fn add(&self, value: Stored) {
-        let mut added = self.cell.0.with(|sum| sum.add_int(value));
-        while let Err(seen) = added {
-            let sum = seen.plus(value);
-            added = self.cell.0.with(|now| now.exchange(seen, sum));
-        }
-    }
-
-    /// All stats are.
-    #[inline(always)]
-    pub(crate) fn add_to_summed(&self, value: Stored) {
-        self.add(value);
-    }
-
-    /// Nothing is quicker than [`add_slowly`](Self::add_slowly).
-    #[inline(always)]
-    pub(crate) fn add_quickly(&self, _: Stored) -> bool {
-        false
-    }
-
-    pub(crate) fn add_slowly(&self, value: Stored) {
-        self.add(value);
-    }
-
-    /// Begins a new stat, which nobody knows yet, at the value.
-    pub(crate) fn add_shared(&self, value: Stored) {
-        self.set(value);
-    }
-
-    #[inline(always)]
-    pub(crate) fn begin_summing(&self) {}
-
-    /// Sets; what has to be made a float is made one outside of the critical section.
-    pub(crate) fn set(&self, value: Stored) {
-        let mut value = value;
-        while let Err(code) = self.cell.0.with(|now| now.replace(value)) {
-            value = Stored::new((code.as_f64)(value.value()).to_bits(), Some(code));
-        }
-    }
-
-    /// Nothing is quicker than [`set_slowly`](Self::set_slowly).
-    #[inline(always)]
-    pub(crate) fn set_quickly(&self, _: Stored) -> bool {
-        false
-    }
-
-    pub(crate) fn set_slowly(&self, value: Stored) {
-        self.set(value);
     }
 }

@@ -1,8 +1,7 @@
-//! The lock where interrupts may come between: a critical section.
+//! Locks where interrupts may come between: critical sections.
 //!
 //! Owns how values are changed with interrupts off. A lock that waits would wait for ever in an interrupt, for what it
-//! interrupted; so does the spin lock inside `portable-atomic`'s 64-bit atomics. How a critical section is made is the
-//! program's choice (crate `critical-section`). Reached through `sync`.
+//! interrupted. How a critical section is made is the program's choice (crate `critical-section`).
 
 use core::cell::Cell;
 
@@ -10,7 +9,20 @@ use critical_section::Mutex;
 
 use crate::sync::Ordering;
 
-/// A small value that is changed with nobody between: interrupts are off meanwhile, and other cores kept out.
+/// Lets one in at a time: interrupts are off meanwhile, and other cores kept out.
+pub(crate) struct Gate;
+
+impl Gate {
+    pub(crate) const fn new() -> Self {
+        Self
+    }
+
+    pub(crate) fn with<R>(&self, work: impl FnOnce() -> R) -> R {
+        critical_section::with(|_| work())
+    }
+}
+
+/// A small value that is changed in a critical section.
 pub(crate) struct Lock<T>(Mutex<Cell<T>>);
 
 impl<T: Copy> Lock<T> {

@@ -1,7 +1,7 @@
 //! The last samples of one series, as all threads record them.
 //!
 //! Owns the ring that threads without one of their own record into, and that readers take a series' window of. What is
-//! made of the window is `series`'s. Programs with interrupts have the ring of `masked::ring`.
+//! made of the window is `series`'s.
 
 use core::ops::Range;
 

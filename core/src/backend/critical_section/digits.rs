@@ -1,9 +1,9 @@
 //! The text of an integer, by subtraction alone.
 //!
 //! Owns the digits where program memory is scarce: processors without a division of 64 bits, or of any, call a function
-//! for each, and all of them together take five times the room of this. Called by `cell`.
+//! for each, and all of them together take five times the room of this.
 
-use crate::line::TextBuf;
+use crate::line::number::TextBuf;
 
 /// Writes the integer as decimal digits and returns them.
 pub(crate) fn digits(int: i64, out: &mut TextBuf) -> &[u8] {

@@ -1,13 +1,57 @@
-//! The last samples of one series where interrupts may come between.
+//! The last samples of all series where interrupts may come between.
 //!
-//! Owns the ring, as `ring` does for programs with threads. What is made of its window is `series`'s.
+//! Owns the rings. What is made of a window is `series`'s.
 
 use super::lock::Lock;
 use crate::series::{WINDOW_SAMPLES, Window};
 
-/// The last samples, as bits. Whoever reads while others record takes one slot after the other: it may have a sample and
+/// The rings of `SERIES` series. What is recorded for a number that is none is ignored.
+pub(crate) struct SampleStore<const SERIES: usize, const SHARDS: usize>([SampleRing; SERIES]);
+
+impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
+    pub(crate) const fn new() -> Self {
+        Self([const { SampleRing::new() }; SERIES])
+    }
+
+    /// No thread has a ring of its own.
+    #[inline(always)]
+    pub(crate) fn record_own(&self, _: usize, _: f64) -> bool {
+        false
+    }
+
+    pub(crate) fn record(&self, idx: usize, sample: f64) {
+        self.view().record(idx, sample);
+    }
+
+    /// Records the first sample of a new series, which is not published yet.
+    pub(crate) fn init(&self, idx: usize, sample: f64) {
+        self.view().record(idx, sample);
+    }
+
+    pub(crate) fn view(&self) -> SamplesView<'_> {
+        SamplesView(&self.0)
+    }
+}
+
+/// The samples of all series, without the capacity in the type.
+#[derive(Clone, Copy)]
+pub(crate) struct SamplesView<'r>(&'r [SampleRing]);
+
+impl SamplesView<'_> {
+    pub(crate) fn record(self, idx: usize, sample: f64) {
+        if let Some(ring) = self.0.get(idx) {
+            ring.record(sample);
+        }
+    }
+
+    pub(crate) fn window(self, idx: usize) -> Option<Window> {
+        Some(self.0.get(idx)?.window())
+    }
+}
+
+/// The last samples, as bits. A reader takes one slot after the other while others record: it may have a sample and
 /// lack one that was recorded before it.
-pub(crate) struct SampleRing {
+struct SampleRing {
     ends: Lock<Ends>,
     slots: [Lock<u64>; WINDOW_SAMPLES],
 }
@@ -32,7 +76,7 @@ impl Ends {
 }
 
 impl SampleRing {
-    pub(crate) const fn new() -> Self {
+    const fn new() -> Self {
         Self {
             ends: Lock::new(Ends { n_claimed: 0, next: 0 }),
             slots: [const { Lock::new(0) }; WINDOW_SAMPLES],
@@ -40,7 +84,7 @@ impl SampleRing {
     }
 
     /// In one critical section, so that a slot is never counted before its first sample.
-    pub(crate) fn record(&self, sample: f64) {
+    fn record(&self, sample: f64) {
         self.ends.with(|ends| {
             if let Some(slot) = self.slots.get(ends.claim()) {
                 slot.with(|bits| *bits = sample.to_bits());
@@ -48,7 +92,7 @@ impl SampleRing {
         });
     }
 
-    pub(crate) fn window(&self) -> Window {
+    fn window(&self) -> Window {
         let n_claimed = self.ends.with(|ends| usize::from(ends.n_claimed));
         let samples = self.slots.iter().take(n_claimed).map(|slot| f64::from_bits(slot.with(|bits| *bits)));
         Window::of(samples, |keys, _| {

@@ -1,133 +1,34 @@
 //! The samples that one thread recorded into one series and that no reader has fetched yet.
 //!
-//! Owns the ring with one writer, and how readers move what is new into the series' shared window. Whose ring is whose
-//! is `thread_number`'s; the window and its quantiles are `series`'s.
+//! Owns the ring with one writer, and how many samples each ring gives to a window that is too small for all. Whose ring
+//! is whose is `thread_number`'s; readers fetch through `samples`.
 //!
 //! Invariant: `n_recorded` and the slots are written by the owner alone, a slot before the count that covers it;
-//! `n_fetched` by the reader that holds the lock of [`OwnRings`]. A slow reader may find newer samples in slots that
+//! `n_fetched` by the reader that is alone with the series. A slow reader may find newer samples in slots that
 //! were overwritten meanwhile, and then finds them again: it never finds anything else.
 
 use super::in_register::in_register;
-use crate::ring::SampleRing;
 use crate::series::WINDOW_SAMPLES;
-use crate::sync::{AtomicU64, Lock, Ordering, OwnWord, const_new, filled};
-use crate::thread_number::{self, MAX_NUMBERS};
+use crate::sync::{AtomicU64, Ordering, OwnWord, const_new, filled};
 
 /// More than a window, so that the owner has to record many before it overwrites what a reader is fetching.
 const SLOTS: usize = 128;
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS > WINDOW_SAMPLES);
 
-/// A ring for each thread with a number and each series.
-pub(crate) struct OwnRings<const SERIES: usize, const SHARDS: usize> {
-    fetching: Lock<()>,
-    rings: [[OwnRing; SERIES]; SHARDS],
-}
-
-impl<const SERIES: usize, const SHARDS: usize> OwnRings<SERIES, SHARDS> {
-    const_new! {
-        pub(crate) fn new() -> Self {
-            Self { fetching: Lock::new(()), rings: filled![filled![OwnRing::new(); SERIES]; SHARDS] }
-        }
-    }
-
-    /// Returns the calling thread's own ring of a series; `None` where it has no shard.
-    #[inline]
-    pub(crate) fn own(&self, idx: usize) -> Option<&OwnRing> {
-        // One comparison for both: a number or an index that is none lies beyond all rings.
-        self.rings.as_flattened().get(thread_number::current().times(SERIES).wrapping_add(idx))
-    }
-
-    /// Returns the ring of a series that the thread of this number owns.
-    #[cfg(all(test, loom))]
-    pub(crate) fn of(&self, number: usize, idx: usize) -> Option<&OwnRing> {
-        self.rings.as_flattened().get(number * SERIES + idx)
-    }
-
-    pub(crate) fn view(&self) -> OwnRingsView<'_> {
-        OwnRingsView { fetching: &self.fetching, rings: self.rings.as_flattened(), n_series: SERIES }
-    }
-}
-
-/// The rings, without the capacities in their type.
-#[derive(Clone, Copy)]
-pub(crate) struct OwnRingsView<'r> {
-    fetching: &'r Lock<()>,
-    rings: &'r [OwnRing],
-    n_series: usize,
-}
-
-impl<'r> OwnRingsView<'r> {
-    pub(crate) fn is_empty(self) -> bool {
-        self.rings.is_empty()
-    }
-
-    /// Returns the calling thread's own ring of a series; `None` where it has no shard.
-    #[inline]
-    pub(crate) fn own(self, idx: usize) -> Option<&'r OwnRing> {
-        // As in `OwnRings::own`.
-        self.rings.get(thread_number::current().get().wrapping_mul(self.n_series).wrapping_add(idx))
-    }
-
-    /// Keeps other readers out while held.
-    #[cfg(feature = "std")]
-    pub(crate) fn gate(self) -> &'r crate::sync::Gate {
-        self.fetching.gate()
-    }
-
-    /// Forgets the samples that no reader fetched; while no other thread exists.
-    #[cfg(feature = "std")]
-    pub(crate) fn forget(self, idx: usize) {
-        for ring in self.rings.iter().skip(idx).step_by(self.n_series.max(1)).take(thread_number::n_used()) {
-            ring.n_fetched.store(ring.end(), Ordering::Relaxed);
-        }
-    }
-
-    /// Moves what is new in the rings of a series into its window. Of more than fit, each thread gives the same share
-    /// of its newest, and so do those without a ring, whose samples are in the window already.
-    ///
-    /// Readers take turns; threads that record do not wait for them.
-    pub(crate) fn fetch(self, idx: usize, window: &SampleRing) {
-        if self.rings.is_empty() {
-            return;
-        }
-        self.fetching.with(|()| {
-            let mut ends = [0; MAX_NUMBERS];
-            let column =
-                self.rings.iter().skip(idx).step_by(self.n_series.max(1)).take(thread_number::n_used());
-            // What comes from here on is for the next reader.
-            let (n_there, n_shared) = window.end();
-            let mut n_new = n_shared;
-            for (ring, end) in column.clone().zip(&mut ends) {
-                *end = ring.end();
-                n_new = n_new.saturating_add(ring.n_new(*end));
-            }
-            // What the shares leave of the window stays with those who have no ring.
-            let mut shares = Shares::of_window(n_new);
-            let mut n_known = n_there;
-            for (ring, end) in column.zip(ends) {
-                let n_fetched = shares.next(ring.n_new(end));
-                window.record_all(n_fetched, ring.fetch(n_fetched, end));
-                n_known += n_fetched;
-            }
-            window.set_known(n_known);
-        });
-    }
-}
-
 /// How many samples each of several gives to a window that may be too small for all.
-struct Shares {
+pub(super) struct Shares {
     n_all: u64,
     n_seen: u64,
     n_given: u64,
 }
 
 impl Shares {
-    fn of_window(n_all: u64) -> Self {
+    pub(super) fn of_window(n_all: u64) -> Self {
         Self { n_all, n_seen: 0, n_given: 0 }
     }
 
     /// Returns the share of the next one, of all that it has. Rounded so that together they give what fits, exactly.
-    fn next(&mut self, n: u64) -> u64 {
+    pub(super) fn next(&mut self, n: u64) -> u64 {
         self.n_seen = self.n_seen.saturating_add(n);
         let n_fitting = u128::from(self.n_all.min(WINDOW_SAMPLES as u64));
         let n_upto = u128::from(self.n_seen) * n_fitting / u128::from(self.n_all.max(1));
@@ -167,23 +68,29 @@ impl OwnRing {
     }
 
     /// Returns how many were recorded by now.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         // Acquire pairs with the Release in `record`.
         self.n_recorded.load(Ordering::Acquire)
     }
 
     /// Returns how many are new before `end`, also of those that were overwritten.
-    fn n_new(&self, end: u64) -> u64 {
+    pub(super) fn n_new(&self, end: u64) -> u64 {
         end.wrapping_sub(self.n_fetched.load_own())
     }
 
     /// Returns the newest `n` before `end`, at most a window, oldest first, and takes all before it for fetched.
-    fn fetch(&self, n: u64, end: u64) -> impl Iterator<Item = f64> {
+    pub(super) fn fetch(&self, n: u64, end: u64) -> impl Iterator<Item = f64> {
         self.n_fetched.store(end, Ordering::Relaxed);
         (0..n).rev().map(move |back| {
             let at = end.wrapping_sub(back + 1);
             f64::from_bits(self.slots[at as usize % SLOTS].load(Ordering::Relaxed))
         })
+    }
+
+    /// Forgets the samples that no reader fetched; while no other thread exists.
+    #[cfg(feature = "std")]
+    pub(super) fn forget(&self) {
+        self.n_fetched.store(self.end(), Ordering::Relaxed);
     }
 }
 

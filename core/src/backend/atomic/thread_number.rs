@@ -9,9 +9,6 @@
 #[cfg(any(feature = "std", loom))]
 pub(crate) use pool::Pool;
 
-/// How many numbers there are, a bit each; later threads have none while all are held.
-pub(crate) const MAX_NUMBERS: usize = 32;
-
 /// The number of the calling thread, or one that is no shard's. Kept multiplied, so that finding a place in what every
 /// thread has 4096 of, as the global registry's stats, takes no multiplication.
 #[derive(Clone, Copy)]
@@ -51,7 +48,7 @@ impl ThreadNumber {
 
 #[cfg(any(feature = "std", loom))]
 mod pool {
-    use super::MAX_NUMBERS;
+    use crate::backend::MAX_SHARDS;
     use crate::sync::{AtomicU32, Ordering, const_new};
 
     /// The numbers that are held, as bits, and how many were ever given.
@@ -72,7 +69,7 @@ mod pool {
             let mut held = self.held.load(Ordering::Relaxed);
             loop {
                 let number = held.trailing_ones();
-                if number as usize >= MAX_NUMBERS {
+                if number as usize >= MAX_SHARDS {
                     return None;
                 }
                 // Acquire pairs with the Release in `give_back`: the last holder's writes to its shards are seen.
@@ -121,8 +118,8 @@ pub(crate) use held::{TAKING, current, forget_other_threads, take};
 mod held {
     use std::cell::Cell;
 
-    use super::{MAX_NUMBERS, Pool, ThreadNumber};
-    use crate::sync::Gate;
+    use super::{Pool, ThreadNumber};
+    use crate::backend::{Gate, MAX_SHARDS};
 
     /// Not asked for yet, or there was none left.
     const UNKNOWN: ThreadNumber = ThreadNumber::none(0);
@@ -153,7 +150,7 @@ mod held {
     }
 
     fn held(number: ThreadNumber) -> Option<usize> {
-        Some(number.get()).filter(|number| *number < MAX_NUMBERS)
+        Some(number.get()).filter(|number| *number < MAX_SHARDS)
     }
 
     /// Takes a number for this thread, if it has none and one is free; it is given back when the thread ends.
@@ -214,6 +211,7 @@ pub(crate) use shared::{current, n_used, take};
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests {
     use super::*;
+    use crate::backend::MAX_SHARDS;
     use std::sync::Barrier;
     use std::thread;
     use std::time::{Duration, Instant};
@@ -221,10 +219,10 @@ mod tests {
     #[test]
     fn a_number_times_anything_is_exact_and_what_is_no_number_lies_beyond_all_shards() {
         for n in [0, 1, 2, 3, 256, 1000, 4096, 8192, 65536] {
-            for number in 0..MAX_NUMBERS {
+            for number in 0..MAX_SHARDS {
                 assert_eq!(ThreadNumber::of(number).times(n), number * n);
             }
-            assert!(n == 0 || ThreadNumber::none(0).times(n) >= MAX_NUMBERS * n);
+            assert!(n == 0 || ThreadNumber::none(0).times(n) >= MAX_SHARDS * n);
             // Also where pointers have 32 bits and the index is that of a site that knows none.
             assert!(ThreadNumber::none(1).times(n) < (1 << 32) - (1 << 30));
         }
@@ -232,10 +230,10 @@ mod tests {
 
     #[test]
     fn a_thread_that_found_no_number_takes_one_once_there_is_one() {
-        let is_held = || current().get() < MAX_NUMBERS;
-        let (taken, done) = (Barrier::new(MAX_NUMBERS + 1), Barrier::new(MAX_NUMBERS + 1));
+        let is_held = || current().get() < MAX_SHARDS;
+        let (taken, done) = (Barrier::new(MAX_SHARDS + 1), Barrier::new(MAX_SHARDS + 1));
         thread::scope(|scope| {
-            for _ in 0..MAX_NUMBERS {
+            for _ in 0..MAX_SHARDS {
                 scope.spawn(|| {
                     take();
                     taken.wait();

@@ -5,10 +5,12 @@
 //! `shard`).
 
 use super::float::AtomicFloat;
+use super::shard::{Column, Words};
+use super::spin::Backoff;
+use super::thread_number;
+use crate::backend::Change;
 use crate::line::Number;
-use crate::shard::{Column, Words};
-use crate::sync::{AtomicI64, AtomicU8, AtomicU32, Backoff, Ordering, const_new, fence};
-use crate::thread_number;
+use crate::sync::{AtomicI64, AtomicU8, AtomicU32, Ordering, const_new, fence};
 use crate::value::Value;
 
 /// A stat's value, in words that are never torn.
@@ -74,14 +76,14 @@ impl Cell {
 pub(crate) struct Mode(AtomicU8);
 
 /// Only ever set, to integers.
-const FRESH: u8 = 0;
+const SET_ONLY: u8 = 0;
 const SUMMED: u8 = 1;
 const FLOAT: u8 = 2;
 
 impl Mode {
     const_new! {
         pub(crate) fn new() -> Self {
-            Self(AtomicU8::new(FRESH))
+            Self(AtomicU8::new(SET_ONLY))
         }
     }
 
@@ -109,45 +111,76 @@ pub(crate) struct Stat<'r> {
 }
 
 impl Stat<'_> {
-    /// Adds, in the calling thread's shard or else in the cell; wraps on overflow of the integer.
     #[inline]
-    pub(crate) fn add(&self, value: Value) {
-        if !self.add_quickly(value) {
-            self.add_slowly(value);
+    pub(crate) fn write(&self, change: Change, value: Value) {
+        if !self.write_fast(change, value) {
+            self.write_slow(change, value);
         }
     }
 
-    /// Adds to a stat that is known to be incremented, by [`begin_summing`](Self::begin_summing).
+    /// Writes with a few instructions; false, and nothing is done, where it is not as simple.
     #[inline]
-    pub(crate) fn add_to_summed(&self, value: Value) {
-        if !self.column.add_own(value) {
-            match value {
-                Value::Int(int) => self.add_int_slowly(int),
-                Value::Float(float) => self.add_float_slowly(float),
+    pub(crate) fn write_fast(&self, change: Change, value: Value) -> bool {
+        match (change, value) {
+            (Change::Add, _) => {
+                self.begin_summing();
+                return self.column.add_own(value);
+            }
+            (Change::Set, Value::Int(int)) if self.mode.load() == SET_ONLY => {
+                self.cell.level.store(int, Ordering::Release);
+            }
+            (Change::Set, Value::Float(float)) if self.mode.load() == FLOAT => self.cell.float.store(float),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Writes whatever it takes.
+    #[cold]
+    pub(crate) fn write_slow(&self, change: Change, value: Value) {
+        match (change, self.column.own()) {
+            (Change::Set, _) => self.set_slow(value),
+            (Change::Add, Some(words)) => self.add_to(words, value),
+            (Change::Add, None) => {
+                // The next increment of this thread finds its shard.
+                if self.column.has_shards() {
+                    thread_number::take();
+                }
+                self.add_shared(value);
             }
         }
     }
 
-    /// Takes its value in a register, which keeps those quick who call it.
-    #[cold]
-    #[inline(never)]
-    fn add_int_slowly(&self, int: i64) {
-        self.add_slowly(Value::Int(int));
+    /// Gives a new stat, which is not published yet, its first value.
+    pub(crate) fn init(&self, change: Change, value: Value) {
+        match change {
+            Change::Add => self.add_shared(value),
+            Change::Set => self.write(change, value),
+        }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn add_float_slowly(&self, float: f64) {
-        self.add_slowly(Value::Float(float));
-    }
-
-    /// Adds to the calling thread's own word; false, and nothing is done, where it is not as simple.
-    ///
-    /// Apart from [`add_slowly`](Self::add_slowly), so that whoever calls both passes it no more than it has at hand.
+    /// Adds to a stat that was added to before.
     #[inline]
-    pub(crate) fn add_quickly(&self, value: Value) -> bool {
-        self.begin_summing();
-        self.column.add_own(value)
+    pub(crate) fn add_again(&self, value: Value) {
+        if !self.column.add_own(value) {
+            match value {
+                Value::Int(int) => self.add_int_slow(int),
+                Value::Float(float) => self.add_float_slow(float),
+            }
+        }
+    }
+
+    /// Takes its value in a register, which keeps its callers quick.
+    #[cold]
+    #[inline(never)]
+    fn add_int_slow(&self, int: i64) {
+        self.write_slow(Change::Add, Value::Int(int));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_float_slow(&self, float: f64) {
+        self.write_slow(Change::Add, Value::Float(float));
     }
 
     /// Makes the stat one that is incremented. Comes before an increment in a shard.
@@ -158,24 +191,8 @@ impl Stat<'_> {
         }
     }
 
-    /// Adds whatever it takes.
-    #[cold]
-    pub(crate) fn add_slowly(&self, value: Value) {
-        match (self.column.own(), value) {
-            (Some(words), Value::Int(int)) => words.sum.add(int),
-            (Some(words), Value::Float(float)) => self.add_float_to(words, float),
-            (None, value) => {
-                // The next increment of this thread finds its shard.
-                if self.column.has_shards() {
-                    thread_number::take();
-                }
-                self.add_shared(value);
-            }
-        }
-    }
-
     /// Adds in the cell, as any thread may.
-    pub(crate) fn add_shared(&self, value: Value) {
+    fn add_shared(&self, value: Value) {
         self.begin_summing();
         match value {
             // Relaxed: a reader learns this number, not what was written before it.
@@ -189,11 +206,16 @@ impl Stat<'_> {
         }
     }
 
-    /// Adds a float to the words that the calling thread owns, or where all may.
-    pub(crate) fn add_float_to(&self, words: Words<'_>, float: f64) {
-        self.begin_float();
-        if !words.add_float(float) {
-            self.cell.float.add(float);
+    /// Adds to the words that the calling thread owns, or a float where all may.
+    pub(crate) fn add_to(&self, words: Words<'_>, value: Value) {
+        match value {
+            Value::Int(int) => words.sum.add(int),
+            Value::Float(float) => {
+                self.begin_float();
+                if !words.add_float(float) {
+                    self.cell.float.add(float);
+                }
+            }
         }
     }
 
@@ -212,27 +234,7 @@ impl Stat<'_> {
         });
     }
 
-    #[inline]
-    pub(crate) fn set(&self, value: Value) {
-        if !self.set_quickly(value) {
-            self.set_slowly(value);
-        }
-    }
-
-    /// Sets by one store; false, and nothing is done, where it is not as simple.
-    #[inline]
-    pub(crate) fn set_quickly(&self, value: Value) -> bool {
-        match (value, self.mode.load()) {
-            (Value::Int(int), FRESH) => self.cell.level.store(int, Ordering::Release),
-            (Value::Float(float), FLOAT) => self.cell.float.store(float),
-            _ => return false,
-        }
-        true
-    }
-
-    /// Sets whatever it takes.
-    #[cold]
-    pub(crate) fn set_slowly(&self, value: Value) {
+    fn set_slow(&self, value: Value) {
         let cell = self.cell;
         let is_summed = self.mode.load() & SUMMED != 0;
         match value {
@@ -261,37 +263,37 @@ impl Cell {
     /// Returns the value of the stat whose column this is.
     #[inline]
     pub(crate) fn get(&self, column: Column<'_>) -> Value {
-        self.int(column).map_or_else(|| self.get_slowly(column), Value::Int)
+        self.int(column).map_or_else(|| self.get_slow(column), Value::Int)
     }
 
-    /// The value, if it is an integer and nobody makes it a float right now.
+    /// The value, if it is an integer and no thread makes it a float right now.
     #[inline]
     fn int(&self, column: Column<'_>) -> Option<i64> {
-        // All orderings as in `get_slowly`, of which this is the first turn for an integer.
+        // All orderings as in `get_slow`, of which this is the first turn for an integer.
         let before = self.version.load(Ordering::Acquire);
         if self.float.load().is_some() {
             return None;
         }
-        let level = self.level.load(Ordering::Acquire);
-        let int = level.wrapping_add(self.sum.load(Ordering::Relaxed)).wrapping_add(column.sum());
+        let int = self.load_int(column);
         fence(Ordering::Acquire);
         (before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before).then_some(int)
     }
 
+    #[inline]
+    fn load_int(&self, column: Column<'_>) -> i64 {
+        // Acquire pairs with the Release in `set_slow`.
+        let level = self.level.load(Ordering::Acquire);
+        level.wrapping_add(self.sum.load(Ordering::Relaxed)).wrapping_add(column.sum())
+    }
+
     #[inline(never)]
-    fn get_slowly(&self, column: Column<'_>) -> Value {
+    fn get_slow(&self, column: Column<'_>) -> Value {
         let mut backoff = Backoff::new();
         loop {
             // Acquire pairs with the Release that ends `replace`: what it stored is seen.
             let before = self.version.load(Ordering::Acquire);
             let value = match self.float.load() {
-                None => {
-                    // Acquire pairs with the Release in `set_slowly`.
-                    let level = self.level.load(Ordering::Acquire);
-                    Value::Int(
-                        level.wrapping_add(self.sum.load(Ordering::Relaxed)).wrapping_add(column.sum()),
-                    )
-                }
+                None => Value::Int(self.load_int(column)),
                 Some(float) => {
                     let (since, float_since) = column.since_mark();
                     let since = since.wrapping_add(self.sum.load(Ordering::Relaxed));
@@ -309,10 +311,10 @@ impl Cell {
         }
     }
 
-    /// Sets the stat, with all that stands in its column, to zero; a float stays one. While no other thread exists:
-    /// one that was in the middle of a replacement is gone.
+    /// Sets the stat to zero; a float stays one. While no other thread exists: one that was in the middle of a
+    /// replacement is gone.
     #[cfg(feature = "std")]
-    pub(crate) fn start_over(&self, column: Column<'_>) {
+    pub(crate) fn reset(&self, column: Column<'_>) {
         column.clear();
         self.sum.store(0, Ordering::Relaxed);
         self.level.store(0, Ordering::Relaxed);
@@ -342,11 +344,6 @@ impl Cell {
         self.version.store(version.wrapping_add(2), Ordering::Release);
     }
 }
-
-#[cfg(test)]
-mod one_stat;
-#[cfg(test)]
-pub(crate) use one_stat::OneStat;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -1,0 +1,67 @@
+//! A lock that spins, for programs with threads.
+//!
+//! Owns the lock and the back-off of a thread that waits for a few instructions of another one. In an interrupt it would
+//! wait for what it interrupted. It knows nothing of stats.
+
+use crate::sync::{AtomicBool, Ordering, const_new};
+
+/// Lets one in at a time, for short work that happens once per name: it spins, and yields where there is a scheduler.
+pub(crate) struct Gate {
+    held: AtomicBool,
+}
+
+impl Gate {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self { held: AtomicBool::new(false) }
+        }
+    }
+
+    /// Calls `work`, which must not panic, while no other is in. Not to be called again from within `work`.
+    pub(crate) fn with<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.enter();
+        let result = work();
+        self.leave();
+        result
+    }
+
+    pub(crate) fn enter(&self) {
+        let mut backoff = Backoff::new();
+        // Acquire pairs with the Release in `leave`: what the last holder wrote is seen.
+        while self.held.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            backoff.wait();
+        }
+    }
+
+    pub(crate) fn leave(&self) {
+        // Release pairs with the Acquire in `enter`.
+        self.held.store(false, Ordering::Release);
+    }
+}
+
+/// Waits a little longer each time, for a thread that is in the middle of a few instructions.
+pub(crate) struct Backoff {
+    n_spins: u32,
+}
+
+impl Backoff {
+    pub(crate) const fn new() -> Self {
+        Self { n_spins: 1 }
+    }
+
+    pub(crate) fn wait(&mut self) {
+        const MOST_SPINS: u32 = 64;
+        for _ in 0..self.n_spins {
+            core::hint::spin_loop();
+        }
+        if self.n_spins < MOST_SPINS && cfg!(not(loom)) {
+            self.n_spins *= 2;
+            return;
+        }
+        // The holder was probably put off its processor.
+        #[cfg(loom)]
+        loom::thread::yield_now();
+        #[cfg(all(feature = "std", not(loom)))]
+        std::thread::yield_now();
+    }
+}
