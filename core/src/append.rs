@@ -95,18 +95,11 @@ impl<T: Copy> Appender<'_, T> {
 }
 
 /// The reading half, without the capacity in its type.
+#[derive(Clone, Copy)]
 pub(crate) struct View<'r, T> {
     len: &'r AtomicU32,
     slots: &'r [Slot<T>],
 }
-
-impl<T> Clone for View<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for View<'_, T> {}
 
 impl<'r, T: Copy> View<'r, T> {
     /// Returns how many are published by now. What a caller saw published stays.

@@ -109,7 +109,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     fn record_slow_at(&self, site: &Site, name: &'static str, sample: f64) {
         let idx = site.idx();
         if idx < SERIES {
-            return self.samples.record(idx, sample);
+            return self.samples.view().record(idx, sample);
         }
         let found = self.insert_or_record(NewName::Literal(name), sample, expand_template);
         self.count_rejected(found.map(|idx| site.set(idx)));

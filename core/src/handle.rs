@@ -12,19 +12,19 @@ use crate::value::{IntoValue, Value};
 /// A stat to count with: small, copyable, found once.
 ///
 /// Made by [`Registry::counter`] and [`Registry::counter_literal`]. A handle whose name was rejected counts every use as rejected.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Counter<'r>(Target<'r, Stat<'r>>);
 
 /// A stat to set: small, copyable, found once.
 ///
 /// Made by [`Registry::gauge`] and [`Registry::gauge_literal`]. A handle whose name was rejected counts every use as rejected.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Gauge<'r>(Target<'r, Stat<'r>>);
 
 /// A series to record samples into: small, copyable, found once.
 ///
 /// Made by [`Registry::series`] and [`Registry::series_literal`]. A handle whose name was rejected counts every use as rejected.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Series<'r>(Target<'r, (SamplesView<'r>, usize)>);
 
 impl Counter<'_> {
@@ -70,16 +70,11 @@ impl<T> Target<'_, T> {
     }
 }
 
-macro_rules! debug_as_name {
-    ($($handle:ident)*) => {$(
-        impl core::fmt::Debug for $handle<'_> {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-                f.debug_struct(stringify!($handle)).field("rejected", &self.0.slot.is_none()).finish()
-            }
-        }
-    )*};
+impl<T> core::fmt::Debug for Target<'_, T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Target").field("rejected", &self.slot.is_none()).finish()
+    }
 }
-debug_as_name!(Counter Gauge Series);
 
 impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
     Registry<STATS, SERIES, NAME_BYTES, SHARDS>

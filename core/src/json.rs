@@ -9,7 +9,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::line::format::put;
 use crate::name::EscapedName;
-use crate::snapshot::{Reader, Walk};
+use crate::snapshot::Reader;
 use crate::value::Value;
 
 /// The caller's buffer cannot hold the JSON.
@@ -31,14 +31,14 @@ impl core::error::Error for JsonTooLong {}
 impl Serialize for Reader<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        let mut walk = Walk::new(*self);
-        while let Some((name, stored)) = walk.stat() {
+        let mut snapshot = self.snapshot();
+        while let Some((name, stored)) = snapshot.stat() {
             map.serialize_key(&Key(EscapedName(name)))?;
             match stored.value() {
                 Value::Int(int) => map.serialize_value(&int)?,
                 Value::Float(float) => map.serialize_value(&float)?,
             }
-            walk.advance();
+            snapshot.advance();
         }
         map.end()
     }
@@ -82,9 +82,9 @@ impl Reader<'_> {
 
 /// An error is a full buffer.
 fn write(reader: Reader<'_>, room: &mut &mut [u8]) -> fmt::Result {
-    let mut walk = Walk::new(reader);
+    let mut snapshot = reader.snapshot();
     let mut before: &[u8] = b"{";
-    while let Some((name, value)) = walk.stat() {
+    while let Some((name, value)) = snapshot.stat() {
         push(before, room)?;
         push(b"\"", room)?;
         EscapedName(name).write_to(|piece| piece.bytes().try_for_each(|byte| put_escaped(byte, room)))?;
@@ -94,7 +94,7 @@ fn write(reader: Reader<'_>, room: &mut &mut [u8]) -> fmt::Result {
             _ => value.with_text(|text| push(text, room)),
         }?;
         before = b",";
-        walk.advance();
+        snapshot.advance();
     }
     push(if before == b"{" { b"{}" } else { b"}" }, room)
 }

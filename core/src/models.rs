@@ -210,8 +210,8 @@ fn a_window_holds_only_samples_that_were_recorded() {
     check(|| {
         let series = Arc::new(SampleStore::<1, 0>::new());
         let window = |series: &SampleStore<1, 0>| series.view().window(0).unwrap();
-        series.record(0, 1.0);
-        let writer = beside(&series, move |series| series.record(0, 2.0));
+        series.view().record(0, 1.0);
+        let writer = beside(&series, move |series| series.view().record(0, 2.0));
         let mut seen = window(&series);
         assert_eq!(seen.quantile(0.0), 1.0);
         assert!([1.0, 2.0].contains(&seen.quantile(100.0)));
@@ -326,7 +326,7 @@ fn a_reader_that_looks_at_used_shards_alone_never_sees_a_sum_go_back_and_misses_
         };
         let sum = |(pool, stats): &(Pool, StatStore<1, 2>)| -> i64 {
             let column = stats.stat(0).unwrap().column;
-            (0..pool.n_used()).map(|number| column.of(number).unwrap().sum.load()).sum()
+            (0..pool.n_used()).map(|number| column.of(number).unwrap().sum.load(Ordering::Relaxed)).sum()
         };
         let owners = [beside(&shared, owner), beside(&shared, owner)];
         let (first, second) = (sum(&shared), sum(&shared));

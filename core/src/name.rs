@@ -9,12 +9,13 @@ use core::fmt;
 pub const MAX_NAME_BYTES: usize = 255;
 
 /// The beginning of names that this library keeps for its own stats.
-pub const RESERVED_PREFIX: &[u8] = b"statvent.";
+pub const RESERVED_PREFIX: &[u8] = PREFIX;
 
 /// The stat that counts what could not be recorded; published once it is above zero.
 pub const REJECTED_NAME: &[u8] = b"statvent.rejected";
 
-const PLACEHOLDER: &[u8] = b"{0}";
+const PREFIX: &[u8; 9] = b"statvent.";
+const PLACEHOLDER: &[u8; 3] = b"{0}";
 
 /// Why a name is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -114,7 +115,7 @@ pub const fn check_name(name: &[u8]) -> Result<(), NameError> {
     if is_space(name[name.len() - 1]) {
         return Err(NameError::OuterSpace { at: name.len() - 1 });
     }
-    if starts_with(name, RESERVED_PREFIX) {
+    if matches!(name.first_chunk(), Some(PREFIX)) {
         return Err(NameError::Reserved);
     }
     Ok(())
@@ -130,12 +131,12 @@ pub const fn check_template(template: &[u8]) -> Result<(), NameError> {
     if let Err(err) = check_name(template) {
         return Err(err);
     }
-    let mut at = 0;
-    while at + PLACEHOLDER.len() <= template.len() {
-        if template[at] == b'{' && template[at + 1] == b'0' && template[at + 2] == b'}' {
+    let mut rest = template;
+    while let [_, tail @ ..] = rest {
+        if matches!(rest.first_chunk(), Some(PLACEHOLDER)) {
             return Ok(());
         }
-        at += 1;
+        rest = tail;
     }
     Err(NameError::NoPlaceholder)
 }
@@ -261,20 +262,6 @@ fn write_guarded(mut text: &str, write: &mut impl FnMut(&str) -> fmt::Result) ->
         text = rest.get(1..).unwrap_or_default();
     }
     write(text)
-}
-
-const fn starts_with(bytes: &[u8], prefix: &[u8]) -> bool {
-    if bytes.len() < prefix.len() {
-        return false;
-    }
-    let mut at = 0;
-    while at < prefix.len() {
-        if bytes[at] != prefix[at] {
-            return false;
-        }
-        at += 1;
-    }
-    true
 }
 
 #[cfg(test)]

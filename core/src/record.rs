@@ -5,9 +5,9 @@
 
 use crate::arena::NewName;
 use crate::backend::{Change, Stored};
-use crate::directory::{Found, Full};
+use crate::directory::{Directory, Found, Full};
 use crate::error::RecordError;
-use crate::name::{FormatName, NameBuf, check_name, check_template, expand_template};
+use crate::name::{FormatName, NameBuf, NameError, check_name, check_template, expand_template};
 use crate::registry::Registry;
 use crate::series::MEAN_LABEL;
 use crate::sync::Ordering;
@@ -56,21 +56,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         change: Change,
         first: Stored,
     ) -> Result<Found, RecordError> {
-        let bytes = name.bytes();
-        let vacant = match self.stat_names.find(bytes, &self.arena) {
-            Ok(idx) => return Ok(Found::Known(idx)),
-            Err(vacant) => vacant,
-        };
-        check_name(bytes)?;
-        let init = |idx| {
+        let full = RecordError::StatsFull { capacity: STATS };
+        self.find_or_insert(&self.stat_names, name, full, check_name, |idx| {
             if let Some(stat) = self.stats.stat(idx) {
                 stat.init(change, first);
             }
-        };
-        let full = RecordError::StatsFull { capacity: STATS };
-        self.stat_names
-            .insert(vacant, name, &self.arena, init)
-            .map_err(|what| refusal(what, full, name, NAME_BYTES))
+        })
     }
 
     #[inline]
@@ -82,7 +73,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     ) -> Result<(), RecordError> {
         match self.series_names.guess(name, &self.arena) {
             Some(idx) => {
-                self.samples.record(idx, sample);
+                self.samples.view().record(idx, sample);
                 Ok(())
             }
             None => self.insert_or_record(NewName::Borrowed(name), sample, format).map(drop),
@@ -100,7 +91,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     ) -> Result<usize, RecordError> {
         let found = self.find_or_insert_series(name, format, Some(sample))?;
         if let Found::Known(idx) = found {
-            self.samples.record(idx, sample);
+            self.samples.view().record(idx, sample);
         }
         Ok(found.idx())
     }
@@ -112,39 +103,47 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         format: FormatName,
         first: Option<f64>,
     ) -> Result<Found, RecordError> {
-        let bytes = name.bytes();
-        let vacant = match self.series_names.find(bytes, &self.arena) {
-            Ok(idx) => return Ok(Found::Known(idx)),
-            Err(vacant) => vacant,
+        let check = |name: &[u8]| {
+            if core::ptr::fn_addr_eq(format, expand_template as FormatName) {
+                check_template(name)?;
+            } else {
+                check_name(name)?;
+            }
+            self.quantiles().iter().map(|(_, label)| *label).chain([MEAN_LABEL]).try_for_each(|label| {
+                let mut expanded = NameBuf::new();
+                format(name, label, &mut expanded);
+                expanded.finish().map(drop)
+            })
         };
-        if core::ptr::fn_addr_eq(format, expand_template as FormatName) {
-            check_template(bytes)?;
-        } else {
-            check_name(bytes)?;
-        }
-        for label in self.quantiles().iter().map(|(_, label)| *label).chain([MEAN_LABEL]) {
-            let mut expanded = NameBuf::new();
-            format(bytes, label, &mut expanded);
-            expanded.finish()?;
-        }
-        let init = |idx| {
+        let full = RecordError::SeriesFull { capacity: SERIES };
+        self.find_or_insert(&self.series_names, name, full, check, |idx| {
             // Has the index of the series, because this is called for one after the other.
             self.formats.append(|formats| formats.push_all(&[format]));
             if let Some(sample) = first {
-                self.samples.init(idx, sample);
+                self.samples.view().init(idx, sample);
             }
-        };
-        let full = RecordError::SeriesFull { capacity: SERIES };
-        self.series_names
-            .insert(vacant, name, &self.arena, init)
-            .map_err(|what| refusal(what, full, name, NAME_BYTES))
+        })
     }
-}
 
-#[cold]
-fn refusal(full: Full, no_slot: RecordError, name: NewName<'_>, capacity: usize) -> RecordError {
-    match full {
-        Full::Slots => no_slot,
-        Full::NameBytes => RecordError::NameBytesFull { capacity, needed: name.bytes().len() },
+    /// Finds the name, or checks it and registers it; `init` is called for a new one before it is published.
+    fn find_or_insert<const N: usize>(
+        &self,
+        names: &Directory<N>,
+        name: NewName<'_>,
+        full: RecordError,
+        check: impl FnOnce(&[u8]) -> Result<(), NameError>,
+        init: impl FnOnce(usize),
+    ) -> Result<Found, RecordError> {
+        let vacant = match names.find(name.bytes(), &self.arena) {
+            Ok(idx) => return Ok(Found::Known(idx)),
+            Err(vacant) => vacant,
+        };
+        check(name.bytes())?;
+        names.insert(vacant, name, &self.arena, init).map_err(|what| match what {
+            Full::Slots => full,
+            Full::NameBytes => {
+                RecordError::NameBytesFull { capacity: NAME_BYTES, needed: name.bytes().len() }
+            }
+        })
     }
 }

@@ -113,7 +113,7 @@ mod tests {
 
     fn window_of(samples: impl IntoIterator<Item = f64>) -> Window {
         let series = SampleStore::<1, 0>::new();
-        samples.into_iter().for_each(|sample| series.record(0, sample));
+        samples.into_iter().for_each(|sample| series.view().record(0, sample));
         series.view().window(0).unwrap_or_else(Window::new)
     }
 

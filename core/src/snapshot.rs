@@ -47,10 +47,10 @@ pub struct Memory {
 impl<'r> Reader<'r> {
     /// Calls `f` with the name and value of every stat.
     pub fn for_each(self, mut f: impl FnMut(&[u8], Value)) {
-        let mut walk = Walk::new(self);
-        while let Some((name, value)) = walk.stat() {
+        let mut snapshot = self.snapshot();
+        while let Some((name, value)) = snapshot.stat() {
             f(name, value.value());
-            walk.advance();
+            snapshot.advance();
         }
     }
 
@@ -63,7 +63,15 @@ impl<'r> Reader<'r> {
     /// Begins to write all stats as text.
     #[must_use]
     pub fn snapshot(self) -> Snapshot<'r> {
-        Snapshot { walk: Walk::new(self) }
+        let mut snapshot = Snapshot {
+            reader: self,
+            position: Position::Stat(0),
+            window: Window::new(),
+            name: NameBuf::new(),
+            quantile: Stored::of(Value::Int(0)),
+        };
+        snapshot.settle();
+        snapshot
     }
 }
 
@@ -118,34 +126,8 @@ pub(crate) fn rejected_value(rejected: &AtomicU64) -> Option<Value> {
 /// ```
 #[derive(Debug)]
 pub struct Snapshot<'r> {
-    walk: Walk<'r>,
-}
-
-impl Snapshot<'_> {
-    /// Writes as many whole lines as fit to the beginning of `out` and returns their length in bytes; 0 when
-    /// there are no more.
-    ///
-    /// # Errors
-    /// [`BufferTooSmall`] if not even the next line fits. It is not lost: call again with a larger buffer.
-    /// [`MAX_OWN_LINE_BYTES`](crate::line::MAX_OWN_LINE_BYTES) hold any line.
-    pub fn fill(&mut self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
-        let mut n_bytes = 0;
-        while let (Some((name, value)), Some(room)) = (self.walk.stat(), out.get_mut(n_bytes..)) {
-            match value.with_text(|text| format_text_line(name, text, room)) {
-                Ok(n) => n_bytes += n,
-                Err(_) if n_bytes > 0 => break,
-                Err(err) => return Err(err),
-            }
-            self.walk.advance();
-        }
-        Ok(n_bytes)
-    }
-}
-
-/// Where a reader stands among the stats.
-#[derive(Debug)]
-pub(crate) struct Walk<'r> {
     reader: Reader<'r>,
+    /// Where it stands among the stats.
     position: Position,
     /// The samples of the series at `position`.
     window: Window,
@@ -163,20 +145,27 @@ pub(crate) enum Position {
     End,
 }
 
-impl<'r> Walk<'r> {
-    pub(crate) fn new(reader: Reader<'r>) -> Self {
-        let mut walk = Self {
-            reader,
-            position: Position::Stat(0),
-            window: Window::new(),
-            name: NameBuf::new(),
-            quantile: Stored::of(Value::Int(0)),
-        };
-        walk.settle();
-        walk
+impl Snapshot<'_> {
+    /// Writes as many whole lines as fit to the beginning of `out` and returns their length in bytes; 0 when
+    /// there are no more.
+    ///
+    /// # Errors
+    /// [`BufferTooSmall`] if not even the next line fits. It is not lost: call again with a larger buffer.
+    /// [`MAX_OWN_LINE_BYTES`](crate::line::MAX_OWN_LINE_BYTES) hold any line.
+    pub fn fill(&mut self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
+        let mut n_bytes = 0;
+        while let (Some((name, value)), Some(room)) = (self.stat(), out.get_mut(n_bytes..)) {
+            match value.with_text(|text| format_text_line(name, text, room)) {
+                Ok(n) => n_bytes += n,
+                Err(_) if n_bytes > 0 => break,
+                Err(err) => return Err(err),
+            }
+            self.advance();
+        }
+        Ok(n_bytes)
     }
 
-    /// The stat at which the walk stands; `None` at the end.
+    /// The stat at which the snapshot stands; `None` at the end.
     pub(crate) fn stat(&self) -> Option<(&[u8], Stored)> {
         let reader = &self.reader;
         match self.position {
@@ -232,27 +221,27 @@ impl<'r> Walk<'r> {
 
 /// What reading series takes, by reference: a registry without series has none of it, and a program that has no other
 /// registry none of this code.
-pub(crate) type LoadQuantile = fn(&mut Walk<'_>, series: usize, row: usize) -> Result<(), Position>;
+pub(crate) type LoadQuantile = fn(&mut Snapshot<'_>, series: usize, row: usize) -> Result<(), Position>;
 
 /// Loads the name and value of a quantile, and with the first one of a series its window; or says where to go on.
-pub(crate) fn load_quantile(walk: &mut Walk<'_>, series: usize, row: usize) -> Result<(), Position> {
-    let reader = walk.reader;
+pub(crate) fn load_quantile(snapshot: &mut Snapshot<'_>, series: usize, row: usize) -> Result<(), Position> {
+    let reader = snapshot.reader;
     let (Some(name), Some(format)) = (reader.series_names.get(series), reader.formats.get(series)) else {
         return Err(Position::Rejected);
     };
     if row == 0 {
-        walk.window = reader.samples.window(series).unwrap_or_else(Window::new);
+        snapshot.window = reader.samples.window(series).unwrap_or_else(Window::new);
     }
     let quantile = reader.quantiles.get(row);
-    walk.name = NameBuf::new();
-    format(name.bytes(reader.arena), quantile.map_or(MEAN_LABEL, |(_, label)| label), &mut walk.name);
+    snapshot.name = NameBuf::new();
+    format(name.bytes(reader.arena), quantile.map_or(MEAN_LABEL, |(_, label)| label), &mut snapshot.name);
     // Registration has ruled out bad names for every format that writes the same bytes each time.
-    if walk.window.is_empty() || walk.name.finish().is_err() {
+    if snapshot.window.is_empty() || snapshot.name.finish().is_err() {
         return Err(Position::Quantile(series + 1, 0));
     }
-    walk.quantile = Stored::of(Value::Float(match quantile {
-        Some((percent, _)) => walk.window.quantile(*percent),
-        None => walk.window.mean(),
+    snapshot.quantile = Stored::of(Value::Float(match quantile {
+        Some((percent, _)) => snapshot.window.quantile(*percent),
+        None => snapshot.window.mean(),
     }));
     Ok(())
 }

@@ -85,52 +85,27 @@ mod sealed {
     pub trait Sealed {}
 }
 
-macro_rules! always_fits {
-    ($kind:ident: $($from:ty),*) => {$(
+macro_rules! into_value {
+    ($($from:ty)* => $convert:expr) => {$(
         impl sealed::Sealed for $from {}
         impl IntoValue for $from {
             #[inline]
             fn into_value(self) -> Result<Value, ValueError> {
-                Ok(Value::$kind(self.into()))
+                $convert(self)
             }
         }
     )*};
 }
-always_fits!(Int: i8, i16, i32, i64, u8, u16, u32);
-always_fits!(Float: f32, f64);
-
-impl sealed::Sealed for Value {}
-impl IntoValue for Value {
-    #[inline]
-    fn into_value(self) -> Result<Value, ValueError> {
-        Ok(self)
-    }
-}
-
-impl sealed::Sealed for isize {}
-impl IntoValue for isize {
-    #[inline]
-    fn into_value(self) -> Result<Value, ValueError> {
-        // Lossless: no supported target has pointers wider than 64 bits.
-        Ok(Value::Int(self as i64))
-    }
-}
-
-impl sealed::Sealed for u64 {}
-impl IntoValue for u64 {
-    #[inline]
-    fn into_value(self) -> Result<Value, ValueError> {
-        i64::try_from(self).map(Value::Int).map_err(|_| ValueError::AboveI64Max { found: self })
-    }
-}
-
-impl sealed::Sealed for usize {}
-impl IntoValue for usize {
-    #[inline]
-    fn into_value(self) -> Result<Value, ValueError> {
-        (self as u64).into_value()
-    }
-}
+into_value!(i8 i16 i32 i64 u8 u16 u32 => |int| Ok(Value::Int(Into::into(int))));
+into_value!(f32 f64 => |float| Ok(Value::Float(Into::into(float))));
+into_value!(Value => Ok);
+// Lossless, also below: no supported target has pointers wider than 64 bits.
+into_value!(isize => |int| Ok(Value::Int(int as i64)));
+into_value!(usize => |int| (int as u64).into_value());
+into_value!(u64 => |int: u64| match i64::try_from(int) {
+    Ok(int) => Ok(Value::Int(int)),
+    Err(_) => Err(ValueError::AboveI64Max { found: int }),
+});
 
 #[cfg(test)]
 mod tests {

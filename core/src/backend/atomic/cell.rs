@@ -143,7 +143,7 @@ impl Stat<'_> {
             (Change::Add, Some(words)) => self.add_to(words, value),
             (Change::Add, None) => {
                 // The next increment of this thread finds its shard.
-                if self.column.has_shards() {
+                if !self.column.sums.is_empty() {
                     thread_number::take();
                 }
                 self.add_shared(value);
@@ -209,7 +209,7 @@ impl Stat<'_> {
     /// Adds to the words that the calling thread owns, or a float where all may.
     pub(crate) fn add_to(&self, words: Words<'_>, value: Value) {
         match value {
-            Value::Int(int) => words.sum.add(int),
+            Value::Int(int) => words.add_int(int),
             Value::Float(float) => {
                 self.begin_float();
                 if !words.add_float(float) {
@@ -263,44 +263,18 @@ impl Cell {
     /// Returns the value of the stat whose column this is.
     #[inline]
     pub(crate) fn get(&self, column: Column<'_>) -> Value {
-        self.int(column).map_or_else(|| self.get_slow(column), Value::Int)
-    }
-
-    /// The value, if it is an integer and no thread makes it a float right now.
-    #[inline]
-    fn int(&self, column: Column<'_>) -> Option<i64> {
-        // All orderings as in `get_slow`, of which this is the first turn for an integer.
-        let before = self.version.load(Ordering::Acquire);
-        if self.float.load().is_some() {
-            return None;
-        }
-        let int = self.load_int(column);
-        fence(Ordering::Acquire);
-        (before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before).then_some(int)
-    }
-
-    #[inline]
-    fn load_int(&self, column: Column<'_>) -> i64 {
-        // Acquire pairs with the Release in `set_slow`.
-        let level = self.level.load(Ordering::Acquire);
-        level.wrapping_add(self.sum.load(Ordering::Relaxed)).wrapping_add(column.sum())
-    }
-
-    #[inline(never)]
-    fn get_slow(&self, column: Column<'_>) -> Value {
         let mut backoff = Backoff::new();
         loop {
             // Acquire pairs with the Release that ends `replace`: what it stored is seen.
             let before = self.version.load(Ordering::Acquire);
             let value = match self.float.load() {
-                None => Value::Int(self.load_int(column)),
-                Some(float) => {
-                    let (since, float_since) = column.since_mark();
-                    let since = since.wrapping_add(self.sum.load(Ordering::Relaxed));
-                    // Nothing is added where nothing is to be: -0.0 + 0.0 is 0.0.
-                    let float = if since == 0 { float } else { float + since as f64 };
-                    Value::Float(if float_since == 0.0 { float } else { float + float_since })
+                None => {
+                    // Acquire pairs with the Release in `set_slow`.
+                    let level = self.level.load(Ordering::Acquire);
+                    let sum = self.sum.load(Ordering::Relaxed);
+                    Value::Int(level.wrapping_add(sum).wrapping_add(column.sum()))
                 }
+                Some(float) => Value::Float(self.sum_since(float, column)),
             };
             // Pairs with the fence in `replace`: had we seen one of its stores, we would see its odd version.
             fence(Ordering::Acquire);
@@ -309,6 +283,16 @@ impl Cell {
             }
             backoff.wait();
         }
+    }
+
+    /// Returns what `float` has become since it was set.
+    #[inline(never)]
+    fn sum_since(&self, float: f64, column: Column<'_>) -> f64 {
+        let (since, float_since) = column.since_mark();
+        let since = since.wrapping_add(self.sum.load(Ordering::Relaxed));
+        // Nothing is added where nothing is to be: -0.0 + 0.0 is 0.0.
+        let float = if since == 0 { float } else { float + since as f64 };
+        if float_since == 0.0 { float } else { float + float_since }
     }
 
     /// Sets the stat to zero; a float stays one. While no other thread exists: one that was in the middle of a

@@ -1,7 +1,6 @@
 //! An atomic double that may be absent, and is absent when all its bits are zero.
 //!
-//! Owns the encoding that makes large static arrays of doubles cost nothing until used. Called by `cell` and
-//! `series`.
+//! Owns the encoding that makes large static arrays of doubles cost nothing until used.
 
 use crate::sync::{AtomicU64, Ordering, OwnWord, const_new};
 
@@ -45,18 +44,9 @@ impl AtomicFloat {
 
     /// Adds to the value, or to zero while it is absent.
     pub(crate) fn add(&self, value: f64) {
-        let mut bits = self.0.load(Ordering::Relaxed);
-        loop {
-            let sum = encode(decode(bits).unwrap_or(0.0) + value);
-            // Fails only where another thread succeeded, so some thread always gets on.
-            match self.0.compare_exchange_weak(bits, sum, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(newer) => {
-                    bits = newer;
-                    core::hint::spin_loop();
-                }
-            }
-        }
+        let add = |bits| Some(encode(decode(bits).unwrap_or(0.0) + value));
+        // Tries again only where another thread succeeded, so some thread always gets on.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 }
 

@@ -38,22 +38,10 @@ impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
         self.own_rings.as_flattened().get(place).map(|ring| ring.record(sample)).is_some()
     }
 
-    #[inline]
-    pub(crate) fn record(&self, idx: usize, sample: f64) {
-        if !self.record_own(idx, sample) {
-            self.view().record_slow(idx, sample);
-        }
-    }
-
     /// Returns the ring that the thread of this number owns.
     #[cfg(all(test, loom))]
     pub(crate) fn own_ring(&self, number: usize, idx: usize) -> &OwnRing {
         &self.own_rings[number][idx]
-    }
-
-    /// Records the first sample of a new series, which is not published yet.
-    pub(crate) fn init(&self, idx: usize, sample: f64) {
-        self.view().record_shared(idx, sample);
     }
 
     #[inline]
@@ -87,10 +75,11 @@ impl<'r> SamplesView<'r> {
         if !self.own_rings.is_empty() {
             thread_number::take();
         }
-        self.record_shared(idx, sample);
+        self.init(idx, sample);
     }
 
-    fn record_shared(self, idx: usize, sample: f64) {
+    /// Records in the window: the first sample of a new series, which is not published yet, or any.
+    pub(crate) fn init(self, idx: usize, sample: f64) {
         if let Some(window) = self.windows.get(idx) {
             window.record(sample);
         }

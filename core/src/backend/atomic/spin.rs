@@ -49,6 +49,8 @@ impl Backoff {
         Self { n_spins: 1 }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn wait(&mut self) {
         const MOST_SPINS: u32 = 64;
         for _ in 0..self.n_spins {
@@ -56,12 +58,12 @@ impl Backoff {
         }
         if self.n_spins < MOST_SPINS && cfg!(not(loom)) {
             self.n_spins *= 2;
-            return;
+        } else {
+            // The holder was probably put off its processor.
+            #[cfg(loom)]
+            loom::thread::yield_now();
+            #[cfg(all(feature = "std", not(loom)))]
+            std::thread::yield_now();
         }
-        // The holder was probably put off its processor.
-        #[cfg(loom)]
-        loom::thread::yield_now();
-        #[cfg(all(feature = "std", not(loom)))]
-        std::thread::yield_now();
     }
 }

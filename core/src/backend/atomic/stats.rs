@@ -4,25 +4,32 @@
 //! `shard`'s.
 
 use super::cell::{Cell, Mode, Stat, Stored};
-use super::shard::{Shards, ShardsView};
+use super::shard::{Column, Others};
+use super::thread_number;
 use crate::backend::Change;
-use crate::sync::{const_new, filled};
+use crate::sync::{AtomicI64, const_new, filled};
 use crate::value::Value;
 
-/// `STATS` stats, each with a word in each of `SHARDS` shards. What is done to a number that is none is ignored.
+/// `STATS` stats, each with words in each of `SHARDS` shards; with none of them all threads share the cells, and nothing
+/// is paid. What is done to a number that is none is ignored.
+///
+/// What integers are added to comes first in the registry, so that its address is computed by one instruction.
+#[repr(C, align(128))]
 pub(crate) struct StatStore<const STATS: usize, const SHARDS: usize> {
+    sums: [[AtomicI64; STATS]; SHARDS],
+    others: [[Others; STATS]; SHARDS],
     cells: [Cell; STATS],
     modes: [Mode; STATS],
-    shards: Shards<STATS, SHARDS>,
 }
 
 impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     const_new! {
         pub(crate) fn new() -> Self {
             Self {
+                sums: filled![filled![AtomicI64::new(0); STATS]; SHARDS],
+                others: filled![filled![Others::new(); STATS]; SHARDS],
                 cells: filled![Cell::new(); STATS],
                 modes: filled![Mode::new(); STATS],
-                shards: Shards::new(),
             }
         }
     }
@@ -31,7 +38,9 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     /// not as simple.
     #[inline]
     pub(crate) fn add_own(&self, idx: usize, value: Value) -> bool {
-        self.shards.add_own(idx, value)
+        // One comparison for both: a number or an index that is none lies beyond all words.
+        let place = thread_number::current().times(STATS).wrapping_add(idx);
+        self.view().column(idx).add_at(place, value)
     }
 
     /// Writes with a few instructions; false, and nothing is done, where it is not as simple.
@@ -58,12 +67,13 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     #[inline]
     pub(crate) fn stat(&self, idx: usize) -> Option<Stat<'_>> {
         let (cell, mode) = (self.cells.get(idx)?, self.modes.get(idx)?);
-        Some(Stat { cell, mode, column: self.shards.view().column(idx) })
+        Some(Stat { cell, mode, column: self.view().column(idx) })
     }
 
     #[inline]
     pub(crate) fn view(&self) -> StatsView<'_> {
-        StatsView { cells: &self.cells, shards: self.shards.view() }
+        let (sums, others) = (self.sums.as_flattened(), self.others.as_flattened());
+        StatsView { cells: &self.cells, sums, others }
     }
 }
 
@@ -71,20 +81,26 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
 #[derive(Clone, Copy)]
 pub(crate) struct StatsView<'r> {
     cells: &'r [Cell],
-    shards: ShardsView<'r>,
+    sums: &'r [AtomicI64],
+    others: &'r [Others],
 }
 
-impl StatsView<'_> {
+impl<'r> StatsView<'r> {
+    #[inline]
+    fn column(self, idx: usize) -> Column<'r> {
+        Column { sums: self.sums, others: self.others, n_stats: self.cells.len(), idx }
+    }
+
     #[inline]
     pub(crate) fn get(self, idx: usize) -> Option<Stored> {
-        Some(self.cells.get(idx)?.get(self.shards.column(idx)))
+        Some(self.cells.get(idx)?.get(self.column(idx)))
     }
 
     /// Sets the first `n_stats` to zero; while no other thread exists.
     #[cfg(feature = "std")]
     pub(crate) fn reset(self, n_stats: usize) {
         for (idx, cell) in self.cells.iter().take(n_stats).enumerate() {
-            cell.reset(self.shards.column(idx));
+            cell.reset(self.column(idx));
         }
     }
 }

@@ -1,13 +1,14 @@
 //! A small number for each thread, unique among the live ones: whose shard is whose.
 //!
 //! Owns the pool of numbers, and with feature `std` the thread-local that holds one until the thread ends. It knows
-//! no registry: the thread of number `k` owns shard `k` of every registry. Called by `shard` at each call.
+//! no registry: the thread of number `k` owns shard `k` of every registry.
 //!
 //! Invariant: a number is held by at most one live thread. Who takes it sees all that its last holder wrote to
 //! the shards of that number.
 
+use crate::backend::MAX_SHARDS;
 #[cfg(any(feature = "std", loom))]
-pub(crate) use pool::Pool;
+use crate::sync::{AtomicU32, Ordering, const_new};
 
 /// The number of the calling thread, or one that is no shard's. Kept multiplied, so that finding a place in what every
 /// thread has 4096 of, as the global registry's stats, takes no multiplication.
@@ -46,73 +47,60 @@ impl ThreadNumber {
     }
 }
 
+/// The numbers that are held, as bits, and how many were ever given.
 #[cfg(any(feature = "std", loom))]
-mod pool {
-    use crate::backend::MAX_SHARDS;
-    use crate::sync::{AtomicU32, Ordering, const_new};
+pub(crate) struct Pool {
+    held: AtomicU32,
+    n_used: AtomicU32,
+}
 
-    /// The numbers that are held, as bits, and how many were ever given.
-    pub(crate) struct Pool {
-        held: AtomicU32,
-        n_used: AtomicU32,
+#[cfg(any(feature = "std", loom))]
+impl Pool {
+    const_new! {
+        pub(crate) fn new() -> Self {
+            Self { held: AtomicU32::new(0), n_used: AtomicU32::new(0) }
+        }
     }
 
-    impl Pool {
-        const_new! {
-            pub(crate) fn new() -> Self {
-                Self { held: AtomicU32::new(0), n_used: AtomicU32::new(0) }
-            }
-        }
+    /// Takes the smallest free number.
+    pub(crate) fn take(&self) -> Option<usize> {
+        // The lowest bit that is zero becomes one; `None` where there is none.
+        let take = |held: u32| Some(held | held.checked_add(1)?);
+        // Acquire pairs with the Release in `give_back`: the last holder's writes to its shards are seen.
+        let held = self.held.fetch_update(Ordering::Acquire, Ordering::Relaxed, take).ok()?;
+        let number = held.trailing_ones();
+        // Release pairs with the Acquire in `n_used`.
+        self.n_used.fetch_max(number + 1, Ordering::Release);
+        Some(number as usize)
+    }
 
-        /// Takes the smallest free number.
-        pub(crate) fn take(&self) -> Option<usize> {
-            let mut held = self.held.load(Ordering::Relaxed);
-            loop {
-                let number = held.trailing_ones();
-                if number as usize >= MAX_SHARDS {
-                    return None;
-                }
-                // Acquire pairs with the Release in `give_back`: the last holder's writes to its shards are seen.
-                let taken = held | 1 << number;
-                match self.held.compare_exchange_weak(held, taken, Ordering::Acquire, Ordering::Relaxed) {
-                    Ok(_) => {
-                        // Release pairs with the Acquire in `n_used`.
-                        self.n_used.fetch_max(number + 1, Ordering::Release);
-                        return Some(number as usize);
-                    }
-                    Err(newer) => held = newer,
-                }
-            }
-        }
+    /// Says whether there is no number to take, at the moment.
+    pub(crate) fn is_empty(&self) -> bool {
+        // Relaxed: a thread that learns this too late asks again at its next call.
+        self.held.load(Ordering::Relaxed) == u32::MAX
+    }
 
-        /// Says whether there is no number to take, at the moment.
-        #[cfg(not(loom))]
-        pub(crate) fn is_empty(&self) -> bool {
-            // Relaxed: who is told wrong asks again at its next call.
-            self.held.load(Ordering::Relaxed) == u32::MAX
-        }
+    pub(crate) fn give_back(&self, number: usize) {
+        // Release pairs with the Acquire in `take`.
+        self.held.fetch_and(!(1 << number), Ordering::Release);
+    }
 
-        pub(crate) fn give_back(&self, number: usize) {
-            // Release pairs with the Acquire in `take`.
-            self.held.fetch_and(!(1 << number), Ordering::Release);
-        }
+    /// Frees all numbers but this one.
+    pub(crate) fn keep_only(&self, number: Option<usize>) {
+        self.held.store(number.map_or(0, |number| 1 << number), Ordering::Relaxed);
+    }
 
-        /// Frees all numbers but this one.
-        #[cfg(not(loom))]
-        pub(crate) fn keep_only(&self, number: Option<usize>) {
-            self.held.store(number.map_or(0, |number| 1 << number), Ordering::Relaxed);
-        }
-
-        /// Returns how many of the numbers were ever held: shards from there on are untouched.
-        #[inline]
-        pub(crate) fn n_used(&self) -> usize {
-            self.n_used.load(Ordering::Acquire) as usize
-        }
+    /// Returns how many of the numbers were ever held: shards from there on are untouched.
+    #[inline]
+    pub(crate) fn n_used(&self) -> usize {
+        self.n_used.load(Ordering::Acquire) as usize
     }
 }
 
+const _: () = assert!(MAX_SHARDS == u32::BITS as usize);
+
 #[cfg(all(feature = "std", not(loom)))]
-pub(crate) use held::{TAKING, current, forget_other_threads, take};
+pub(crate) use held::{TAKING, current, forget_other_threads, n_used, take};
 
 #[cfg(all(feature = "std", not(loom)))]
 mod held {
@@ -163,11 +151,11 @@ mod held {
         if GIVES_BACK.try_with(|_| ()).is_err() {
             return NUMBER.set(ENDED);
         }
-        TAKING.enter();
-        if let Some(number) = POOL.take() {
-            NUMBER.set(ThreadNumber::of(number));
-        }
-        TAKING.leave();
+        TAKING.with(|| {
+            if let Some(number) = POOL.take() {
+                NUMBER.set(ThreadNumber::of(number));
+            }
+        });
     }
 
     /// Held across a fork, so that the child knows of every number that was given.
@@ -184,8 +172,8 @@ mod held {
     }
 }
 
-#[cfg(all(feature = "std", not(loom)))]
-pub(crate) use held::n_used;
+#[cfg(any(not(feature = "std"), loom))]
+pub(crate) use shared::{current, n_used, take};
 
 /// Without `std` no thread is known: all share.
 #[cfg(any(not(feature = "std"), loom))]
@@ -205,13 +193,9 @@ mod shared {
     }
 }
 
-#[cfg(any(not(feature = "std"), loom))]
-pub(crate) use shared::{current, n_used, take};
-
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests {
     use super::*;
-    use crate::backend::MAX_SHARDS;
     use std::sync::Barrier;
     use std::thread;
     use std::time::{Duration, Instant};

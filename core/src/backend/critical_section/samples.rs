@@ -19,15 +19,6 @@ impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
         false
     }
 
-    pub(crate) fn record(&self, idx: usize, sample: f64) {
-        self.view().record(idx, sample);
-    }
-
-    /// Records the first sample of a new series, which is not published yet.
-    pub(crate) fn init(&self, idx: usize, sample: f64) {
-        self.view().record(idx, sample);
-    }
-
     pub(crate) fn view(&self) -> SamplesView<'_> {
         SamplesView(&self.0)
     }
@@ -42,6 +33,11 @@ impl SamplesView<'_> {
         if let Some(ring) = self.0.get(idx) {
             ring.record(sample);
         }
+    }
+
+    /// Records the first sample of a new series, which is not published yet.
+    pub(crate) fn init(self, idx: usize, sample: f64) {
+        self.record(idx, sample);
     }
 
     pub(crate) fn window(self, idx: usize) -> Option<Window> {
