@@ -109,11 +109,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             } else {
                 check_name(name)?;
             }
-            self.quantiles().iter().map(|(_, label)| *label).chain([MEAN_LABEL]).try_for_each(|label| {
+            for label in self.quantiles().iter().map(|(_, label)| *label).chain([MEAN_LABEL]) {
                 let mut expanded = NameBuf::new();
                 format(name, label, &mut expanded);
-                expanded.finish().map(drop)
-            })
+                expanded.finish()?;
+            }
+            Ok(())
         };
         let full = RecordError::SeriesFull { capacity: SERIES };
         self.find_or_insert(&self.series_names, name, full, check, |idx| {

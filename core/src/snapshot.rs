@@ -62,6 +62,7 @@ impl<'r> Reader<'r> {
 
     /// Begins to write all stats as text.
     #[must_use]
+    #[inline(never)]
     pub fn snapshot(self) -> Snapshot<'r> {
         let mut snapshot = Snapshot {
             reader: self,
@@ -229,8 +230,10 @@ pub(crate) fn load_quantile(snapshot: &mut Snapshot<'_>, series: usize, row: usi
     let (Some(name), Some(format)) = (reader.series_names.get(series), reader.formats.get(series)) else {
         return Err(Position::Rejected);
     };
-    if row == 0 {
-        snapshot.window = reader.samples.window(series).unwrap_or_else(Window::new);
+    if row == 0
+        && let Some(window) = reader.samples.window(series)
+    {
+        snapshot.window = window;
     }
     let quantile = reader.quantiles.get(row);
     snapshot.name = NameBuf::new();
