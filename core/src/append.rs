@@ -15,7 +15,8 @@ use crate::sync::{AtomicU32, Ordering, OwnWord, const_new, filled};
 
 /// The array, at most `N` long.
 pub(crate) struct Append<T, const N: usize> {
-    appending: Gate,
+    /// Keeps other appenders out while held.
+    pub(crate) appending: Gate,
     len: AtomicU32,
     slots: [Slot<T>; N],
 }
@@ -56,12 +57,6 @@ impl<T: Copy, const N: usize> Append<T, N> {
     /// Calls `work` with the right to append, while no other has it. Not to be called again from within `work`.
     pub(crate) fn append<R>(&self, work: impl FnOnce(&mut Appender<'_, T>) -> R) -> R {
         self.appending.with(|| work(&mut Appender(self.view())))
-    }
-
-    /// Keeps other appenders out while held.
-    #[cfg(feature = "std")]
-    pub(crate) fn gate(&self) -> &Gate {
-        &self.appending
     }
 
     pub(crate) fn view(&self) -> View<'_, T> {

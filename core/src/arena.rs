@@ -67,7 +67,7 @@ impl Packed {
 pub(crate) const MAX_ARENA_BYTES: usize = 1 << (32 - LEN_BITS);
 
 /// Room for copied names. Nothing is ever taken out.
-pub(crate) struct Arena<const BYTES: usize>(Append<u8, BYTES>);
+pub(crate) struct Arena<const BYTES: usize>(pub(crate) Append<u8, BYTES>);
 
 impl<const BYTES: usize> Arena<BYTES> {
     const_new! {
@@ -85,12 +85,6 @@ impl<const BYTES: usize> Arena<BYTES> {
                 StoredName::Copied(Packed::new(&self.0.append(|bytes| bytes.push_all(name))?))
             }
         })
-    }
-
-    /// Keeps new names out while held.
-    #[cfg(feature = "std")]
-    pub(crate) fn gate(&self) -> &crate::backend::Gate {
-        self.0.gate()
     }
 
     pub(crate) fn view(&self) -> View<'_, u8> {

@@ -10,7 +10,7 @@ use crate::sync::const_new;
 
 /// The directory of at most `N` names.
 pub(crate) struct Directory<const N: usize> {
-    names: Append<StoredName, N>,
+    pub(crate) names: Append<StoredName, N>,
     index: NameIndex<N>,
 }
 
@@ -46,12 +46,6 @@ impl<const N: usize> Directory<N> {
 
     pub(crate) fn view(&self) -> View<'_, StoredName> {
         self.names.view()
-    }
-
-    /// Keeps new names out while held.
-    #[cfg(feature = "std")]
-    pub(crate) fn gate(&self) -> &crate::backend::Gate {
-        self.names.gate()
     }
 
     /// Returns the number of nearly every name that is there, at once; takes no lock.

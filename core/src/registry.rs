@@ -228,7 +228,6 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     ///
     /// # Errors
     /// As [`try_incr`](Self::try_incr).
-    #[inline]
     pub fn try_incr_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
         self.insert_or_write(NewName::Literal(name), Change::Add, Stored::of(value.into_value()?)).map(drop)
     }
@@ -237,7 +236,6 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     ///
     /// # Errors
     /// As [`try_set`](Self::try_set).
-    #[inline]
     pub fn try_set_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
         self.insert_or_write(NewName::Literal(name), Change::Set, Stored::of(value.into_value()?)).map(drop)
     }
@@ -246,7 +244,6 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     ///
     /// # Errors
     /// As [`try_record`](Self::try_record).
-    #[inline]
     pub fn try_record_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
         self.insert_or_record(NewName::Literal(name), value.into_value()?.as_f64(), expand_template).map(drop)
     }
@@ -296,10 +293,10 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             rejected: &self.rejected,
             #[cfg(feature = "std")]
             gates: [
-                self.stat_names.gate(),
-                self.series_names.gate(),
-                self.arena.gate(),
-                self.samples.view().gate(),
+                &self.stat_names.names.appending,
+                &self.series_names.names.appending,
+                &self.arena.0.appending,
+                &self.samples.fetching,
             ],
             memory: Memory { address: (&raw const *self).addr(), n_bytes: size_of::<Self>() },
         }

@@ -35,7 +35,7 @@ impl<'a> Number<'a> {
         match magnitude(digits) {
             Magnitude::Small(magnitude) if text[0] == b'-' => Some(Self::Int(-magnitude)),
             Magnitude::Small(magnitude) => Some(Self::Int(magnitude)),
-            Magnitude::Large => Some(large_int(text, digits).map_or(Self::BigInt(text), Self::Int)),
+            Magnitude::Large => Some(large_int(text).map_or(Self::BigInt(text), Self::Int)),
             Magnitude::None => core::str::from_utf8(text).ok()?.parse().ok().map(Self::Float),
         }
     }
@@ -125,10 +125,6 @@ fn magnitude(digits: &[u8]) -> Magnitude {
 
 /// The integer, if an `i64` holds it.
 #[cold]
-fn large_int(text: &[u8], digits: &[u8]) -> Option<i64> {
-    let negative = text[0] == b'-';
-    digits.iter().try_fold(0i64, |sum, digit| {
-        let digit = i64::from(digit - b'0');
-        sum.checked_mul(10)?.checked_add(if negative { -digit } else { digit })
-    })
+fn large_int(text: &[u8]) -> Option<i64> {
+    core::str::from_utf8(text).ok()?.parse().ok()
 }

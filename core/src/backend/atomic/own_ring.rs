@@ -15,27 +15,11 @@ use crate::sync::{AtomicU64, Ordering, OwnWord, const_new, filled};
 const SLOTS: usize = 128;
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS > WINDOW_SAMPLES);
 
-/// How many samples each of several gives to a window that may be too small for all.
-pub(super) struct Shares {
-    n_all: u64,
-    n_seen: u64,
-    n_given: u64,
-}
-
-impl Shares {
-    pub(super) fn of_window(n_all: u64) -> Self {
-        Self { n_all, n_seen: 0, n_given: 0 }
-    }
-
-    /// Returns the share of the next one, of all that it has. Rounded so that together they give what fits, exactly.
-    pub(super) fn next(&mut self, n: u64) -> u64 {
-        self.n_seen = self.n_seen.saturating_add(n);
-        let n_fitting = u128::from(self.n_all.min(WINDOW_SAMPLES as u64));
-        let n_upto = u128::from(self.n_seen) * n_fitting / u128::from(self.n_all.max(1));
-        let n_given = n_upto as u64 - self.n_given;
-        self.n_given = n_upto as u64;
-        n_given
-    }
+/// Returns how many of the first `n` of `n_all` new samples have a place in the window, which may be too small for all: the
+/// same share of any of them. Rounded down, so that the differences add up to what fits, exactly.
+pub(super) fn share(n: u64, n_all: u64) -> u64 {
+    let n_fitting = u128::from(n_all.min(WINDOW_SAMPLES as u64));
+    (u128::from(n) * n_fitting / u128::from(n_all.max(1))) as u64
 }
 
 /// One thread's samples of one series.
@@ -121,8 +105,14 @@ mod tests {
             bursts in prop::collection::vec(prop_oneof![0..200u64, 0..100_000u64, 0..1u64 << 57], 1..=32),
         ) {
             let n_all: u64 = bursts.iter().sum();
-            let mut shares = Shares::of_window(n_all);
-            let given: Vec<u64> = bursts.iter().map(|n| shares.next(*n)).collect();
+            let mut n_seen = 0;
+            let given: Vec<u64> = bursts
+                .iter()
+                .map(|n| {
+                    n_seen += n;
+                    share(n_seen, n_all) - share(n_seen - n, n_all)
+                })
+                .collect();
             let n_fitting = n_all.min(WINDOW_SAMPLES as u64);
             prop_assert_eq!(given.iter().sum::<u64>(), n_fitting);
             for (n_given, n) in given.into_iter().zip(bursts) {

@@ -3,7 +3,7 @@
 //! Owns where the rings of a series are, and how readers move what is new in the threads' own rings into the series'
 //! window. One ring is `own_ring`'s, the window `ring`'s, the quantiles `series`'s.
 
-use super::own_ring::{OwnRing, Shares};
+use super::own_ring::{OwnRing, share};
 use super::ring::SampleRing;
 use super::spin::Gate;
 use super::thread_number;
@@ -15,7 +15,8 @@ use crate::sync::{const_new, filled};
 /// that is none is ignored.
 pub(crate) struct SampleStore<const SERIES: usize, const SHARDS: usize> {
     windows: [SampleRing; SERIES],
-    fetching: Gate,
+    /// Keeps other readers out while held.
+    pub(crate) fetching: Gate,
     own_rings: [[OwnRing; SERIES]; SHARDS],
 }
 
@@ -108,10 +109,11 @@ impl<'r> SamplesView<'r> {
             n_new = n_new.saturating_add(ring.n_new(*end));
         }
         // What the shares leave of the window stays with those who have no ring.
-        let mut shares = Shares::of_window(n_new);
-        let mut n_known = n_there;
+        let (mut n_seen, mut n_known) = (0u64, n_there);
         for (ring, end) in self.column(idx).zip(ends) {
-            let n_fetched = shares.next(ring.n_new(end));
+            let n_before = n_seen;
+            n_seen = n_seen.saturating_add(ring.n_new(end));
+            let n_fetched = share(n_seen, n_new) - share(n_before, n_new);
             window.record_all(n_fetched, ring.fetch(n_fetched, end));
             n_known += n_fetched;
         }
@@ -122,12 +124,6 @@ impl<'r> SamplesView<'r> {
     fn column(self, idx: usize) -> impl Iterator<Item = &'r OwnRing> {
         let n_series = self.windows.len().max(1);
         self.own_rings.iter().skip(idx).step_by(n_series).take(thread_number::n_used())
-    }
-
-    /// Keeps other readers out while held.
-    #[cfg(feature = "std")]
-    pub(crate) fn gate(self) -> &'r Gate {
-        self.fetching
     }
 
     /// Forgets the samples of the first `n_series`; while no other thread exists.

@@ -95,7 +95,7 @@ impl Stat<'_> {
     /// Sets; what has to be made a float is made one outside of the critical section.
     fn set(self, mut value: Stored) {
         while let Err(code) = self.0.with(|now| now.replace(value)) {
-            value = Stored::new((code.as_f64)(value.value()).to_bits(), Some(code));
+            value = Stored::new((code.sum)(value.value(), Value::Int(0)).to_bits(), Some(code));
         }
     }
 }
@@ -113,13 +113,11 @@ pub(crate) struct Stored {
 #[derive(Debug)]
 pub(crate) struct FloatCode {
     sum: fn(Value, Value) -> f64,
-    as_f64: fn(Value) -> f64,
     text: for<'b> fn(f64, &'b mut TextBuf) -> &'b [u8],
 }
 
 const FLOAT_CODE: &FloatCode = &FloatCode {
     sum: |a, b| a.as_f64() + b.as_f64(),
-    as_f64: Value::as_f64,
     text: |float, out| with_float_text(float, |text| gathered(text.iter(), out)),
 };
 
