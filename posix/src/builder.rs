@@ -1,7 +1,7 @@
 //! How a recorder is set up and started.
 //!
-//! Owns the choices and their defaults, and the order in which a recorder comes to life. What then runs is in
-//! `recorder` and `upkeep`. Called by users, and by `start_once`.
+//! Owns the choices and their defaults, the order in which a recorder comes to life, and the interval of its upkeep. What is
+//! repaired, and how, is in `publication`; the thread that serves readers is in `recorder`.
 
 use crate::dir::{PipeDir, resolve};
 use crate::error::Error;
@@ -13,9 +13,7 @@ use crate::recorder::{Counts, Recording};
 use crate::signals::{can_end_us, clean_up_where_default};
 use crate::site::Place;
 use crate::stop::Stop;
-use crate::thread::Thread;
 use crate::traces::Trace;
-use crate::upkeep::{self, WATCHED_REST};
 use statvent_core::Reader;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,19 +27,14 @@ pub struct RecorderBuilder {
     directory: Option<PathBuf>,
     label: Option<String>,
     write_deadline: Duration,
-    upkeep: Upkeep,
+    upkeep_interval: Option<Duration>,
     cleans_up_at_signals: bool,
 }
 
-/// How a pipe is looked after.
-#[derive(Clone, Copy, Debug)]
-enum Upkeep {
-    Never,
-    Every(Duration),
-    Watching(Duration),
-}
-
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Ten wake-ups a second: more are not worth it for a pipe that is hardly ever taken away.
+const MIN_UPKEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 impl RecorderBuilder {
     pub(crate) fn new(registry: Reader<'static>) -> Self {
@@ -50,7 +43,7 @@ impl RecorderBuilder {
             directory: None,
             label: None,
             write_deadline: Duration::from_secs(1),
-            upkeep: Upkeep::Every(UPKEEP_INTERVAL),
+            upkeep_interval: Some(UPKEEP_INTERVAL),
             cleans_up_at_signals: true,
         }
     }
@@ -76,37 +69,22 @@ impl RecorderBuilder {
         self
     }
 
-    /// Looks so often whether readers still find the pipe, and mends it; unless given, every 10 s; at least 1 ms.
+    /// Checks so often whether readers still find the pipe, and repairs it; unless given, every 10 s. An interval below 100 ms
+    /// is raised to 100 ms.
     ///
-    /// What cannot be mended at once is tried again at least as often, and at least every 10 s.
+    /// Each check wakes a thread for a few system calls: at 100 ms ten times a second, for as long as the program runs. What
+    /// cannot be repaired at once is tried again at least as often, and at least every 10 s.
     pub fn upkeep_interval(mut self, interval: Duration) -> Self {
-        let interval = interval.max(Duration::from_millis(1));
-        self.upkeep = match self.upkeep {
-            Upkeep::Watching(_) => Upkeep::Watching(interval),
-            _ => Upkeep::Every(interval),
-        };
+        self.upkeep_interval = Some(interval.max(MIN_UPKEEP_INTERVAL));
         self
     }
 
-    /// Mends the pipe within 100 ms when it, or its directory, is removed or moved away, and not only at the next upkeep.
-    ///
-    /// Costs no wake-up while nothing happens, one for each read, and one of the host's inotify instances
-    /// (`inotify(7)`), of which a user has 128 by default. Where none is left the pipe is mended by upkeep, which is
-    /// told once on standard error.
-    pub fn watch(mut self) -> Self {
-        self.upkeep = match self.upkeep {
-            Upkeep::Never => Upkeep::Watching(UPKEEP_INTERVAL),
-            Upkeep::Every(interval) | Upkeep::Watching(interval) => Upkeep::Watching(interval),
-        };
-        self
-    }
-
-    /// Does without upkeep and its thread, and so without [`watch`](Self::watch).
+    /// Does without upkeep and its thread.
     ///
     /// A pipe that somebody removes stays away then, and a reader that is stranded on a retired pipe is freed by later
     /// reads alone (16 of them), or at the end.
     pub fn without_upkeep(mut self) -> Self {
-        self.upkeep = Upkeep::Never;
+        self.upkeep_interval = None;
         self
     }
 
@@ -142,7 +120,6 @@ impl RecorderBuilder {
     pub fn start(self) -> Result<Recorder, Error> {
         follow_forks(self.registry);
         let directory = resolve(&self.directory.unwrap_or_else(PipeDir::default_path))?;
-        let stop = Arc::new(Stop::new().map_err(|source| Error::System { source })?);
         let cleans_up = self.cleans_up_at_signals && can_end_us();
         let trace = cleans_up.then(Trace::take).flatten();
         let publication = Arc::new(Publication::start(Place { directory, label: self.label }, trace)?);
@@ -150,38 +127,30 @@ impl RecorderBuilder {
         if cleans_up {
             clean_up_where_default();
         }
+        let stop = Arc::new(Stop::default());
         let recording = Recording {
             registry: self.registry,
             publication: Arc::clone(&publication),
             stop: Arc::clone(&stop),
             write_deadline: self.write_deadline,
-            longest_rest: self.upkeep.longest_rest(),
+            longest_rest: self.upkeep_interval.unwrap_or(UPKEEP_INTERVAL),
             counts: Arc::new(Counts::default()),
         };
-        let failed = |source| Error::System { source };
         // From here on the handle cleans up when something fails.
-        let mut recorder = Recorder::new(publication, stop, Arc::clone(&recording.counts));
-        recorder.add_thread(Thread::spawn("statvent-pipe", move || recording.run()).map_err(failed)?);
-        let (publication, stop) = recorder.shared();
-        let upkeep: Box<dyn FnOnce() + Send> = match self.upkeep {
-            Upkeep::Never => return Ok(recorder),
-            Upkeep::Every(interval) => Box::new(move || upkeep::run(&publication, &stop, interval)),
-            Upkeep::Watching(interval) => {
-                Box::new(move || upkeep::run_watching(&publication, &stop, interval))
-            }
+        let mut recorder = Recorder {
+            publication: Arc::clone(&publication),
+            stop: Arc::clone(&stop),
+            counts: Arc::clone(&recording.counts),
+            threads: Vec::new(),
         };
-        recorder.add_thread(Thread::spawn("statvent-upkeep", upkeep).map_err(failed)?);
-        Ok(recorder)
-    }
-}
-
-impl Upkeep {
-    /// How long the recorder rests at most before it tries again what failed.
-    fn longest_rest(self) -> Duration {
-        match self {
-            Self::Never => UPKEEP_INTERVAL,
-            Self::Every(interval) => interval,
-            Self::Watching(interval) => interval.min(WATCHED_REST),
+        recorder.spawn("statvent-pipe", move || recording.run())?;
+        if let Some(interval) = self.upkeep_interval {
+            recorder.spawn("statvent-upkeep", move || {
+                while !stop.wait(interval) {
+                    publication.mend();
+                }
+            })?;
         }
+        Ok(recorder)
     }
 }

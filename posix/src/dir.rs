@@ -4,14 +4,14 @@
 //! the directory goes through that descriptor, so that nothing changes under a path. It knows nothing of pipes.
 //! Called by the recorder (`create`) and by the collector (`open`).
 
-use crate::descriptor::{MORE_DESCRIPTORS, Own, lacks_descriptors};
+use crate::descriptor::{FdGuard, MORE_DESCRIPTORS, lacks_descriptors};
 use crate::node::{FileId, Node};
 use nix::dir::Dir;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Uid, mkdir};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf, absolute};
 use std::{env, fmt, io};
@@ -131,7 +131,7 @@ impl std::error::Error for DirError {
 /// meanwhile; [`leads_here`](Self::leads_here) tells.
 #[derive(Debug)]
 pub struct PipeDir {
-    descriptor: Own<OwnedFd>,
+    descriptor: FdGuard,
     path: PathBuf,
     id: FileId,
 }
@@ -212,7 +212,7 @@ impl PipeDir {
 
     /// Says whether its descriptor is still open, or was closed by the program.
     pub(crate) fn is_open(&self) -> bool {
-        self.descriptor.is_ours()
+        self.descriptor.is_still_open()
     }
 
     /// Looks at what has a name in it, not through a link; `None` if nothing has.
@@ -258,7 +258,7 @@ impl PipeDir {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = open(&path, flags, Mode::empty()).map_err(|err| failed(err.into()))?;
         let id = Node::of(&descriptor).map_err(failed)?.id;
-        Ok(Self { descriptor: Own::new(descriptor), path, id })
+        Ok(Self { descriptor: FdGuard::kept_by_children(descriptor), path, id })
     }
 
     fn refuse_foreign_owner(self, us: Uid) -> Result<Self, DirError> {

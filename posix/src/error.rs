@@ -47,7 +47,7 @@ pub enum Error {
         /// What the system answers.
         source: io::Error,
     },
-    /// The system gives us no thread or no descriptor.
+    /// The system gives us no thread.
     System {
         /// What the system answers.
         source: io::Error,
@@ -94,9 +94,6 @@ impl fmt::Display for Error {
                  changed its root directory, or closed what it does not know",
                 path.display()
             ),
-            Self::System { source } if lacks_descriptors(source) => {
-                write!(f, "a recorder needs four descriptors: {MORE_DESCRIPTORS}")
-            }
             Self::System { .. } => {
                 f.write_str("the system refuses a thread: raise the limits of this process")
             }
@@ -192,11 +189,11 @@ mod tests {
 
     #[test]
     fn debug_shows_the_sentence_and_its_cause() {
-        let source = io::Error::from_raw_os_error(libc::EMFILE);
+        let source = io::Error::from_raw_os_error(libc::EAGAIN);
         assert_eq!(
             format!("{:?}", Error::System { source }),
-            "a recorder needs four descriptors: no descriptor is left: raise the limit of open files (`ulimit -n`; \
-             fs.file-max for the whole system): Too many open files (os error 24)"
+            "the system refuses a thread: raise the limits of this process: Resource temporarily unavailable (os \
+             error 11)"
         );
         // The directory's sentence is printed once, though it is in two errors.
         let path = PathBuf::from("/run/pipes");

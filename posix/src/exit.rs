@@ -4,11 +4,12 @@
 //! finds the list empty (see `fork`). Called by the builder.
 #![allow(unsafe_code, reason = "atexit has no safe wrapper")]
 
+use crate::lock::lock;
 use crate::publication::Publication;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
-static PUBLISHED: Mutex<Vec<Weak<Publication>>> = Mutex::new(Vec::new());
+pub(crate) static PUBLISHED: Mutex<Vec<Weak<Publication>>> = Mutex::new(Vec::new());
 
 /// Sees to it that the publication is withdrawn at exit, unless it is gone before.
 pub(crate) fn withdraw_at_exit(publication: &Arc<Publication>) {
@@ -19,20 +20,16 @@ pub(crate) fn withdraw_at_exit(publication: &Arc<Publication>) {
         // SAFETY: the handler is a plain function that lives as long as the program and does not unwind.
         unsafe { libc::atexit(withdraw_all) };
     }
-    let mut published = lock();
+    let mut published = lock(&PUBLISHED);
     published.retain(|known| known.strong_count() > 0);
     published.push(Arc::downgrade(publication));
 }
 
 extern "C" fn withdraw_all() {
-    for publication in std::mem::take(&mut *lock()) {
+    for publication in std::mem::take(&mut *lock(&PUBLISHED)) {
         if let Some(publication) = publication.upgrade() {
             // The thread need not wake up any more.
             let _ = publication.withdraw();
         }
     }
-}
-
-pub(crate) fn lock() -> MutexGuard<'static, Vec<Weak<Publication>>> {
-    PUBLISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,8 +4,8 @@
 //! compared with the inode that was made before anything is done to it. It knows no stats, and does not choose
 //! names (see `site`). Called by `site` and `publication`; the recorder's thread waits here.
 
+use crate::descriptor::FdGuard;
 use crate::dir::PipeDir;
-use crate::fork::NotInherited;
 use crate::hidden;
 use crate::node::{FileId, Node};
 use crate::sweep::remove_judged;
@@ -13,7 +13,6 @@ use nix::fcntl::{OFlag, RenameFlags, open, openat, renameat, renameat2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use nix::unistd::{Uid, UnlinkatFlags, mkfifoat, unlinkat};
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::{io, iter};
@@ -29,23 +28,44 @@ const MAX_ASIDE_NAMES: usize = 16;
 pub(crate) struct Fifo {
     dir: Arc<PipeDir>,
     name: OsString,
-    made: Made,
-    /// A read end of our own that makes every wait for a reader return.
-    released: OnceLock<NotInherited>,
-}
-
-/// A pipe that was made: a descriptor of `O_PATH`, which keeps the inode and opens no end.
-#[derive(Debug)]
-struct Made {
-    handle: NotInherited<OwnedFd>,
+    /// A descriptor of `O_PATH`, which keeps the inode and opens no end.
+    handle: FdGuard,
     id: FileId,
+    /// A read end of our own that makes every wait for a reader return.
+    released: OnceLock<FdGuard>,
 }
 
 impl Fifo {
     /// Makes a pipe of mode 0644 whatever the umask. `AlreadyExists` if anything has that name.
     pub(crate) fn create(dir: &Arc<PipeDir>, name: &OsStr) -> io::Result<Self> {
-        let made = make(dir, name)?;
-        Ok(Self { dir: Arc::clone(dir), name: name.to_owned(), made, released: OnceLock::new() })
+        Self::create_at(dir, name, name)
+    }
+
+    /// Makes a pipe at `at` that is to have `name`; leaves none behind where that fails.
+    fn create_at(dir: &Arc<PipeDir>, at: &OsStr, name: &OsStr) -> io::Result<Self> {
+        mkfifoat(dir, at, MODE)?;
+        let (handle, id) = hold(dir, at).inspect_err(|_| {
+            // Nothing more can be done where it stays: it is swept as dead.
+            let _ = unlink_ours(dir, at);
+        })?;
+        Ok(Self { dir: Arc::clone(dir), name: name.to_owned(), handle, id, released: OnceLock::new() })
+    }
+
+    /// Makes a pipe that is to succeed this one, under a name that no reader takes for a pipe's.
+    fn create_aside(&self) -> io::Result<(String, Self)> {
+        let others = iter::repeat_with(hidden::unforeseen);
+        // The first one again, once what had it is gone.
+        for n in [0, 0].into_iter().chain(others).take(MAX_ASIDE_NAMES) {
+            let aside = hidden::successor(&self.name, n);
+            match Self::create_at(&self.dir, aside.as_ref(), &self.name) {
+                Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return Ok((aside, created?)),
+            }
+            // Nobody else uses this name while ours leads to us: a pipe of ours was left by a process of equal pid that was
+            // killed at this very step.
+            let _ = unlink_ours(&self.dir, aside.as_ref());
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
     /// Puts a fresh pipe in the place of this one, which is retired by that.
@@ -53,9 +73,7 @@ impl Fifo {
     /// Readers that have this one open keep it; those that come later find the fresh one. `NotFound` if the name does
     /// not lead here any more.
     pub(crate) fn succeed(&self) -> io::Result<Self> {
-        let (aside, made) = make_aside(&self.dir, &self.name)?;
-        let (dir, name) = (Arc::clone(&self.dir), self.name.clone());
-        let fresh = Self { dir, name, made, released: OnceLock::new() };
+        let (aside, fresh) = self.create_aside()?;
         let Err(err) = self.give_way_to(&aside) else { return Ok(fresh) };
         let _ = fresh.unlink(aside.as_ref());
         // It may have had the name for an instant.
@@ -96,17 +114,18 @@ impl Fifo {
 
     /// Says whether a name in its directory leads to it.
     fn has(&self, name: &OsStr) -> io::Result<bool> {
-        Ok(self.dir.node(name)?.is_some_and(|node| node.id == self.made.id))
+        Ok(self.dir.node(name)?.is_some_and(|node| node.id == self.id))
     }
 
     /// Says whether the program left our descriptors of it open, so that no other file can have got its inode number.
     pub(crate) fn is_held(&self) -> bool {
-        self.made.handle.is_ours() && self.dir.is_open()
+        // Both are asked: what the program closed is to be noticed before anything is opened anew.
+        self.handle.is_still_open() & self.dir.is_open()
     }
 
     /// Returns its directory, its name there, and which file it is.
     pub(crate) fn whereabouts(&self) -> (BorrowedFd<'_>, &OsStr, FileId) {
-        (self.dir.as_fd(), &self.name, self.made.id)
+        (self.dir.as_fd(), &self.name, self.id)
     }
 
     /// Says whether its name in its directory still leads to it.
@@ -116,15 +135,15 @@ impl Fifo {
 
     /// Removes it from the directory if its name still leads to it.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        remove_judged(&self.dir, &self.name, self.made.id).map(drop)
+        remove_judged(&self.dir, &self.name, self.id).map(drop)
     }
 
     /// Blocks until a reader opens it, or until [`release`](Self::release); returns the write end.
     ///
     /// Sleeps in `open(2)` without waking up meanwhile. Without `/proc` it returns at once, with `None` if there is no
     /// reader yet.
-    pub(crate) fn wait_for_reader(&self) -> io::Result<Option<NotInherited>> {
-        match NotInherited::wait_to_open(self.made.id, || self.open_inode(OFlag::O_WRONLY)) {
+    pub(crate) fn wait_for_reader(&self) -> io::Result<Option<FdGuard>> {
+        match FdGuard::open_blocking(self.id, || self.open_inode(OFlag::O_WRONLY)) {
             Ok(end) => Ok(Some(end)),
             Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => self.look_for_reader(),
             Err(err) => Err(err.into()),
@@ -135,11 +154,9 @@ impl Fifo {
     pub(crate) fn release(&self) -> io::Result<()> {
         if self.released.get().is_none() {
             let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK;
-            let end = NotInherited::open(|| match self.open_inode(flags) {
-                // Somebody may sleep all the same, since before the program changed its root.
-                Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => {
-                    self.open_name(flags).or_else(|_| self.open_path(flags))
-                }
+            let end = FdGuard::open(|| match self.open_inode(flags) {
+                // The thread may sleep all the same, since before the program changed its root.
+                Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => self.open_name(flags),
                 opened => Ok(opened?),
             })?;
             // Of two ends that are opened at the same time one is enough.
@@ -154,12 +171,12 @@ impl Fifo {
     /// slow reader of the snapshot cannot be told from it.
     pub(crate) fn free_stranded(&self) {
         // Refused when nobody has it open, which is the rule. A child that kept the end would keep the reader waiting.
-        let _ = NotInherited::open(|| self.open_inode(OFlag::O_WRONLY | OFlag::O_NONBLOCK));
+        let _ = FdGuard::open(|| self.open_inode(OFlag::O_WRONLY | OFlag::O_NONBLOCK));
     }
 
     /// Returns the write end if a reader has opened the pipe; asks by its name.
-    fn look_for_reader(&self) -> io::Result<Option<NotInherited>> {
-        match NotInherited::open(|| self.open_name(OFlag::O_WRONLY | OFlag::O_NONBLOCK)) {
+    fn look_for_reader(&self) -> io::Result<Option<FdGuard>> {
+        match FdGuard::open(|| self.open_name(OFlag::O_WRONLY | OFlag::O_NONBLOCK)) {
             Err(err) if err.raw_os_error() == Some(libc::ENXIO) => Ok(None),
             opened => opened.map(Some),
         }
@@ -167,55 +184,41 @@ impl Fifo {
 
     /// Opens an end of this very inode, wherever it is named. `ENOENT` if that cannot be reached here: without `/proc`,
     /// or after the program closed our descriptor and its number led elsewhere.
-    fn open_inode(&self, flags: OFlag) -> nix::Result<File> {
-        let path = format!("/proc/self/fd/{}", self.made.handle.as_raw_fd());
+    fn open_inode(&self, flags: OFlag) -> nix::Result<OwnedFd> {
+        let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
         let end = loop {
             match open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()) {
                 Err(nix::Error::EINTR) => {}
                 opened => break opened?,
             }
         };
-        if self.is_end(&end) { Ok(end.into()) } else { Err(nix::Error::ENOENT) }
+        if self.is_end(&end) { Ok(end) } else { Err(nix::Error::ENOENT) }
     }
 
-    /// Opens an end through the name; `NotFound` if that does not lead here. Must not be made to wait.
-    fn open_name(&self, flags: OFlag) -> io::Result<File> {
-        if self.is_named()? {
-            let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-            let end = openat(&self.dir, self.name.as_os_str(), flags, Mode::empty())?;
-            if self.is_end(&end) {
-                return Ok(end.into());
-            }
-        }
-        Err(io::ErrorKind::NotFound.into())
-    }
-
-    /// As [`open_name`](Self::open_name), where the directory's descriptor was closed by the program.
-    fn open_path(&self, flags: OFlag) -> io::Result<File> {
-        let path = self.dir.path().join(&self.name);
-        let end = open(&path, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())?;
-        if self.is_end(&end) { Ok(end.into()) } else { Err(io::ErrorKind::NotFound.into()) }
+    /// Opens an end through the name, or through the path where the program closed the directory; `NotFound` if that does
+    /// not lead here. Must not be made to wait.
+    fn open_name(&self, flags: OFlag) -> io::Result<OwnedFd> {
+        let (name, flags) = (self.name.as_os_str(), flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW);
+        let end = if !self.dir.is_open() {
+            open(&self.dir.path().join(name), flags, Mode::empty())?
+        } else if self.is_named()? {
+            openat(&self.dir, name, flags, Mode::empty())?
+        } else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if self.is_end(&end) { Ok(end) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     fn is_end(&self, opened: &OwnedFd) -> bool {
-        Node::of(opened).is_ok_and(|node| node.id == self.made.id)
+        Node::of(opened).is_ok_and(|node| node.id == self.id)
     }
 }
 
-/// Makes a pipe and gets hold of it; leaves none behind where that fails.
-fn make(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
-    mkfifoat(dir, name, MODE)?;
-    hold(dir, name).inspect_err(|_| {
-        // Nothing more can be done where it stays: it is swept as dead.
-        let _ = unlink_ours(dir, name);
-    })
-}
-
 /// Gets hold of the pipe that was just made under a name, and gives it its mode.
-fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
+fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<(FdGuard, FileId)> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let handle = NotInherited::open(|| openat(dir, name, flags, Mode::empty()))?;
-    let node = Node::of(&handle)?;
+    let handle = FdGuard::open(|| openat(dir, name, flags, Mode::empty()))?;
+    let node = Node::of(&*handle)?;
     if !is_ours(node) {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
@@ -224,24 +227,7 @@ fn hold(dir: &PipeDir, name: &OsStr) -> io::Result<Made> {
         // us and root can have put something else there.
         fchmodat(dir, name, MODE, FchmodatFlags::FollowSymlink)?;
     }
-    Ok(Made { handle, id: node.id })
-}
-
-/// Makes a pipe under a name that no reader takes for one.
-fn make_aside(dir: &PipeDir, name: &OsStr) -> io::Result<(String, Made)> {
-    let others = iter::repeat_with(hidden::unforeseen);
-    // The first one again, once what had it is gone.
-    for n in [0, 0].into_iter().chain(others).take(MAX_ASIDE_NAMES) {
-        let aside = hidden::successor(name, n);
-        match make(dir, aside.as_ref()) {
-            Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
-            made => return Ok((aside, made?)),
-        }
-        // Nobody else uses this name while ours leads to us: a pipe of ours was left by a process of equal pid that was
-        // killed at this very step.
-        let _ = unlink_ours(dir, aside.as_ref());
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
+    Ok((handle, node.id))
 }
 
 /// Removes what has a name if it is a pipe of ours.
@@ -259,13 +245,13 @@ fn is_ours(node: Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::fs::{self, File};
     use std::io::{Read, Write};
     use std::sync::mpsc::channel;
     use std::thread;
     use std::time::Duration;
 
-    const SOON: Duration = Duration::from_secs(10);
+    const SOON: Duration = Duration::from_secs(60);
 
     fn first() -> (tempfile::TempDir, Arc<PipeDir>, Fifo) {
         let temp = tempfile::tempdir().unwrap();
@@ -283,7 +269,7 @@ mod tests {
         assert_eq!(dir.names().unwrap(), ["1.stats"]);
         let node = dir.node("1.stats".as_ref()).unwrap().unwrap();
         assert_eq!((node.is_fifo, node.mode), (true, 0o644));
-        assert_eq!(Node::of(&fifo.made.handle).unwrap().n_links, 0);
+        assert_eq!(Node::of(&*fifo.handle).unwrap().n_links, 0);
     }
 
     #[test]
@@ -294,7 +280,7 @@ mod tests {
         fs::write(temp.path().join("1.stats"), "precious").unwrap();
         // Also where that comes after the fresh pipe was made: nothing is looked at before.
         assert_eq!(fifo.succeed().unwrap_err().kind(), io::ErrorKind::NotFound);
-        make(&dir, "aside".as_ref()).unwrap();
+        Fifo::create(&dir, "aside".as_ref()).unwrap();
         assert_eq!(fifo.give_way_to("aside").unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::remove_file(temp.path().join("aside")).unwrap();
         fifo.remove().unwrap();
@@ -305,8 +291,8 @@ mod tests {
     #[test]
     fn what_a_killed_predecessor_left_aside_is_no_obstacle() {
         let (temp, dir, fifo) = first();
-        make(&dir, ".1.stats.new0".as_ref()).unwrap();
-        assert_eq!(make_aside(&dir, "1.stats".as_ref()).unwrap().0, ".1.stats.new0");
+        Fifo::create(&dir, ".1.stats.new0".as_ref()).unwrap();
+        assert_eq!(fifo.create_aside().unwrap().0, ".1.stats.new0");
         let fresh = fifo.succeed().unwrap();
         assert!(fresh.is_named().unwrap());
         assert_eq!(dir.names().unwrap(), ["1.stats"]);
@@ -329,7 +315,7 @@ mod tests {
     fn a_reader_is_found_by_the_name_without_waiting() {
         let (temp, _dir, fifo) = first();
         assert!(fifo.look_for_reader().unwrap().is_none());
-        let mut reader = fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap();
+        let mut reader = File::from(fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap());
         (&*fifo.look_for_reader().unwrap().unwrap()).write_all(b"a: 1\n").unwrap();
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
@@ -343,8 +329,8 @@ mod tests {
         let (temp, _dir, mut fifo) = first();
         let stranger = temp.path().join("stranger");
         // As after the program closed what it did not know and opened a file.
-        fifo.made.handle = NotInherited::open(|| File::create(&stranger).map(OwnedFd::from)).unwrap();
-        let mut reader = fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap();
+        fifo.handle = FdGuard::open(|| File::create(&stranger).map(OwnedFd::from)).unwrap();
+        let mut reader = File::from(fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap());
         (&*fifo.wait_for_reader().unwrap().unwrap()).write_all(b"a: 1\n").unwrap();
         let mut read = String::new();
         reader.read_to_string(&mut read).unwrap();
@@ -373,7 +359,7 @@ mod tests {
     fn a_reader_stranded_on_a_retired_pipe_gets_its_end_of_file() {
         let (_temp, _dir, fifo) = first();
         fifo.succeed().unwrap();
-        let path = format!("/proc/self/fd/{}", fifo.made.handle.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", fifo.handle.as_raw_fd());
         let (done, ended) = channel();
         thread::spawn(move || done.send(fs::read(path).unwrap()).unwrap());
         // The thread may not be there yet, so it is freed until it was.

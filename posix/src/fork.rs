@@ -1,8 +1,7 @@
 //! What becomes of a process's recorders and registries when it forks: the child starts from zero and publishes nothing.
 //!
-//! Owns the handlers around `fork(2)`, the list of registries that follow it, and which descriptors the child must not
-//! keep. What is set to zero is the registry's matter (`statvent_core::Reader::after_fork_in_child`). Called by the
-//! builder, `once`, and whoever owns a registry without a recorder.
+//! Owns the handlers around `fork(2)` and the list of registries that follow it. What is set to zero is the registry's
+//! matter (`statvent_core::Reader::after_fork_in_child`); which descriptors the child closes is `descriptor`'s.
 //!
 //! Every lock of this crate that is static is held across the fork, so that the child finds none of them held by a
 //! thread that it does not have. In the order of `Held`, as everywhere.
@@ -11,21 +10,18 @@
     reason = "pthread_atfork has no safe wrapper, and nothing else hands locks over to a child"
 )]
 
-use crate::descriptor::{Own, leads_to, write_ends};
-use crate::node::FileId;
+use crate::descriptor::{self, DESCRIPTORS};
+use crate::handle::Recorder;
+use crate::lock::lock;
 use crate::pages::keep_off_huge_pages;
 use crate::publication::Publication;
 use crate::{exit, once, traces};
 use statvent_core::{Reader, forget_threads_of_parent, hold_threads, release_threads};
 use std::cell::UnsafeCell;
-use std::fs::File;
 use std::hint::black_box;
-use std::mem::{self, ManuallyDrop};
-use std::ops::Deref;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Mutex, MutexGuard, Weak};
+use std::{mem, process};
 
 /// Makes the children of this process start from zero in `registry`, with the same names; calls after the first one for
 /// a registry change nothing.
@@ -81,113 +77,15 @@ pub(crate) fn this_process() -> u64 {
     u64::from(process::id()) << 32 | u64::from(GENERATION.load(Ordering::Relaxed))
 }
 
-/// An open descriptor that children do not keep. Else they would hold a parent's proof of life, or its end of a pipe that
-/// somebody reads to the end; and those of all generations would add up.
-#[derive(Debug)]
-pub(crate) struct NotInherited<T: AsFd = File>(ManuallyDrop<Own<T>>);
-
-impl<T: AsFd> NotInherited<T> {
-    /// Opens it while nobody can fork: must not wait.
-    pub(crate) fn open<E>(open: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
-        let mut descriptors = lock(&DESCRIPTORS);
-        let opened = Self(ManuallyDrop::new(Own::new(open()?)));
-        descriptors.known.push(opened.known());
-        Ok(opened)
-    }
-
-    /// Opens it, for which it may wait: a descriptor that can be written to and leads to `file`, unless it fails.
-    ///
-    /// A child that is forked between the opening and our note of it closes whatever leads there.
-    pub(crate) fn wait_to_open<E>(file: FileId, open: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
-        lock(&DESCRIPTORS).awaited.push(file);
-        let opened = open().map(|opened| Self(ManuallyDrop::new(Own::new(opened))));
-        let mut descriptors = lock(&DESCRIPTORS);
-        remove_one(&mut descriptors.awaited, &file);
-        let opened = opened?;
-        descriptors.known.push(opened.known());
-        Ok(opened)
-    }
-
-    /// Says whether it was not closed by the program; see [`Own::is_ours`].
-    pub(crate) fn is_ours(&self) -> bool {
-        self.0.is_ours()
-    }
-
-    fn known(&self) -> Known {
-        (self.0.as_fd().as_raw_fd(), self.0.id())
-    }
-}
-
-impl<T: AsFd> Deref for NotInherited<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-impl<T: AsFd> AsFd for NotInherited<T> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl<T: AsFd> Drop for NotInherited<T> {
-    fn drop(&mut self) {
-        let mut descriptors = lock(&DESCRIPTORS);
-        // Where the program closed one of ours, the next may be the same.
-        remove_one(&mut descriptors.known, &self.known());
-        // Closed under the lock, so that no child is forked in between.
-        // SAFETY: it is dropped here alone, and not used afterwards.
-        unsafe { ManuallyDrop::drop(&mut self.0) };
-    }
-}
-
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 static FOLLOWED: Mutex<Vec<Reader<'static>>> = Mutex::new(Vec::new());
-static DESCRIPTORS: Mutex<Descriptors> = Mutex::new(Descriptors { known: Vec::new(), awaited: Vec::new() });
-
-/// A descriptor, and which file it led to when it was opened.
-type Known = (RawFd, Option<FileId>);
-
-/// What a child must not keep.
-struct Descriptors {
-    known: Vec<Known>,
-    /// Files that a thread is about to have open for writing, by a descriptor that nobody can know before.
-    awaited: Vec<FileId>,
-}
-
-impl Descriptors {
-    /// Closes them all, in a child. Whatever owns them there is never dropped: the recorders' threads do not exist, and the
-    /// rest is forgotten, by the handler or by `Recorder`.
-    fn close_in_child(&mut self) {
-        for (descriptor, file) in self.known.drain(..) {
-            // SAFETY: used for this call alone.
-            if leads_to(unsafe { BorrowedFd::borrow_raw(descriptor) }) == file {
-                // SAFETY: see above.
-                unsafe { libc::close(descriptor) };
-            }
-        }
-        if !self.awaited.is_empty() {
-            for descriptor in write_ends() {
-                // SAFETY: used for this call alone.
-                let file = leads_to(unsafe { BorrowedFd::borrow_raw(descriptor) });
-                if file.is_some_and(|file| self.awaited.contains(&file)) {
-                    // SAFETY: what leads to our own pipe and can be written to is ours, see above.
-                    unsafe { libc::close(descriptor) };
-                }
-            }
-            self.awaited.clear();
-        }
-    }
-}
 
 /// What a thread that forks holds meanwhile.
 struct Held {
-    started: MutexGuard<'static, once::Started>,
+    started: MutexGuard<'static, Option<Recorder>>,
     published: MutexGuard<'static, Vec<Weak<Publication>>>,
     followed: MutexGuard<'static, Vec<Reader<'static>>>,
-    descriptors: MutexGuard<'static, Descriptors>,
+    descriptors: MutexGuard<'static, descriptor::Descriptors>,
 }
 
 /// Where `Held` is between the handlers.
@@ -200,8 +98,8 @@ static ACROSS_FORK: AcrossFork = AcrossFork(UnsafeCell::new(None));
 
 extern "C" fn before() {
     let held = Held {
-        started: once::lock(),
-        published: exit::lock(),
+        started: lock(&once::STARTED),
+        published: lock(&exit::PUBLISHED),
         followed: lock(&FOLLOWED),
         descriptors: lock(&DESCRIPTORS),
     };
@@ -235,65 +133,25 @@ fn take_held() -> Option<Held> {
     unsafe { (*ACROSS_FORK.0.get()).take() }
 }
 
-/// Removes one of those that are equal to `what`.
-fn remove_one<T: PartialEq>(all: &mut Vec<T>, what: &T) {
-    if let Some(at) = all.iter().position(|one| one == what) {
-        all.swap_remove(at);
-    }
-}
-
-fn lock<T>(mutex: &'static Mutex<T>) -> MutexGuard<'static, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keeps tests that fork from those that look for a lock to be gone, which a child has until it closed its copies.
 #[cfg(test)]
-static FORKING: std::sync::RwLock<()> = std::sync::RwLock::new(());
-
-#[cfg(test)]
-pub(crate) type NoForks = std::sync::RwLockReadGuard<'static, ()>;
-
-/// Lets this test alone fork until it is dropped.
-#[cfg(test)]
-pub(crate) fn forking() -> std::sync::RwLockWriteGuard<'static, ()> {
-    FORKING.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Keeps other tests from forking until it is dropped. To be called once by a test.
-#[cfg(test)]
-pub(crate) fn no_forks() -> NoForks {
-    FORKING.read().unwrap_or_else(PoisonError::into_inner)
-}
+pub(crate) use tests::{NoForks, forking, no_forks};
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use nix::sys::wait::{WaitStatus, waitpid};
-    use nix::unistd::{ForkResult, fork};
-    use std::os::fd::OwnedFd;
+    use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-    #[test]
-    fn a_child_that_is_forked_between_an_opening_and_our_note_of_it_closes_it() {
-        let _forking = forking();
-        register();
-        let (_reader, writer) = std::io::pipe().unwrap();
-        let (number, file) = (writer.as_raw_fd(), leads_to(&writer).unwrap());
-        let opened = NotInherited::wait_to_open(file, || {
-            // SAFETY: the child asks for a descriptor, and ends.
-            match unsafe { fork() }? {
-                ForkResult::Child => {
-                    // SAFETY: asks for flags alone.
-                    let is_open = unsafe { libc::fcntl(number, libc::F_GETFL) } != -1;
-                    // SAFETY: it ends the process.
-                    unsafe { libc::_exit(i32::from(is_open)) }
-                }
-                ForkResult::Parent { child } => {
-                    assert_eq!(waitpid(child, None)?, WaitStatus::Exited(child, 0))
-                }
-            }
-            nix::Result::Ok(File::from(OwnedFd::from(writer)))
-        });
-        assert!(opened.unwrap().is_ours());
-        assert!(!lock(&DESCRIPTORS).awaited.contains(&file));
+    /// Keeps tests that fork from those that look for a lock to be gone, which a child has until it closed its copies.
+    static FORKING: RwLock<()> = RwLock::new(());
+
+    pub(crate) type NoForks = RwLockReadGuard<'static, ()>;
+
+    /// Lets this test alone fork until it is dropped.
+    pub(crate) fn forking() -> RwLockWriteGuard<'static, ()> {
+        FORKING.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps other tests from forking until it is dropped. To be called once by a test.
+    pub(crate) fn no_forks() -> NoForks {
+        FORKING.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

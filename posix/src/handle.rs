@@ -4,6 +4,7 @@
 //! `start_once`.
 
 use crate::builder::RecorderBuilder;
+use crate::error::Error;
 use crate::publication::Publication;
 use crate::recorder::Counts;
 use crate::stop::{BackOff, Stop};
@@ -11,7 +12,9 @@ use crate::thread::Thread;
 use statvent_core::Reader;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::{mem, thread};
 
 /// How often waking the thread is tried, for about a second altogether.
 const MAX_WAKE_ATTEMPTS: usize = 7;
@@ -24,10 +27,10 @@ const MAX_WAKE_ATTEMPTS: usize = 7;
 #[derive(Debug)]
 #[must_use = "dropping it ends publishing at once"]
 pub struct Recorder {
-    publication: Arc<Publication>,
-    stop: Arc<Stop>,
-    counts: Arc<Counts>,
-    threads: Vec<Thread>,
+    pub(crate) publication: Arc<Publication>,
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) threads: Vec<Thread>,
 }
 
 impl Recorder {
@@ -36,16 +39,9 @@ impl Recorder {
         RecorderBuilder::new(registry.into())
     }
 
-    pub(crate) fn new(publication: Arc<Publication>, stop: Arc<Stop>, counts: Arc<Counts>) -> Self {
-        Self { publication, stop, counts, threads: Vec::new() }
-    }
-
-    pub(crate) fn shared(&self) -> (Arc<Publication>, Arc<Stop>) {
-        (Arc::clone(&self.publication), Arc::clone(&self.stop))
-    }
-
-    pub(crate) fn add_thread(&mut self, thread: Thread) {
-        self.threads.push(thread);
+    pub(crate) fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        self.threads.push(Thread::spawn(name, work).map_err(|source| Error::System { source })?);
+        Ok(())
     }
 
     /// Says whether this process started it, and not the one that it was forked from.
@@ -64,27 +60,27 @@ impl Recorder {
     /// Returns how many readers were given a whole snapshot.
     #[must_use]
     pub fn n_served(&self) -> u64 {
-        self.counts.served()
+        self.counts.served.load(Ordering::Relaxed)
     }
 
     /// Returns how many readers came and were not: they left, or were too slow.
     #[must_use]
     pub fn n_abandoned(&self) -> u64 {
-        self.counts.abandoned()
+        self.counts.abandoned.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        let threads = std::mem::take(&mut self.threads);
+        let threads = mem::take(&mut self.threads);
         if !self.is_ours() {
-            // The parent's threads do not exist here, its event must not be set, and some of its descriptors are closed
-            // already, so that their numbers may be other files' now.
-            std::mem::forget((threads, self.shared()));
+            // The parent's threads do not exist here, and some of its descriptors are closed already, so that their numbers
+            // may be other files' now.
+            mem::forget((threads, Arc::clone(&self.publication)));
             return;
         }
         self.stop.set();
-        let mut back_off = BackOff::new();
+        let mut back_off = BackOff::up_to(Duration::MAX);
         for _ in 0..MAX_WAKE_ATTEMPTS {
             if self.publication.withdraw().is_ok() || threads.iter().all(Thread::is_finished) {
                 threads.into_iter().for_each(Thread::join);

@@ -6,6 +6,7 @@ pub mod hidden;
 pub mod node;
 
 mod descriptor;
+mod lock;
 
 pub mod liveness;
 pub mod sweep;
@@ -22,8 +23,6 @@ mod publication;
 mod recorder;
 mod text;
 mod trouble;
-mod upkeep;
-mod watch;
 
 mod builder;
 mod error;

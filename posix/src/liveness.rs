@@ -4,15 +4,14 @@
 //! frees a lock when its process is gone, however it goes, and at nothing else. It knows nothing of pipes and
 //! removes nothing (see `sweep`). Called by the recorder (`Claim`) and by the collector (`is_alive`).
 //!
-//! A forked child does not keep the description, which would hold the byte after its parent (see `fork`).
+//! A forked child does not keep the description, which would hold the byte after its parent (see `descriptor`).
 
+use crate::descriptor::FdGuard;
 use crate::dir::PipeDir;
-use crate::fork::NotInherited;
 use crate::node::Node;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 use statvent_core::pipe_name::PipeName;
-use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -35,7 +34,7 @@ pub fn is_alive(dir: &PipeDir, name: &PipeName<'_>) -> io::Result<bool> {
 #[derive(Debug)]
 pub(crate) struct Claim {
     /// An own description of the directory: a lock belongs to it, and closing others does not lose the lock.
-    description: NotInherited,
+    description: FdGuard,
     offset: i64,
 }
 
@@ -46,9 +45,9 @@ impl Claim {
     /// it already may be alive. So the byte is taken before the pipe is made, and kept until that is gone.
     pub(crate) fn take(dir: &PipeDir, name: &PipeName<'_>) -> io::Result<Self> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let description = NotInherited::open(|| openat(dir, ".", flags, Mode::empty()).map(File::from))?;
+        let description = FdGuard::open(|| openat(dir, ".", flags, Mode::empty()))?;
         let offset = offset_of(name);
-        fcntl(&description, FcntlArg::F_OFD_SETLK(&byte_at(offset, libc::F_RDLCK)))?;
+        fcntl(&*description, FcntlArg::F_OFD_SETLK(&byte_at(offset, libc::F_RDLCK)))?;
         // Keeps cleaners of old temporary files away. Whoever locks it exclusively is such a cleaner, at work for a
         // moment, so that nothing is lost when it is refused.
         let _ = description.try_lock_shared();
@@ -57,7 +56,7 @@ impl Claim {
 
     /// Says whether it is held still, and not lost because the program closed our descriptor.
     pub(crate) fn is_held(&self) -> bool {
-        self.description.is_ours()
+        self.description.is_still_open()
     }
 
     /// Says whether it is the byte of `name` in this very directory; not if the program closed our descriptor.
@@ -69,7 +68,7 @@ impl Claim {
 
     /// Says whether somebody else holds the same byte: a live recorder, or whoever likes to.
     pub(crate) fn is_contested(&self) -> io::Result<bool> {
-        held_by_another(&self.description, self.offset)
+        held_by_another(&*self.description, self.offset)
     }
 }
 

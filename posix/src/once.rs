@@ -6,14 +6,13 @@ use crate::dir::PipeDir;
 use crate::error::Error;
 use crate::fork;
 use crate::handle::Recorder;
+use crate::lock::lock;
 use statvent_core::Reader;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 /// The recorder of this process. A child has none, and starts its own if it likes (see `fork`).
-pub(crate) type Started = Option<Recorder>;
-
-static STARTED: Mutex<Started> = Mutex::new(None);
+pub(crate) static STARTED: Mutex<Option<Recorder>> = Mutex::new(None);
 
 /// Publishes a registry until the process ends, in `directory` or else in
 /// [`PipeDir::default_path`].
@@ -25,14 +24,10 @@ static STARTED: Mutex<Started> = Mutex::new(None);
 /// See [`Error`].
 pub fn start_once(registry: impl Into<Reader<'static>>, directory: Option<&Path>) -> Result<(), Error> {
     fork::register();
-    let mut started = lock();
+    let mut started = lock(&STARTED);
     if started.is_none() {
         let directory = directory.map_or_else(PipeDir::default_path, Path::to_owned);
         *started = Some(Recorder::builder(registry).directory(directory).start()?);
     }
     Ok(())
-}
-
-pub(crate) fn lock() -> MutexGuard<'static, Started> {
-    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
 }

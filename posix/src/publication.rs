@@ -1,33 +1,27 @@
-//! What of a recorder is public at the moment: published at a site, lost for now, or withdrawn for good.
+//! The published pipe: a state machine behind one mutex.
 //!
-//! Owns the lock under which the pipe changes: by a read, by upkeep, and at the end. Nobody reads, writes or waits
-//! for a reader under it. Called by the recorder's two threads, by its handle, and at exit.
+//! Owns the lock under which the pipe changes: by a read, by upkeep, and at the end. Nothing is read or written and no reader
+//! is waited for under it.
 
 use crate::dir::PipeDir;
 use crate::error::Error;
 use crate::fifo::Fifo;
 use crate::fork::this_process;
 use crate::liveness::Claim;
+use crate::lock::lock;
 use crate::signals::Deferred;
 use crate::site::{Place, Site};
 use crate::traces::Trace;
 use std::collections::VecDeque;
-use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use std::{io, mem};
 
-/// How many retired pipes are kept for readers that are stranded on them, until upkeep looks.
-const KEPT_RETIRED: usize = 16;
+/// How many retired pipes are kept, each by a descriptor, for readers that are stranded on them, until upkeep looks.
+const MAX_RETIRED: usize = 16;
 
-/// How many are kept where they are so many because readers come so fast: no further reader is waited for then.
-const MAX_RETIRED: usize = 64;
-
-/// How many pipes that cannot be removed are kept; of more the oldest stay until they are swept.
-const MAX_LEFT: usize = 16;
-
-/// From this age on nobody can be between looking up the name and opening the pipe.
+/// Grace period for readers racing a swap, between looking up the name and opening the pipe: several scheduler ticks.
 const STRANDED_AFTER: Duration = Duration::from_millis(20);
 
 /// A recorder's place in the file system, shared by its threads.
@@ -51,17 +45,17 @@ struct State {
     /// The pipe on which the recorder waits for a reader.
     awaited: Option<Arc<Fifo>>,
     retired: VecDeque<(Instant, Arc<Fifo>)>,
-    /// Pipes of former sites that could not be removed then: they have their names, and readers go on coming.
-    left: Vec<Arc<Fifo>>,
 }
 
 #[derive(Debug)]
 enum Phase {
     Published(Site),
+    /// The pipe is to be removed: readers do not find it, or it served a reader and could not be swapped.
+    Lost(Site),
     /// To be published anew. The byte of the last site is held meanwhile: readers must not take us for dead.
-    Lost(Option<Arc<Claim>>),
+    Unpublished(Option<Arc<Claim>>),
     /// Never to be published again.
-    Withdrawn,
+    Closed,
 }
 
 /// The state while files may be changing. A signal that is to end the process waits for that, and never comes to this
@@ -88,15 +82,14 @@ impl Publication {
     /// What a signal would leave behind is kept in `trace`.
     pub(crate) fn start(place: Place, trace: Option<&'static Trace>) -> Result<Self, Error> {
         let state = State {
-            phase: Phase::Lost(None),
+            phase: Phase::Unpublished(None),
             path: place.directory.clone(),
             makes_directory: true,
             awaited: None,
             retired: VecDeque::new(),
-            left: Vec::new(),
         };
         let publication = Self { place, process: this_process(), trace, state: Mutex::new(state) };
-        publication.change().recover(&publication.place)?;
+        publication.change().state.recover(&publication.place)?;
         Ok(publication)
     }
 
@@ -108,24 +101,16 @@ impl Publication {
     /// Returns where it is or was last published; in a forked child it may be the directory alone.
     pub(crate) fn path(&self) -> PathBuf {
         if self.is_ours() {
-            return self.lock().path.clone();
+            return lock(&self.state).path.clone();
         }
-        // Whoever held the lock when the process was forked does not exist here.
+        // The thread that held the lock when the process was forked does not exist here.
         self.state.try_lock().map_or_else(|_| self.place.directory.clone(), |state| state.path.clone())
     }
 
-    /// Returns the pipe that readers find; `None` if there is none now.
-    pub(crate) fn published(&self) -> Option<Arc<Fifo>> {
-        match &self.lock().phase {
-            Phase::Published(site) => Some(Arc::clone(site.fifo())),
-            Phase::Lost(_) | Phase::Withdrawn => None,
-        }
-    }
-
     /// Returns how long to rest before the next reader is waited for: not at all, unless so many have come in the last
-    /// moment that pipes would have to go to which others may still be on their way.
+    /// moment that a pipe would have to go to which others may still be on their way.
     pub(crate) fn rest_between_readers(&self) -> Duration {
-        let state = self.lock();
+        let state = lock(&self.state);
         if state.retired.len() < MAX_RETIRED { Duration::ZERO } else { state.until_oldest_is_stranded() }
     }
 
@@ -134,20 +119,21 @@ impl Publication {
     /// # Errors
     /// It was lost and cannot be published now.
     pub(crate) fn await_next(&self) -> Result<Option<Arc<Fifo>>, Error> {
-        let mut state = self.change();
+        let mut change = self.change();
+        let state = &mut *change.state;
         state.recover(&self.place)?;
         let Phase::Published(site) = &state.phase else { return Ok(None) };
-        let fifo = Arc::clone(site.fifo());
-        state.awaited = Some(Arc::clone(&fifo));
-        Ok(Some(fifo))
+        state.awaited = Some(Arc::clone(&site.fifo));
+        Ok(state.awaited.clone())
     }
 
     /// Puts a fresh pipe in the place of `served`, at which a reader arrived; does without where none can be made.
     pub(crate) fn hand_over(&self, served: &Arc<Fifo>) -> Handover {
-        let mut state = self.change();
+        let mut change = self.change();
+        let state = &mut *change.state;
         state.awaited = None;
         let Phase::Published(site) = &mut state.phase else { return Handover::Outdated };
-        if !Arc::ptr_eq(site.fifo(), served) {
+        if !Arc::ptr_eq(&site.fifo, served) {
             return Handover::Outdated;
         }
         match site.renew() {
@@ -163,17 +149,20 @@ impl Publication {
 
     /// Publishes anew if readers do not find the pipe any more, and frees readers stranded on a retired one.
     pub(crate) fn mend(&self) {
-        let mut state = self.change();
+        let mut change = self.change();
+        let state = &mut *change.state;
         if matches!(&state.phase, Phase::Published(site) if !site.is_intact()) {
             state.lose();
         }
         // What is wrong is told by the recorder's thread, which tries as well.
         let _ = state.recover(&self.place);
-        if !state.is_awaiting_published() {
-            // It was tried when that pipe was left, which may have failed for want of a descriptor.
-            let _ = state.release();
+        if let Some(fifo) = &state.awaited
+            && !matches!(&state.phase, Phase::Published(site) if Arc::ptr_eq(&site.fifo, fifo))
+        {
+            // It was tried when that pipe was lost, which may have failed for want of a descriptor.
+            let _ = fifo.release();
         }
-        state.free_stranded();
+        state.free_stranded(0);
     }
 
     /// Removes the pipe for good, wakes the recorder's thread, and gives an end of file to readers that are stranded on what
@@ -187,8 +176,12 @@ impl Publication {
         if !self.is_ours() {
             return Ok(());
         }
-        let mut state = self.change();
-        state.leave(Phase::Withdrawn);
+        let mut change = self.change();
+        let state = &mut *change.state;
+        state.lose();
+        // What cannot be removed is swept as dead.
+        let _ = state.vacate();
+        state.phase = Phase::Closed;
         state.retired.iter().for_each(|(_, fifo)| fifo.free_stranded());
         state.release()
     }
@@ -196,14 +189,9 @@ impl Publication {
     fn change(&self) -> Change<'_> {
         // Before the lock, which must not be held by a thread that a signal has stopped.
         let deferred = self.trace.map(|_| Deferred::new());
-        let state = self.lock();
+        let state = lock(&self.state);
         self.trace.inspect(|trace| trace.begin_change());
         Change { state, trace: self.trace, _deferred: deferred }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // No step leaves the state half changed, so that a panic elsewhere does no harm to it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -217,26 +205,12 @@ impl Drop for Publication {
     }
 }
 
-impl Deref for Change<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        &self.state
-    }
-}
-
-impl DerefMut for Change<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        &mut self.state
-    }
-}
-
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         let Some(trace) = self.trace else { return };
         trace.end_change(match &self.state.phase {
-            Phase::Published(site) => Some(site.fifo().whereabouts()),
-            Phase::Lost(_) | Phase::Withdrawn => self.state.left.last().map(|fifo| fifo.whereabouts()),
+            Phase::Published(site) | Phase::Lost(site) => Some(site.fifo.whereabouts()),
+            Phase::Unpublished(_) | Phase::Closed => None,
         });
     }
 }
@@ -244,74 +218,40 @@ impl Drop for Change<'_> {
 impl State {
     /// Publishes anew what was lost.
     fn recover(&mut self, place: &Place) -> Result<(), Error> {
-        self.remove_left();
-        if let Phase::Lost(kept) = &self.phase {
-            let kept = kept.clone();
-            // Pipes that are kept for stranded readers take room as well.
-            self.free_stranded();
-            let path = &place.directory;
-            let dir =
-                if self.makes_directory { PipeDir::create(path)? } else { PipeDir::open_to_publish(path)? };
-            self.makes_directory = dir.would_be_made_alike();
-            let site = Site::establish(place, dir, kept.as_ref())?;
-            self.path = site.path();
-            // A byte of another name or directory is free from here on, after that of the new site was taken.
-            self.phase = Phase::Published(site);
-            // One that could not be removed until now may be what has the former name.
-            self.remove_left();
-        }
+        let path = &place.directory;
+        self.vacate().map_err(|source| Error::Pipe { path: path.clone(), source })?;
+        let Phase::Unpublished(kept) = &self.phase else { return Ok(()) };
+        let kept = kept.clone();
+        // Pipes that are kept for stranded readers take room as well.
+        self.free_stranded(0);
+        let dir = if self.makes_directory { PipeDir::create(path)? } else { PipeDir::open_to_publish(path)? };
+        self.makes_directory = dir.would_be_made_alike();
+        let site = Site::establish(place, dir, kept.as_ref())?;
+        self.path = site.path();
+        // A byte of another name or directory is free from here on, after that of the new site was taken.
+        self.phase = Phase::Published(site);
         Ok(())
     }
 
-    /// Ends the present site, whose pipe readers do not find or cannot be given a successor.
+    /// Notes that the pipe is to be removed, and that it is not waited on any more.
     fn lose(&mut self) {
-        if let Phase::Published(site) = &self.phase {
-            let claim = Arc::clone(site.claim());
-            // What the program closed is to be noticed before anything is opened anew.
-            site.dir().is_open();
-            let kept = claim.is_held().then_some(claim);
-            self.leave(Phase::Lost(kept));
-        }
-    }
-
-    /// Ends the present phase; a pipe that is published is removed and nobody waits on it any more.
-    fn leave(&mut self, next: Phase) {
         // Without /proc the pipe is opened by its name, so the thread is woken before that is gone.
         let _ = self.release();
+        self.phase = match mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Published(site) => Phase::Lost(site),
+            other => other,
+        };
+    }
+
+    /// Removes a pipe that was lost.
+    fn vacate(&mut self) -> io::Result<()> {
+        let Phase::Lost(site) = &self.phase else { return Ok(()) };
+        site.vacate()?;
+        let (fifo, claim) = (Arc::clone(&site.fifo), Arc::clone(&site.claim));
         // Held until the pipe is gone: its byte is part of it.
-        let former = mem::replace(&mut self.phase, next);
-        self.remove_left();
-        if let Phase::Published(site) = &former {
-            self.remove(Arc::clone(site.fifo()));
-        }
-    }
-
-    /// Removes the pipes of former sites; tries again later where that is refused. One that is there at the end is swept
-    /// as dead.
-    fn remove_left(&mut self) {
-        for fifo in mem::take(&mut self.left) {
-            // Else the program closed our descriptors, and another file may be taken for it.
-            if fifo.is_held() { self.remove(fifo) } else { self.retire(fifo) }
-        }
-    }
-
-    /// Removes the pipe of a former site, or keeps it for a later attempt. One that cannot be seen may be there still.
-    fn remove(&mut self, fifo: Arc<Fifo>) {
-        if fifo.remove().is_ok() || !fifo.is_named().unwrap_or(true) {
-            return self.retire(fifo);
-        }
-        fifo.free_stranded();
-        self.left.push(fifo);
-        if self.left.len() > MAX_LEFT {
-            self.left.remove(0);
-        }
-    }
-
-    fn is_awaiting_published(&self) -> bool {
-        match (&self.awaited, &self.phase) {
-            (Some(awaited), Phase::Published(site)) => Arc::ptr_eq(awaited, site.fifo()),
-            _ => false,
-        }
+        self.phase = Phase::Unpublished(claim.is_held().then_some(claim));
+        self.retire(fifo);
+        Ok(())
     }
 
     /// Wakes the recorder's thread if it waits for a reader.
@@ -321,9 +261,7 @@ impl State {
 
     fn retire(&mut self, fifo: Arc<Fifo>) {
         self.retired.push_back((Instant::now(), fifo));
-        while self.retired.len() > KEPT_RETIRED && self.until_oldest_is_stranded().is_zero() {
-            self.retired.pop_front().inspect(|(_, oldest)| oldest.free_stranded());
-        }
+        self.free_stranded(MAX_RETIRED);
     }
 
     /// Returns how long readers may still be on their way to the oldest of the retired pipes.
@@ -332,13 +270,10 @@ impl State {
         oldest.map_or(Duration::ZERO, |(since, _)| STRANDED_AFTER.saturating_sub(since.elapsed()))
     }
 
-    fn free_stranded(&mut self) {
-        for _ in 0..self.retired.len() {
-            let Some((since, fifo)) = self.retired.pop_front() else { return };
-            if since.elapsed() < STRANDED_AFTER {
-                return self.retired.push_front((since, fifo));
-            }
-            fifo.free_stranded();
+    /// Frees readers that are stranded on retired pipes, and lets go of all of those pipes but the last `n_kept`.
+    fn free_stranded(&mut self, n_kept: usize) {
+        while self.retired.len() > n_kept && self.until_oldest_is_stranded().is_zero() {
+            self.retired.pop_front().inspect(|(_, oldest)| oldest.free_stranded());
         }
     }
 }

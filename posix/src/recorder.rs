@@ -33,18 +33,8 @@ pub(crate) struct Recording {
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     // Plain statistics: nothing else is promised to who reads them.
-    served: AtomicU64,
-    abandoned: AtomicU64,
-}
-
-impl Counts {
-    pub(crate) fn served(&self) -> u64 {
-        self.served.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn abandoned(&self) -> u64 {
-        self.abandoned.load(Ordering::Relaxed)
-    }
+    pub(crate) served: AtomicU64,
+    pub(crate) abandoned: AtomicU64,
 }
 
 impl Recording {

@@ -32,9 +32,9 @@ pub(crate) struct Place {
 pub(crate) struct Site {
     dir: Arc<PipeDir>,
     /// Held for as long as the name is used.
-    claim: Arc<Claim>,
+    pub(crate) claim: Arc<Claim>,
     name: String,
-    fifo: Arc<Fifo>,
+    pub(crate) fifo: Arc<Fifo>,
 }
 
 impl Site {
@@ -72,21 +72,6 @@ impl Site {
         self.dir.path().join(&self.name)
     }
 
-    /// Returns the directory.
-    pub(crate) fn dir(&self) -> &PipeDir {
-        &self.dir
-    }
-
-    /// Returns the proof of life.
-    pub(crate) fn claim(&self) -> &Arc<Claim> {
-        &self.claim
-    }
-
-    /// Returns the pipe that has the name.
-    pub(crate) fn fifo(&self) -> &Arc<Fifo> {
-        &self.fifo
-    }
-
     /// Puts a fresh pipe under the name and returns the retired one.
     pub(crate) fn renew(&mut self) -> io::Result<Arc<Fifo>> {
         let fresh = Arc::new(self.fifo.succeed()?);
@@ -97,6 +82,22 @@ impl Site {
     /// intact.
     pub(crate) fn is_intact(&self) -> bool {
         self.dir.is_open() && self.dir.leads_here().unwrap_or(true) && self.fifo.is_named().unwrap_or(true)
+    }
+
+    /// Removes the pipe, whose readers get no snapshot any more but an end of file.
+    ///
+    /// # Errors
+    /// It has its name still, and that cannot be changed now. In a directory with the sticky bit, after a change of user, it
+    /// never can: there it is left to be swept as dead.
+    pub(crate) fn vacate(&self) -> io::Result<()> {
+        // Where the program closed our descriptors, their numbers may lead elsewhere.
+        let removed = if self.fifo.is_held() { self.fifo.remove() } else { Ok(()) };
+        self.fifo.free_stranded();
+        removed.or_else(|err| match err.raw_os_error() {
+            Some(libc::EPERM) => Ok(()),
+            _ if self.is_intact() => Err(err),
+            _ => Ok(()),
+        })
     }
 }
 

@@ -77,6 +77,14 @@ impl World {
         Publication::start(place, None).unwrap()
     }
 
+    /// Returns the pipe that readers of a recorder find; `None` if there is none now.
+    fn published(recorder: &Publication) -> Option<Arc<Fifo>> {
+        match &lock(&recorder.state).phase {
+            Phase::Published(site) => Some(Arc::clone(&site.fifo)),
+            _ => None,
+        }
+    }
+
     fn move_directory(&mut self) {
         let (here, away) = (self.dir.path(), self.temp.path().join("away"));
         if self.is_away { fs::rename(away, here) } else { fs::rename(here, away) }.unwrap();
@@ -111,7 +119,7 @@ impl World {
             }
             4 | 5 => {
                 self.recorders[one].mend();
-                let published = self.recorders[one].published();
+                let published = Self::published(&self.recorders[one]);
                 assert!(self.is_away || published.unwrap().is_named().unwrap());
                 "a recorder mends"
             }
@@ -174,8 +182,9 @@ impl World {
 
     fn sweep(&mut self) -> &'static str {
         let found = |recorders: &[Publication]| -> Vec<bool> {
-            let is_found =
-                |recorder: &Publication| recorder.published().is_some_and(|fifo| fifo.is_named().unwrap());
+            let is_found = |recorder: &Publication| {
+                Self::published(recorder).is_some_and(|fifo| fifo.is_named().unwrap())
+            };
             recorders.iter().map(is_found).collect()
         };
         if let Some((name, pipe)) = self.sweeper.judged.take() {
@@ -237,4 +246,30 @@ fn recorders_a_sweeper_and_ill_will_in_any_order_keep_what_is_promised() {
         }));
         assert!(told.is_ok(), "seed {seed}, pid {}, after {steps:#?}", process::id());
     }
+}
+
+// 1. A reader looks up the name. 2. More readers come within a moment than retired pipes are kept. 3. The first one opens what
+// it found, and waits: its pipe was let go of already.
+#[test]
+fn no_pipe_is_let_go_while_a_reader_may_be_on_its_way_to_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let place = Place { directory: temp.path().to_owned(), label: None };
+    let recorder = Publication::start(place, None).unwrap();
+    let mut served = Vec::new();
+    for _ in 0..10 * MAX_RETIRED {
+        let fifo = recorder.await_next().unwrap().unwrap();
+        served.push((Instant::now(), Arc::clone(&fifo)));
+        assert_eq!(recorder.hand_over(&fifo), Handover::Retired);
+        let state = lock(&recorder.state);
+        // Those that were retired after this moment cannot be due, however slow the machine is.
+        let due = Instant::now().checked_sub(STRANDED_AFTER).unwrap();
+        let is_kept = |fifo| state.retired.iter().any(|(_, kept)| Arc::ptr_eq(kept, fifo));
+        assert!(served.iter().all(|(before, fifo)| *before < due || is_kept(fifo)));
+        let is_full = state.retired.len() >= MAX_RETIRED;
+        let oldest_due = state.until_oldest_is_stranded();
+        drop(state);
+        let rest = recorder.rest_between_readers();
+        assert!(rest <= oldest_due && (is_full || rest.is_zero()));
+    }
+    recorder.withdraw().unwrap();
 }

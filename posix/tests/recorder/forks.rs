@@ -150,7 +150,7 @@ fn a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().to_str().unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).watch().start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
     (0..5).for_each(|_| drop(cat(&recorder.path())));
     assert!(kept(dir).len() > 5, "{:?}", kept(dir));
     for _generation in 0..3 {
@@ -168,7 +168,7 @@ fn a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe() {
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
     // Readers that two at a time came to one pipe are to go on soon.
-    let often = Duration::from_millis(10);
+    let often = Duration::from_millis(100);
     let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(often).start().unwrap();
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -222,7 +222,8 @@ fn a_fork_in_the_middle_of_a_write_does_not_delay_the_reader() {
     }
     let temp = tempfile::tempdir().unwrap();
     let (registry, text) = fill_beyond_any_pipe();
-    let recorder = Recorder::builder(registry).directory(temp.path()).start().unwrap();
+    let recorder =
+        Recorder::builder(registry).directory(temp.path()).write_deadline(DEADLINE).start().unwrap();
     let reader = eventually("the pipe", || open_nonblocking(&recorder.path()).ok());
     wait_readable(&reader);
     let mut child = forked(|mut parent| parent.meet());

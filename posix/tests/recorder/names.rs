@@ -142,7 +142,7 @@ fn nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_ti
         let names = names(temp.path()).into_iter();
         names.filter(|name| !name.starts_with('.')).collect::<Vec<_>>()
     };
-    for _ in 0..100 {
+    for _ in 0..50 {
         let recorder = start_alone_in(temp.path());
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -218,6 +218,10 @@ fn a_dead_pipe_whose_byte_somebody_holds_stays_and_another_name_is_taken() {
     assert_eq!(first.path(), temp.path().join(own("-1")));
     assert_eq!(names(temp.path()), [own("-1"), own("")]);
     drop(held);
+    // A process that another test starts right now has what is open here until it runs its program.
+    let dir = PipeDir::open(temp.path()).unwrap();
+    let is_free = || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap();
+    eventually("a free byte", || is_free().then_some(()));
     assert_eq!(start().path(), temp.path().join(own("")));
 }
 
@@ -275,7 +279,7 @@ fn a_start_that_lacks_descriptors_leaves_no_pipe_and_says_so() {
     }
     let expected = "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
     assert!(messages.iter().all(|message| message.ends_with(expected)), "{messages:?}");
-    for begin in ["pipe directory ", "no pipe can be made in ", "a recorder needs four descriptors: "] {
+    for begin in ["pipe directory ", "no pipe can be made in "] {
         assert!(messages.iter().any(|message| message.starts_with(begin)), "{begin}: {messages:?}");
     }
 }
@@ -303,8 +307,6 @@ fn files_links_and_directories_of_our_name_are_left_alone() {
 
 #[test]
 fn a_directory_we_may_not_write_is_refused_in_a_sentence() {
-    use crate::support::become_ordinary;
-    use std::os::unix::fs::PermissionsExt;
     if !alone("names::a_directory_we_may_not_write_is_refused_in_a_sentence") {
         return;
     }
@@ -341,9 +343,8 @@ fn whoever_takes_the_hidden_names_keeps_nobody_from_publishing() {
     }
     let taken = names(temp.path());
     nix::unistd::mkfifo(&temp.path().join(own("")), Mode::S_IRUSR).unwrap();
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(Duration::from_millis(5)).start();
-    let recorder = recorder.unwrap();
+    let often = Duration::from_millis(100);
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(often).start().unwrap();
     assert_eq!(recorder.path(), temp.path().join(own("")));
     for _ in 0..5 {
         assert_eq!(cat(&recorder.path()), "a: 1\n");

@@ -1,14 +1,14 @@
 //! A recorder where `/proc` is missing, as in a chroot: it works, but has to look for its readers.
 
-use crate::faults::cpu_time;
+use crate::faults::see_little_cpu_time;
 use crate::namespaces::in_new;
-use crate::support::{Stats, cat, errand, eventually, names, observe_for, start_alone_by, within};
+use crate::support::{Stats, cat, errand, eventually, names, start_alone_by, within};
 use nix::unistd::{chdir, chroot};
 use statvent_posix::Recorder;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 #[test]
 fn a_recorder_serves_mends_and_stops_without_proc() {
@@ -28,7 +28,7 @@ fn serve_mend_and_stop(root: &Path) {
     chroot(root).unwrap();
     chdir("/").unwrap();
     STATS.incr("a", 1);
-    let often = Duration::from_millis(5);
+    let often = Duration::from_millis(100);
     let recorder = Recorder::builder(&STATS).directory("/pipes").upkeep_interval(often).start().unwrap();
     for _ in 0..3 {
         assert_eq!(cat(&recorder.path()), "a: 1\n");
@@ -36,12 +36,7 @@ fn serve_mend_and_stop(root: &Path) {
         eventually("the pipe", || recorder.path().exists().then_some(()));
         assert_eq!(cat(&recorder.path()), "a: 1\n");
     }
-    let before = cpu_time();
-    observe_for(Duration::from_secs(1));
-    let took = cpu_time() - before;
-    assert!(took < Duration::from_millis(100), "{took:?} of CPU time in 1 s");
-    let begin = Instant::now();
+    see_little_cpu_time(Duration::from_secs(1));
     within("the recorder to stop", move || drop(recorder));
-    assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
     assert!(names("/pipes".as_ref()).is_empty());
 }

@@ -90,7 +90,7 @@ fn a_reader_that_hangs_is_given_up_and_the_next_one_served() {
     become_ordinary();
     let temp = tempfile::tempdir().unwrap();
     let (large, expected) = fill_beyond_any_pipe();
-    let deadline = Duration::from_millis(100);
+    let deadline = Duration::from_millis(500);
     let recorder = Recorder::builder(large).directory(temp.path()).write_deadline(deadline).start().unwrap();
     let hanging = open_nonblocking(&recorder.path()).unwrap();
     eventually("the recorder to give up", || (recorder.n_abandoned() == 1).then_some(()));

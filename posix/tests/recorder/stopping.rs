@@ -1,13 +1,12 @@
 //! The end of a recorder by its handle: at once, whatever its readers do, and without a trace.
 
 use crate::support::{
-    DEADLINE, Stats, alone, become_ordinary, cat, fill_beyond_any_pipe, names, open_nonblocking,
+    DEADLINE, Stats, alone, become_ordinary, cat, eventually, fill_beyond_any_pipe, names, open_nonblocking,
     wait_readable, within,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use statvent_posix::Recorder;
 use std::fs;
-use std::time::{Duration, Instant};
 
 #[test]
 fn a_dropped_recorder_leaves_nothing_behind() {
@@ -28,15 +27,13 @@ fn five_hundred_recorders_stop_with_threads_and_descriptors() {
     let temp = tempfile::tempdir().unwrap();
     let count = |what: &str| fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
     let before = (count("task"), count("fd"));
-    let worst = (0..500).map(|_| {
-        let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
-        let begin = Instant::now();
-        drop(recorder);
-        begin.elapsed()
+    for _ in 0..500 {
+        drop(Recorder::builder(&STATS).directory(temp.path()).start().unwrap());
+    }
+    // A thread that was joined is listed for a moment more.
+    eventually("as many threads and descriptors as before", || {
+        ((count("task"), count("fd")) == before).then_some(())
     });
-    let worst = worst.max().unwrap();
-    assert!(worst < Duration::from_millis(500), "{worst:?}");
-    assert_eq!((count("task"), count("fd")), before);
     assert!(names(temp.path()).is_empty());
 }
 
@@ -52,9 +49,8 @@ fn a_write_to_a_reader_that_hangs_does_not_delay_the_stop() {
         Recorder::builder(large).directory(temp.path()).write_deadline(DEADLINE * 10).start().unwrap();
     let hanging = open_nonblocking(&recorder.path()).unwrap();
     wait_readable(&hanging);
-    let begin = Instant::now();
+    // Long before the write deadline, or the test fails.
     within("the recorder to stop", move || drop(recorder));
-    assert!(begin.elapsed() < Duration::from_millis(500), "{:?}", begin.elapsed());
     assert!(names(temp.path()).is_empty());
 }
 

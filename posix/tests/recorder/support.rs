@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::channel;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 /// Longer than anything here takes; a test that waits so long fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 const ALONE: &str = "STATVENT_TEST_ALONE";
 
@@ -152,9 +152,17 @@ pub(crate) fn fill_beyond_any_pipe() -> (Reader<'static>, String) {
 
 /// Becomes an ordinary user for good, if the process is root: to be called in a process of its own.
 pub(crate) fn become_ordinary() {
+    become_user(65_534);
+}
+
+/// As [`become_ordinary`], a user that no other test is: for what a user's processes have together.
+pub(crate) fn become_lone_user() {
+    become_user(65_533);
+}
+
+fn become_user(id: u32) {
     if Uid::effective().is_root() {
-        let nobody = 65_534;
-        let (user, group) = (Uid::from_raw(nobody), Gid::from_raw(nobody));
+        let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
         setgroups(&[]).unwrap();
         setresgid(group, group, group).unwrap();
         setresuid(user, user, user).unwrap();
@@ -235,6 +243,32 @@ impl Killed {
     }
 }
 
+/// What a process writes to its own standard error, which is a file that can be read: see [`said_by`].
+pub(crate) struct OwnStderr(File);
+
+impl OwnStderr {
+    pub(crate) fn open() -> Self {
+        Self(std::io::stderr().as_fd().try_clone_to_owned().unwrap().into())
+    }
+
+    /// Waits until the recorder has said that it cannot publish, and returns how often it said so.
+    pub(crate) fn wait_until_told(&self) -> usize {
+        eventually("a line on standard error", || Some(self.n_told()).filter(|n_told| *n_told > 0))
+    }
+
+    /// Returns how often the recorder has said that it cannot publish.
+    pub(crate) fn n_told(&self) -> usize {
+        let mut text = vec![0; 64 * 1024];
+        let n_bytes = self.0.read_at(&mut text, 0).unwrap();
+        String::from_utf8_lossy(&text[..n_bytes]).matches("it goes on trying: ").count()
+    }
+}
+
+/// Removes a directory whose recorder may be putting a pipe there at the same time.
+pub(crate) fn remove_all(dir: &Path) {
+    eventually("the directory to be empty", || fs::remove_dir_all(dir).ok());
+}
+
 /// Returns once the tests tell this process to end.
 pub(crate) fn until_told() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
@@ -259,10 +293,14 @@ pub(crate) fn thread_named(name: &str) -> Option<PathBuf> {
 /// Returns once the recorder of this process sleeps in `open` of its pipe: it has the descriptor of its end by then.
 pub(crate) fn until_it_waits_for_a_reader() {
     eventually("the recorder to wait for a reader", || {
-        let call = fs::read_to_string(thread_named("statvent-pipe")?.join("syscall")).ok()?;
-        let number = call.split(' ').next()?.parse().ok()?;
-        (libc::SYS_openat == number).then_some(())
+        is_waiting_in_open(&thread_named("statvent-pipe")?).then_some(())
     });
+}
+
+/// Says whether a thread, given by its directory in `/proc`, is not running and in the middle of `open`.
+pub(crate) fn is_waiting_in_open(thread: &Path) -> bool {
+    let call = fs::read_to_string(thread.join("syscall")).unwrap_or_default();
+    call.split(' ').next().and_then(|number| number.parse().ok()) == Some(libc::SYS_openat)
 }
 
 /// Returns how often the scheduler switched away from a thread, of its own will or not.
