@@ -235,19 +235,13 @@ impl PipeDir {
 
     fn read_names(&self) -> nix::Result<Vec<OsString>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut listing = Dir::openat(self, ".", flags, Mode::empty())?;
-        let mut names = Vec::new();
-        for entry in listing.iter() {
-            let name = entry?.file_name().to_bytes().to_owned();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            if names.len() == MAX_NAMES {
-                break;
-            }
-            names.push(OsStr::from_bytes(&name).to_owned());
-        }
-        Ok(names)
+        let names = Dir::openat(self, ".", flags, Mode::empty())?
+            .into_iter()
+            .map(|entry| entry.map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned()));
+        names
+            .filter(|name| !matches!(name, Ok(dots) if dots == "." || dots == ".."))
+            .take(MAX_NAMES)
+            .collect()
     }
 
     fn open_unchecked(path: PathBuf) -> Result<Self, DirError> {

@@ -44,11 +44,6 @@ impl Recorder {
         Ok(())
     }
 
-    /// Says whether this process started it, and not the one that it was forked from.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.publication.is_ours()
-    }
-
     /// Returns the path of the pipe: where it is now, or was last while upkeep has not mended it yet.
     ///
     /// It can change when somebody takes the name or the directory away.
@@ -73,7 +68,7 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         let threads = mem::take(&mut self.threads);
-        if !self.is_ours() {
+        if !self.publication.is_ours() {
             // The parent's threads do not exist here, and some of its descriptors are closed already, so that their numbers
             // may be other files' now.
             mem::forget((threads, Arc::clone(&self.publication)));

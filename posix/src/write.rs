@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// How often a write that waits for its reader looks whether it is to stop: nobody notices so long at the end of a process.
+/// How often a write that waits for its reader looks whether it is to stop: too short to be noticed at the end of a process.
 const LOOK_MILLIS: u8 = 20;
 
 /// Writes all of `text` to an open, empty pipe.
