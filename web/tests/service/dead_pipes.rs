@@ -71,7 +71,7 @@ fn a_hundred_dead_pipes_that_may_not_be_removed_are_not_waited_for() {
     in_less_than(N_REQUESTS * DEADLINE, "answers beside dead pipes", || {
         for _ in 0..N_REQUESTS {
             let reply = client.get("/stats");
-            assert_eq!((reply.stats_text(), reply.counts()), (r#"{"hits":1}"#, [1, 0, 50, 0, 0]));
+            assert_eq!((reply.stats_text(), reply.counts()[2]), (r#"{"hits":1}"#, 50), "{}", reply.text);
         }
     });
     eventually("the pipes alone", || std::fs::read_dir(dir.path()).unwrap().count() == 101);

@@ -127,6 +127,11 @@ impl Program {
         std::iter::repeat_with(|| self.line(does)).find(|line| is_it(line)).unwrap()
     }
 
+    /// What it has said by now that was not read yet.
+    pub(crate) fn lines_so_far(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
     /// Waits until it says nothing more, and returns what it said that was not read yet.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         std::iter::from_fn(|| match self.lines.recv_timeout(DEADLINE) {
