@@ -17,7 +17,8 @@ use super::process::{Process, Status};
 use super::reading::Reading;
 use super::scrape::Scrape;
 
-/// How long a live process without a lock may need from the removal of its pipe to the next one.
+/// How long a live process without a lock may take from the removal of its pipe to the next one: on an idle machine a
+/// millisecond. With a long deadline a tenth of that.
 const MISSING_TIMEOUT: Duration = Duration::from_millis(100);
 /// A process that takes longer than this to answer no longer keeps others from being asked.
 const LONGEST_TURN: Duration = Duration::from_millis(10);
@@ -101,6 +102,7 @@ impl Probe<'_, '_> {
 
     /// Opens the pipe, as soon as there is one.
     async fn open(&mut self) -> Result<Box<Pipe>, Failure> {
+        let patience = MISSING_TIMEOUT.max(self.scrape.deadline / 10);
         let mut missing_until = None;
         loop {
             match Pipe::open(self.scrape.source, self.name, self.process.charge(self.scrape.quota)) {
@@ -109,7 +111,7 @@ impl Probe<'_, '_> {
                 Err(Failure::NotFound) => {
                     self.turn = None;
                     let now = Instant::now();
-                    if now >= *missing_until.get_or_insert(now + MISSING_TIMEOUT) {
+                    if now >= *missing_until.get_or_insert(now + patience) {
                         return Err(Failure::NotFound);
                     }
                     self.pause(Failure::NotFound).await?;

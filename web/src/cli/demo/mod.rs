@@ -20,8 +20,8 @@ use tempfile::TempDir;
 
 use worker::DEMO_WORKER;
 
-const START_DEADLINE: Duration = Duration::from_secs(10);
-const END_DEADLINE: Duration = Duration::from_secs(2);
+const START_DEADLINE: Duration = Duration::from_secs(60);
+const END_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A running demo; ends its processes and removes its directory when dropped.
 pub(crate) struct Demo {
