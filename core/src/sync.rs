@@ -5,13 +5,13 @@
 
 #![cfg_attr(loom, allow(unsafe_code, reason = "the model checker's own look at a word"))]
 
-#[cfg(all(not(loom), target_has_atomic = "64"))]
-#[allow(unused_imports, reason = "the backend for interrupts does without")]
-pub(crate) use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, fence};
-#[cfg(not(loom))]
-pub(crate) use core::sync::atomic::{AtomicU32, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+#[cfg(all(not(loom), target_has_atomic = "64"))]
+#[allow(unused_imports, reason = "the backend for interrupts does without")]
+pub(crate) use portable_atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, fence};
+#[cfg(not(loom))]
+pub(crate) use portable_atomic::{AtomicU32, Ordering};
 
 /// A word that one thread at a time writes, read by that thread: it finds what it stored last.
 pub(crate) trait OwnWord {

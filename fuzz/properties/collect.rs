@@ -18,7 +18,7 @@ pub(crate) fn collect(input: &[u8]) {
     let (head, mut stream) = input.split_at(input.len().min(5));
     let n_pipes = 1 + usize::from(head.first().copied().unwrap_or_default() % 4);
     let mut cuts = head.iter().skip(1).map(|cut| usize::from(*cut) * 3 + 1).cycle();
-    let mut builders: Vec<_> = (0..n_pipes).map(|_| ReadingBuilder::new()).collect();
+    let mut builders: Vec<_> = (0..n_pipes).map(|_| ReadingBuilder::default()).collect();
     let mut wholes = vec![Vec::new(); n_pipes];
     for pipe in (0..n_pipes).cycle() {
         let (chunk, rest) = stream.split_at(cuts.next().unwrap_or(1).min(stream.len()));

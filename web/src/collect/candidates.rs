@@ -25,8 +25,9 @@ pub(super) enum Rank {
 /// The first [`MAX_PIPES`] of all that were offered, by rank and name.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    first: BTreeSet<(Rank, OsString)>,
-    n_left_out: usize,
+    pub(super) first: BTreeSet<(Rank, OsString)>,
+    /// How many have no place.
+    pub(super) n_left_out: usize,
 }
 
 impl Candidates {
@@ -38,11 +39,6 @@ impl Candidates {
         {
             self.n_left_out += usize::from(rank != Rank::Gone);
         }
-    }
-
-    /// Returns the names that have a place, and how many have none.
-    pub(super) fn select(self) -> (impl Iterator<Item = OsString>, usize) {
-        (self.first.into_iter().map(|(_, name)| name), self.n_left_out)
     }
 }
 
@@ -59,9 +55,8 @@ mod tests {
         candidates.offer(Rank::Locked, "y.stats".as_ref());
         candidates.offer(Rank::Answered, "z.stats".as_ref());
         candidates.offer(Rank::Answered, "z.stats".as_ref());
-        let (names, n_left_out) = candidates.select();
-        let names: Vec<_> = names.collect();
-        assert_eq!((names.len(), n_left_out), (MAX_PIPES, 2));
+        let names: Vec<_> = candidates.first.into_iter().map(|(_, name)| name).collect();
+        assert_eq!((names.len(), candidates.n_left_out), (MAX_PIPES, 2));
         assert_eq!(names[..3], ["z.stats", "y.stats", "0000.stats"]);
         assert_eq!(names[MAX_PIPES - 1], *format!("{:04}.stats", MAX_PIPES - 3));
     }

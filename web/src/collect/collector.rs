@@ -24,6 +24,7 @@ use super::outcome::{CollectError, Collection, Counts, is_resource_exhaustion};
 use super::pipe::CHUNK_BYTES;
 use super::process::{Process, Status};
 use super::quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_SNAPSHOT_BYTES, Quota, enforce_names};
+use super::reading::Reading;
 use super::scrape::Scrape;
 use super::spares::remove_abandoned;
 use super::trouble::{Reason, Trouble};
@@ -151,6 +152,8 @@ impl Collector {
             troubles.extend(reason(process).map(|reason| Trouble { name: name.clone(), reason }));
             if let Some(pipe) = &mut process.open {
                 pipe.release_lock();
+                // What it said last may be gone or cut off by now.
+                pipe.charge_beyond(process.last.as_ref().map_or(0, Reading::n_bytes));
             }
         }
         let snapshots =
@@ -162,8 +165,16 @@ impl Collector {
     /// the next collection.
     pub async fn idle(&mut self) {
         loop {
-            let late = self.processes.values_mut().filter(|process| process.is_worth_watching());
-            let mut readable: FuturesUnordered<_> = late.map(Process::readable).collect();
+            let late = self.processes.values_mut();
+            let late =
+                late.filter(|process| process.open.as_ref().is_some_and(|pipe| pipe.is_worth_watching()));
+            let readable = late.map(async |process| {
+                if let Some(pipe) = &process.open {
+                    pipe.readable().await;
+                }
+                process
+            });
+            let mut readable: FuturesUnordered<_> = readable.collect();
             let Some(process) = readable.next().await else { return pending().await };
             process.read_on(&mut self.chunk);
         }
@@ -231,15 +242,12 @@ impl Collector {
         for (name, process) in self.processes.iter().filter(|(_, process)| process.is_missing()) {
             candidates.offer(process.rank(), name);
         }
-        let (names, n_left_out) = candidates.select();
         let mut known = take(&mut self.processes);
-        self.processes = names
-            .map(|name| {
-                let process = known.remove(&name).unwrap_or_default();
-                (name, process)
-            })
-            .collect();
-        Ok((n_foreign, n_left_out))
+        for (_, name) in candidates.first {
+            let process = known.remove(&name).unwrap_or_default();
+            self.processes.insert(name, process);
+        }
+        Ok((n_foreign, candidates.n_left_out))
     }
 }
 

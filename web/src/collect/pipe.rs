@@ -10,6 +10,7 @@ use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::read;
@@ -133,6 +134,7 @@ impl Pipe {
                 }
                 Err(err) if err.kind() == ErrorKind::WouldBlock => {
                     self.has_writer = true;
+                    self.has_hung_up = self.has_stale_event();
                     return Ok(Progress::Pending);
                 }
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
@@ -144,6 +146,9 @@ impl Pipe {
     /// Waits until there may be more to read. `pause` grows from wait to wait: without a writer no event tells of the
     /// pipe's removal, and none tells when another reader gives the lock back.
     pub(super) async fn wait(&mut self, pause: &mut Duration) {
+        if self.has_writer {
+            *pause = FIRST_PAUSE;
+        }
         if !self.is_worth_watching() {
             sleep(*pause).await;
         } else if self.has_writer {
@@ -157,9 +162,8 @@ impl Pipe {
     }
 
     /// Waits until something happens to the pipe.
-    pub(super) async fn readable(&mut self) {
-        let ready = self.receiver.ready(Interest::READABLE).await;
-        self.has_hung_up = ready.is_ok_and(|ready| ready.is_read_closed());
+    pub(super) async fn readable(&self) {
+        let _ = self.receiver.readable().await;
     }
 
     /// Whether an event of the pipe means that there may be something to read for us.
@@ -196,6 +200,11 @@ impl Pipe {
         }
     }
 
+    /// Charges what was said so far beyond what it would replace now.
+    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
+        self.builder.charge_beyond(replaced_bytes);
+    }
+
     /// Whether nothing has its name any more.
     pub(super) fn is_retired(&self) -> io::Result<bool> {
         Ok(Node::of(&self.receiver)?.n_links == 0)
@@ -228,8 +237,14 @@ impl Pipe {
         } else if self.is_retired()? {
             Progress::Retired { was_ours: self.lock == Lock::Held }
         } else {
+            self.has_hung_up = self.has_stale_event();
             Progress::Pending
         })
+    }
+
+    /// Whether the runtime goes on to report an event that brought nothing.
+    fn has_stale_event(&self) -> bool {
+        self.receiver.ready(Interest::READABLE).now_or_never().is_some()
     }
 }
 
@@ -248,5 +263,35 @@ impl From<io::Error> for Failure {
             _ if is_resource_exhaustion(&err) => Self::ResourceExhausted,
             _ => Self::Pipe(err.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::unistd::mkfifo;
+    use std::fs::OpenOptions;
+    use std::io::{Read as _, Write as _};
+
+    // 1. The runtime sees bytes in the pipe. 2. Another reader takes them, and the writer leaves. 3. The runtime goes on to
+    // report those bytes.
+    #[test]
+    fn an_event_that_another_reader_has_used_up_is_not_waited_for_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("1.stats");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut pipe = Pipe::open(&source, "1.stats".as_ref(), Charge::default()).unwrap();
+            assert!(matches!(pipe.read(&mut [0; 9]), Ok(Progress::Pending)));
+            let mut other = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            other.write_all(b"x").unwrap();
+            pipe.readable().await;
+            other.read_exact(&mut [0]).unwrap();
+            drop(other);
+            assert!(matches!(pipe.read(&mut [0; 9]), Ok(Progress::Pending)));
+            assert!(!pipe.is_worth_watching());
+        });
     }
 }

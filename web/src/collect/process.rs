@@ -107,7 +107,7 @@ impl Process {
     /// Puts a snapshot in the place of the last one.
     pub(super) fn replace_last(&mut self, mut snapshot: Reading) {
         self.last = None;
-        snapshot.charge_alone();
+        snapshot.charge_beyond(0);
         self.last = Some(snapshot);
     }
 
@@ -158,19 +158,6 @@ impl Process {
                 Status::Unreadable(err)
             }
         }
-    }
-
-    /// Whether its open pipe tells when there is something to read.
-    pub(super) fn is_worth_watching(&self) -> bool {
-        self.open.as_ref().is_some_and(|open| open.is_worth_watching())
-    }
-
-    /// Waits for its open pipe.
-    pub(super) async fn readable(&mut self) -> &mut Self {
-        if let Some(open) = &mut self.open {
-            open.readable().await;
-        }
-        self
     }
 
     /// Reads its open pipe, on which it was late.

@@ -71,6 +71,9 @@ impl Charge {
     pub(super) fn limit_bytes(&self) -> usize {
         self.quota.as_ref().map_or(usize::MAX, |quota| {
             let share_bytes = quota.share_bytes.load(Ordering::Relaxed);
+            if quota.used_bytes.load(Ordering::Relaxed) > quota.limit_bytes {
+                return share_bytes;
+            }
             share_bytes.max(self.replaced_bytes + self.charged_bytes + quota.left_bytes())
         })
     }
@@ -85,9 +88,9 @@ impl Charge {
         self.charged_bytes = charged_bytes;
     }
 
-    /// Charges all of it: the snapshot before was dropped.
-    pub(super) fn set_alone(&mut self, n_bytes: usize) {
-        self.replaced_bytes = 0;
+    /// Charges what it takes beyond another snapshot than before.
+    pub(super) fn replace(&mut self, replaced_bytes: usize, n_bytes: usize) {
+        self.replaced_bytes = replaced_bytes;
         self.set(n_bytes);
     }
 }
@@ -231,7 +234,7 @@ mod tests {
             let mut next = read(&quota, last.n_bytes(), 900);
             assert_eq!(next.n_stats(), 900);
             drop(last);
-            next.charge_alone();
+            next.charge_beyond(0);
             assert_eq!(quota.used_bytes.load(Ordering::Relaxed), 1000 * LINE_BYTES);
             last = next;
         }

@@ -42,7 +42,7 @@ impl Reading {
     /// # Errors
     /// As [`ReadingBuilder::feed`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ReadingError> {
-        let mut builder = ReadingBuilder::new();
+        let mut builder = ReadingBuilder::default();
         builder.feed(bytes)?;
         Ok(builder.finish())
     }
@@ -91,9 +91,9 @@ impl Reading {
         self.shrink();
     }
 
-    /// Charges all that it takes: it no longer replaces another one.
-    pub(super) fn charge_alone(&mut self) {
-        self.charge.set_alone(self.n_bytes());
+    /// Charges what it takes beyond the one that it replaces.
+    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
+        self.charge.replace(replaced_bytes, self.n_bytes());
     }
 
     fn shrink(&mut self) {
@@ -103,7 +103,7 @@ impl Reading {
     }
 }
 
-/// Makes a [`Reading`] of chunks as they come.
+/// Makes a [`Reading`] of chunks as they come; by default everything has room.
 #[derive(Debug, Default)]
 pub struct ReadingBuilder {
     splitter: LineSplitter,
@@ -112,12 +112,6 @@ pub struct ReadingBuilder {
 }
 
 impl ReadingBuilder {
-    /// Returns a builder to which nothing was said yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Returns a builder that leaves out what its quota has no room for.
     pub(super) fn within(charge: Charge) -> Self {
         Self { reading: Reading { charge, ..Reading::default() }, ..Self::default() }
@@ -153,6 +147,11 @@ impl ReadingBuilder {
     #[must_use]
     pub const fn n_bytes(&self) -> usize {
         self.reading.n_bytes()
+    }
+
+    /// As [`Reading::charge_beyond`].
+    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
+        self.reading.charge_beyond(replaced_bytes);
     }
 
     /// Ends the reading; a last line without its newline is skipped and counted.
@@ -264,7 +263,7 @@ mod tests {
         let text = b"a: 1\nbig: 18446744073709551617\n\nf: .5\nb: x\na: 2\ntorn: 7";
         let whole = Reading::parse(text).unwrap();
         for size in 1..text.len() {
-            let mut builder = ReadingBuilder::new();
+            let mut builder = ReadingBuilder::default();
             text.chunks(size).for_each(|chunk| builder.feed(chunk).unwrap());
             let reading = builder.finish();
             assert!(reading.stats().eq(whole.stats()), "chunks of {size}");
@@ -277,7 +276,7 @@ mod tests {
 
     #[test]
     fn one_byte_above_the_limit_ends_the_reading() {
-        let mut builder = ReadingBuilder::new();
+        let mut builder = ReadingBuilder::default();
         let chunk = vec![b'x'; MAX_READING_BYTES];
         assert_eq!(builder.feed(&chunk), Ok(()));
         assert_eq!(builder.feed(b"x"), Err(ReadingError::TooManyBytes));

@@ -71,7 +71,7 @@ impl fmt::Display for Trouble {
                 _ => write!(f, "{}", char.escape_debug())?,
             }
         }
-        write!(f, ": {}", WithCauses(&self.reason))
+        write!(f, ": {}", self.reason)
     }
 }
 
@@ -88,7 +88,7 @@ impl fmt::Display for WithCauses<'_> {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(err) => err.fmt(f),
+            Self::Unreadable(err) => WithCauses(err).fmt(f),
             Self::Malformed { n_lines } => write!(
                 f,
                 "malformed lines, which are skipped: {n_lines}: expected \"name: number\" on each: mend what \
@@ -108,15 +108,6 @@ impl fmt::Display for Reason {
                  writes, or give some programs a directory of their own"
             ),
             Self::Directory { message } => write!(f, "no stats are served: {message}"),
-        }
-    }
-}
-
-impl Error for Reason {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Unreadable(err) => err.source(),
-            _ => None,
         }
     }
 }

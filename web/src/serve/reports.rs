@@ -19,16 +19,10 @@ const MAX_KNOWN: usize = 2 * MAX_PIPES;
 /// Reports to one who listens.
 pub(super) struct Reports {
     hasher: RandomState,
-    /// When each was there last, by its hash: names may be long, and two of so few have the same hash once in billions.
-    known: HashMap<u64, Seen>,
+    /// When each was there last, and how long it is remembered from then on, by its hash: names may be long, and two of so
+    /// few have the same hash once in billions.
+    known: HashMap<u64, (Instant, Duration)>,
     on_trouble: Box<dyn FnMut(&Trouble) + Send>,
-}
-
-#[derive(Clone, Copy)]
-struct Seen {
-    at: Instant,
-    /// How long it is remembered from then on.
-    memory: Duration,
 }
 
 impl Reports {
@@ -41,14 +35,13 @@ impl Reports {
         let keys: Vec<_> = troubles.iter().map(|trouble| self.key(trouble)).collect();
         let mut news = Vec::new();
         for (trouble, key) in troubles.iter().zip(keys) {
-            let seen = Seen { at: now, memory: memory(trouble) };
             if self.known.len() < MAX_KNOWN || self.known.contains_key(&key) {
-                let before = self.known.insert(key, seen);
-                let is_news = before.is_none_or(|before| now.duration_since(before.at) >= MEMORY);
+                let before = self.known.insert(key, (now, memory(trouble)));
+                let is_news = before.is_none_or(|(seen_at, _)| now.duration_since(seen_at) >= MEMORY);
                 news.extend(is_news.then_some(trouble));
             }
         }
-        self.known.retain(|_, seen| seen.at == now || now.duration_since(seen.at) < seen.memory);
+        self.known.retain(|_, (seen_at, memory)| *seen_at == now || now.duration_since(*seen_at) < *memory);
         news.into_iter().for_each(|trouble| (self.on_trouble)(trouble));
     }
 
