@@ -82,7 +82,7 @@ impl RecorderBuilder {
     /// Does without upkeep and its thread.
     ///
     /// A pipe that somebody removes stays away then, and a reader that is stranded on a retired pipe is freed by later
-    /// reads alone (16 of them), or at the end.
+    /// reads alone (32 of them), or at the end.
     pub fn without_upkeep(mut self) -> Self {
         self.upkeep_interval = None;
         self

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use std::{io, mem};
 
 /// How many retired pipes are kept, each by a descriptor, for readers that are stranded on them, until upkeep looks.
-const MAX_RETIRED: usize = 16;
+const MAX_RETIRED: usize = 32;
 
 /// Grace period for readers racing a swap, between looking up the name and opening the pipe: several scheduler ticks.
 const STRANDED_AFTER: Duration = Duration::from_millis(20);

@@ -9,7 +9,7 @@ use std::io;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Kept for what is neither connection nor pipe: the listener, signals, the directory.
-const N_OTHERS: u64 = 24;
+const N_OTHERS: usize = 24;
 
 /// The most of each kind, however many there may be.
 const AMPLE: Descriptors = Descriptors { n_connections: 256, n_asked: 384, n_kept: 256 };
@@ -18,7 +18,7 @@ const AMPLE: Descriptors = Descriptors { n_connections: 256, n_asked: 384, n_kep
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Descriptors {
     /// Connections at a time.
-    pub(crate) n_connections: u32,
+    pub(crate) n_connections: usize,
     /// Pipes that are asked at a time.
     pub(crate) n_asked: usize,
     /// Pipes of late processes that stay open from one collection to the next.
@@ -28,20 +28,16 @@ pub(crate) struct Descriptors {
 impl Descriptors {
     /// Divides what this process may have.
     pub(crate) fn available() -> Self {
-        getrlimit(Resource::RLIMIT_NOFILE).map_or(AMPLE, |(limit, _)| Self::of(limit))
+        getrlimit(Resource::RLIMIT_NOFILE).map_or(AMPLE, |(limit, _)| Self::of(limit as usize))
     }
 
     /// Divides as many as `limit`, in the proportions of what is ample; at least one is for each purpose.
-    fn of(limit: u64) -> Self {
+    fn of(limit: usize) -> Self {
         let Self { n_connections, n_asked, n_kept } = AMPLE;
-        let n_ample = u64::from(n_connections) + n_asked as u64 + n_kept as u64;
+        let n_ample = n_connections + n_asked + n_kept;
         let n_left = limit.saturating_sub(N_OTHERS).min(n_ample);
-        let part = |n_of_it: u64| (n_of_it * n_left / n_ample).max(1);
-        Self {
-            n_connections: part(n_connections.into()) as u32,
-            n_asked: part(n_asked as u64) as usize,
-            n_kept: part(n_kept as u64) as usize,
-        }
+        let part = |n_of_it: usize| (n_of_it * n_left / n_ample).max(1);
+        Self { n_connections: part(n_connections), n_asked: part(n_asked), n_kept: part(n_kept) }
     }
 }
 
@@ -63,7 +59,7 @@ mod tests {
         for limit in 0..2000 {
             let Descriptors { n_connections, n_asked, n_kept } = Descriptors::of(limit);
             assert!(n_connections > 0 && n_asked > 0 && n_kept > 0, "{limit}");
-            let n_taken = u64::from(n_connections) + n_asked as u64 + n_kept as u64 + N_OTHERS;
+            let n_taken = n_connections + n_asked + n_kept + N_OTHERS;
             assert!(n_taken <= limit.max(N_OTHERS + 5), "{limit}");
         }
         assert_eq!(Descriptors::of(1024), AMPLE, "the usual limit is ample");

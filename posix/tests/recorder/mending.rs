@@ -226,6 +226,6 @@ fn readers_that_come_as_fast_as_they_can_are_all_served_and_none_is_left() {
     }
     is_over.store(true, Ordering::Relaxed);
     within("all readers", move || readers.into_iter().for_each(|reader| reader.join().unwrap()));
-    // 16 retired pipes, an end of each reader, and some more.
+    // 32 retired pipes, an end of each reader, and some more.
     assert!(most < 60, "{most} descriptors");
 }

@@ -26,7 +26,6 @@ pub(super) fn is_whole(reading: &Reading, before: Option<&Reading>) -> bool {
 /// What one process said in this collection that was not believed.
 #[derive(Debug, Default)]
 pub(super) struct Belief {
-    n_rounds: u32,
     n_empty: u32,
     /// What it said last that was not empty, and how often in a row.
     odd: Option<Reading>,
@@ -36,11 +35,10 @@ pub(super) struct Belief {
 impl Belief {
     /// Returns a reading that is believed; if it is not, the process is to be asked again. `before` as for
     /// [`is_whole`].
-    pub(super) fn weigh(&mut self, reading: Reading, before: Option<&Reading>) -> Option<Reading> {
+    pub(super) fn weigh(&mut self, mut reading: Reading, before: Option<&Reading>) -> Option<Reading> {
         if is_whole(&reading, before) {
             return Some(reading);
         }
-        self.n_rounds += 1;
         let n_rounds = if reading.n_stats() == 0 { &mut self.n_empty } else { self.count_equal(&reading) };
         *n_rounds += 1;
         let n_stats_before = before.map_or(0, Reading::n_stats);
@@ -49,6 +47,8 @@ impl Belief {
             return Some(reading);
         }
         if reading.n_stats() > 0 {
+            // The next one replaces what the process said last, and not this one.
+            reading.charge_beyond(0);
             self.odd = Some(reading);
         }
         None
@@ -63,11 +63,6 @@ impl Belief {
             Some(odd) => (self.n_empty == 0 && self.n_equal >= ROUNDS).then_some(odd),
             None => (self.n_empty >= ROUNDS).then(Reading::default),
         }
-    }
-
-    /// How often it was asked in vain.
-    pub(super) const fn n_rounds(&self) -> u32 {
-        self.n_rounds
     }
 
     fn count_equal(&mut self, reading: &Reading) -> &mut u32 {

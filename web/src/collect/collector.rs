@@ -23,7 +23,7 @@ use super::life::is_held;
 use super::outcome::{CollectError, Collection, Counts, is_resource_exhaustion};
 use super::pipe::CHUNK_BYTES;
 use super::process::{Process, Status};
-use super::quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_SNAPSHOT_BYTES, Quota, enforce_names};
+use super::quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_SNAPSHOT_BYTES, Quota, enforce_bytes, enforce_names};
 use super::reading::Reading;
 use super::scrape::Scrape;
 use super::spares::remove_abandoned;
@@ -132,20 +132,21 @@ impl Collector {
             return Ok(Collection::default());
         };
         self.quota.share_among(self.processes.len());
-        let (max_open, max_kept) = (self.descriptors.n_asked, self.descriptors.n_kept);
-        let scrape = Scrape::new(&source, &self.quota, self.deadline, &mut self.chunk, max_kept);
-        let processes = self.processes.iter_mut().map(|(name, process)| (&**name, process));
-        scrape.probe_all(processes, max_open).await;
+        let scrape = Scrape::new(&source, &self.quota, self.deadline, &mut self.chunk, self.descriptors);
+        scrape.probe_all(self.processes.iter_mut().map(|(name, process)| (&**name, process))).await;
         // What late processes said while others were waited for.
         self.processes.values_mut().for_each(|process| process.read_on(&mut self.chunk));
         let mut snapshots: Vec<_> =
             self.processes.values_mut().filter_map(|process| process.last.as_mut()).collect();
+        enforce_bytes(&mut snapshots, MAX_SNAPSHOT_BYTES);
         enforce_names(&mut snapshots, MAX_NAMES, MAX_NAME_BYTES);
         let mut counts = Counts { unreadable: n_left_out, ignored: n_foreign, ..Counts::default() };
         let mut troubles = Vec::new();
         if n_left_out > 0 {
-            let name = self.path.clone().into_os_string();
-            troubles.push(Trouble { name, reason: Reason::Crowded { n_pipes: n_left_out } });
+            troubles.push(Trouble {
+                name: self.path.clone().into(),
+                reason: Reason::Crowded { n_pipes: n_left_out },
+            });
         }
         for (name, process) in &mut self.processes {
             counts.add(&process.status);
@@ -153,7 +154,7 @@ impl Collector {
             if let Some(pipe) = &mut process.open {
                 pipe.release_lock();
                 // What it said last may be gone or cut off by now.
-                pipe.charge_beyond(process.last.as_ref().map_or(0, Reading::n_bytes));
+                pipe.builder.charge_beyond(process.last.as_ref().map_or(0, Reading::n_bytes));
             }
         }
         let snapshots =

@@ -1,7 +1,7 @@
 //! Which pipes there are in the directory, and whose of them count.
 //!
 //! Owns the choice by name, kind and owner. It opens no pipe (see `pipe`), and holds no more of a listing than the
-//! entry at hand: a directory may have any number of them. Called by the collector and, for newcomers, `newcomers`.
+//! entry at hand: a directory may have any number of them.
 
 use std::ffi::OsStr;
 use std::io;

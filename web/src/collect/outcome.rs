@@ -111,8 +111,10 @@ impl From<io::Error> for PipeError {
 
 /// Whether the system lacks something that others may give back at any time.
 pub(super) fn is_resource_exhaustion(err: &io::Error) -> bool {
-    let exhausted = [nix::Error::EMFILE, nix::Error::ENFILE, nix::Error::ENOMEM, nix::Error::EINTR];
-    exhausted.iter().any(|code| err.raw_os_error() == Some(*code as i32))
+    use nix::errno::Errno::{EINTR, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC};
+    // `ENOSPC` is `epoll(7)`'s word for `fs.epoll.max_user_watches`.
+    let code = err.raw_os_error().map(nix::Error::from_raw);
+    matches!(code, Some(EINTR | EMFILE | ENFILE | ENOLCK | ENOMEM | ENOSPC))
 }
 
 impl Counts {

@@ -68,10 +68,12 @@ pub(super) struct Pipe {
     receiver: Receiver,
     id: FileId,
     lock: Lock,
-    builder: ReadingBuilder,
+    /// What was said so far.
+    pub(super) builder: ReadingBuilder,
     has_writer: bool,
-    /// A writer left: the runtime reports that over and over, so its events tell nothing any more.
-    has_hung_up: bool,
+    /// The last read brought nothing, and the runtime goes on to report an event: its events tell nothing, as after a writer
+    /// has left.
+    event_is_stale: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -109,7 +111,7 @@ impl Pipe {
             lock: Lock::None,
             builder: ReadingBuilder::within(charge),
             has_writer: false,
-            has_hung_up: false,
+            event_is_stale: false,
         }))
     }
 
@@ -121,7 +123,7 @@ impl Pipe {
             return Ok(Progress::Pending);
         }
         loop {
-            // The runtime does not know of what came a moment ago; where there is nothing, it has to know of that.
+            // `try_read` would not see what came a moment ago, but it lets the runtime know that there is nothing.
             let bytes = match read(&self.receiver, chunk) {
                 Err(nix::Error::EAGAIN) => self.receiver.try_read(chunk),
                 bytes => bytes.map_err(io::Error::from),
@@ -134,7 +136,7 @@ impl Pipe {
                 }
                 Err(err) if err.kind() == ErrorKind::WouldBlock => {
                     self.has_writer = true;
-                    self.has_hung_up = self.has_stale_event();
+                    self.event_is_stale = self.has_stale_event();
                     return Ok(Progress::Pending);
                 }
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
@@ -168,7 +170,7 @@ impl Pipe {
 
     /// Whether an event of the pipe means that there may be something to read for us.
     pub(super) fn is_worth_watching(&self) -> bool {
-        self.lock != Lock::None && !self.has_hung_up
+        self.lock != Lock::None && !self.event_is_stale
     }
 
     /// Which pipe it is.
@@ -200,11 +202,6 @@ impl Pipe {
         }
     }
 
-    /// Charges what was said so far beyond what it would replace now.
-    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
-        self.builder.charge_beyond(replaced_bytes);
-    }
-
     /// Whether nothing has its name any more.
     pub(super) fn is_retired(&self) -> io::Result<bool> {
         Ok(Node::of(&self.receiver)?.n_links == 0)
@@ -224,7 +221,7 @@ impl Pipe {
         Ok(true)
     }
 
-    /// A second descriptor, which shares the lock and may be closed.
+    /// A second descriptor for the calls that want a file. It shares the lock, and may be closed.
     fn as_file(&self) -> io::Result<File> {
         Ok(self.receiver.as_fd().try_clone_to_owned()?.into())
     }
@@ -237,7 +234,7 @@ impl Pipe {
         } else if self.is_retired()? {
             Progress::Retired { was_ours: self.lock == Lock::Held }
         } else {
-            self.has_hung_up = self.has_stale_event();
+            self.event_is_stale = self.has_stale_event();
             Progress::Pending
         })
     }

@@ -22,21 +22,25 @@ use super::scrape::Scrape;
 const MISSING_TIMEOUT: Duration = Duration::from_millis(100);
 /// A process that takes longer than this to answer no longer keeps others from being asked.
 const LONGEST_TURN: Duration = Duration::from_millis(10);
-/// Between two looks for a name that is missing, and from the 17th answer on that is not believed.
+/// A process that was late has no more time than this once it shows that it is awake: it may do so each time and never give
+/// a complete answer.
+const LATE_DEADLINE: Duration = Duration::from_millis(100);
+/// Between two looks for a name that is missing, and between two answers that are not believed.
 const RETRY_PAUSE: Duration = Duration::from_millis(2);
+/// So often a process is asked again without a pause.
 const AT_ONCE: u32 = 16;
 
 struct Probe<'a, 's> {
     scrape: &'a Scrape<'s>,
     name: &'a OsStr,
     process: &'a mut Process,
-    is_append_only: bool,
     belief: Belief,
     /// One of the few that are asked at a time, while an answer is expected at any moment.
     turn: Option<SemaphorePermit<'a>>,
     turn_ends: Instant,
-    /// When it is given up: `ends` once it has shown that it is awake.
+    /// When it is given up if it has not shown that it is awake, which makes it `ends`.
     until: Instant,
+    /// When it is given up in any case.
     ends: Instant,
 }
 
@@ -44,19 +48,21 @@ struct Probe<'a, 's> {
 pub(super) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Process) {
     let turn = scrape.turns.acquire().await.ok();
     scrape.take_kept(process);
-    let Some(plan) = process.plan(scrape, name) else { return process.status = Status::Gone };
+    let Some(timeout) = process.response_timeout(scrape, name) else { return process.status = Status::Gone };
     let result = {
         let now = Instant::now();
-        let ends = scrape.ends.min(now + scrape.deadline);
+        let was_late = timeout.is_zero();
+        let deadline = if was_late { scrape.deadline.min(LATE_DEADLINE) } else { scrape.deadline };
+        let turn_ends = now + LONGEST_TURN;
+        let ends = scrape.ends.max(turn_ends).min(now + deadline);
         let mut probe = Probe {
             scrape,
             name,
             process,
-            is_append_only: plan.is_append_only,
             belief: Belief::default(),
             turn,
-            turn_ends: now + LONGEST_TURN,
-            until: ends.min(now + plan.response_timeout),
+            turn_ends,
+            until: ends.min(now + timeout),
             ends,
         };
         match probe.run().await {
@@ -73,31 +79,28 @@ impl Probe<'_, '_> {
         if let Some(pipe) = take(&mut self.process.open) {
             // Opened before the process was asked: what it says may be old, and is better than what it said before.
             if let Progress::Complete(snapshot) = self.read(pipe).await?
-                && is_whole(&snapshot, self.process.last.as_ref().filter(|_| self.is_append_only))
+                && is_whole(&snapshot, self.process.before())
             {
                 self.process.replace_last(snapshot);
             }
             self.until = self.ends;
         }
-        loop {
+        for round in 0.. {
             let pipe = self.open().await?;
             let snapshot = match self.read(pipe).await? {
                 Progress::Complete(snapshot) => Some(snapshot),
                 Progress::Retired { was_ours: true } => Some(Reading::default()),
                 Progress::Retired { was_ours: false } | Progress::Pending => None,
             };
-            let before = self.process.last.as_ref().filter(|_| self.is_append_only);
+            let before = self.process.before();
             if let Some(snapshot) = snapshot.and_then(|snapshot| self.belief.weigh(snapshot, before)) {
                 return Ok(snapshot);
             }
             // It is awake, however silent it was before.
             self.until = self.ends;
-            if self.belief.n_rounds() < AT_ONCE {
-                yield_now().await
-            } else {
-                self.pause(Failure::TimedOut).await?
-            }
+            if round < AT_ONCE { yield_now().await } else { self.pause().await? }
         }
+        Err(Failure::TimedOut)
     }
 
     /// Opens the pipe, as soon as there is one.
@@ -107,14 +110,14 @@ impl Probe<'_, '_> {
         loop {
             match Pipe::open(self.scrape.source, self.name, self.process.charge(self.scrape.quota)) {
                 // Not the fault of the process: until there are some again, what it said last counts.
-                Err(Failure::ResourceExhausted) => self.pause(Failure::TimedOut).await?,
+                Err(Failure::ResourceExhausted) => self.pause().await?,
                 Err(Failure::NotFound) => {
                     self.turn = None;
                     let now = Instant::now();
                     if now >= *missing_until.get_or_insert(now + patience) {
                         return Err(Failure::NotFound);
                     }
-                    self.pause(Failure::NotFound).await?;
+                    self.pause().await.map_err(|_| Failure::NotFound)?;
                 }
                 opened => return opened,
             }
@@ -122,8 +125,8 @@ impl Probe<'_, '_> {
     }
 
     /// Waits a moment; fails if time is up.
-    async fn pause(&self, failure: Failure) -> Result<(), Failure> {
-        timeout_at(self.until, sleep(RETRY_PAUSE)).await.map_err(|_| failure)
+    async fn pause(&self) -> Result<(), Failure> {
+        timeout_at(self.until, sleep(RETRY_PAUSE)).await.map_err(|_| Failure::TimedOut)
     }
 
     /// Reads the pipe to its end; one that is not finished in time stays open.

@@ -67,14 +67,6 @@ pub(super) struct Process {
     pub(super) is_listed: bool,
 }
 
-/// How to ask a process.
-pub(super) struct Plan {
-    /// How long to wait for its answer.
-    pub(super) response_timeout: Duration,
-    /// It has a registry of ours, whose stats only grow in number and keep their order.
-    pub(super) is_append_only: bool,
-}
-
 impl Process {
     /// Whether it is not known to be gone, though its name is.
     pub(super) const fn is_missing(&self) -> bool {
@@ -87,7 +79,7 @@ impl Process {
             Rank::Gone
         } else if self.last.is_some() {
             Rank::Answered
-        } else if self.was_locked {
+        } else if self.was_locked && !self.is_late {
             Rank::Locked
         } else {
             Rank::Unknown
@@ -97,6 +89,12 @@ impl Process {
     /// The order in which processes are asked: those that answer never wait for those that do not.
     pub(super) const fn priority(&self) -> (bool, Rank) {
         (self.is_late, self.rank())
+    }
+
+    /// What it said last, if what it says now must hold all of that: it has a registry of ours, whose stats only grow in
+    /// number and keep their order.
+    pub(super) fn before(&self) -> Option<&Reading> {
+        self.last.as_ref().filter(|_| self.was_locked)
     }
 
     /// What a new snapshot of it is charged.
@@ -111,20 +109,22 @@ impl Process {
         self.last = Some(snapshot);
     }
 
-    /// Says how to ask it; `None` if it is dead.
-    pub(super) fn plan(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Option<Plan> {
-        if self.check(scrape.source, name) == Life::Dead && self.reap(scrape, name) {
-            return None;
+    /// Returns how long to wait for its answer; `None` if it is dead.
+    pub(super) fn response_timeout(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Option<Duration> {
+        let mut life = self.check(scrape.source, name);
+        if life == Life::Dead {
+            if self.reap(scrape, name) {
+                return None;
+            }
+            life = self.check(scrape.source, name);
         }
-        let life = self.check(scrape.source, name);
         self.is_suspect = life == Life::Doubtful;
-        let response_timeout = match life {
+        Some(match life {
             _ if self.is_late => Duration::ZERO,
             Life::Doubtful if !self.has_foreign_pid => SUSPECT_TIMEOUT,
             Life::Dead => SUSPECT_TIMEOUT,
             _ => scrape.deadline,
-        };
-        Some(Plan { response_timeout, is_append_only: life == Life::Alive })
+        })
     }
 
     /// Takes what came of asking it.
@@ -167,7 +167,7 @@ impl Process {
             Ok(Progress::Pending) => return,
             // It has woken up. What is not complete is asked for again: by the next collection, without waiting.
             Ok(Progress::Complete(snapshot)) => {
-                if is_whole(&snapshot, self.last.as_ref().filter(|_| self.was_locked)) {
+                if is_whole(&snapshot, self.before()) {
                     self.is_late = false;
                     self.replace_last(snapshot);
                     if matches!(self.status, Status::Late) {

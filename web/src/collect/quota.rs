@@ -1,8 +1,8 @@
 //! How much memory the snapshots of all processes may take, and how many names.
 //!
-//! Owns one byte counter for all snapshots, and the rule when it is used up: each process keeps its first stats, up to a
-//! share that is the same for all, and the rest is left out and counted. So a process that says much costs those that say
-//! little nothing. It knows no pipe.
+//! Owns one byte counter for all snapshots, and the rule when there is too much: the largest snapshots keep their first
+//! stats, up to a size that is the same for all, and the rest is left out and counted. So a process that says much costs
+//! those that say little nothing. It knows no pipe.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,16 +18,17 @@ pub const MAX_NAMES: usize = 65_536;
 /// The most bytes that those names and very large integers may take in an answer.
 pub const MAX_NAME_BYTES: usize = 8 << 20;
 
-/// The most memory for all snapshots, beside the equal shares.
-pub const MAX_SNAPSHOT_BYTES: usize = 14 << 20;
+/// The most memory for the snapshots of one collection.
+pub const MAX_SNAPSHOT_BYTES: usize = 12 << 20;
 
 /// The most bytes that a byte of a name becomes where it has to be escaped.
 const LONGEST_ESCAPE: usize = 6;
 
 /// The byte counter of all snapshots, and the share that each process has in any case.
 ///
-/// The snapshots take no more than twice the limit, and for a moment as much again: a process's new snapshot is charged
-/// only for what it takes beyond the one that it replaces.
+/// After a collection the snapshots fit the limit. While one is made, what is charged is at most twice as much: the shares
+/// come on top. A new snapshot is charged only for what it takes beyond the one that it replaces, so the memory is at most
+/// three times the limit for as long as both are there.
 ///
 /// `Relaxed`: one thread collects; the counter orders nothing.
 #[derive(Debug)]
@@ -71,9 +72,6 @@ impl Charge {
     pub(super) fn limit_bytes(&self) -> usize {
         self.quota.as_ref().map_or(usize::MAX, |quota| {
             let share_bytes = quota.share_bytes.load(Ordering::Relaxed);
-            if quota.used_bytes.load(Ordering::Relaxed) > quota.limit_bytes {
-                return share_bytes;
-            }
             share_bytes.max(self.replaced_bytes + self.charged_bytes + quota.left_bytes())
         })
     }
@@ -98,6 +96,18 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.set(0);
+    }
+}
+
+/// Cuts the largest snapshots off to one size, so that all fit.
+pub(super) fn enforce_bytes(snapshots: &mut [&mut Reading], limit_bytes: usize) {
+    snapshots.sort_by_key(|snapshot| snapshot.n_bytes());
+    let (mut left_bytes, mut n_left) = (limit_bytes, snapshots.len());
+    for snapshot in snapshots {
+        // What the smaller ones do not need is divided among the larger ones.
+        snapshot.truncate_to(left_bytes / n_left);
+        left_bytes -= snapshot.n_bytes();
+        n_left -= 1;
     }
 }
 
@@ -237,6 +247,22 @@ mod tests {
             next.charge_beyond(0);
             assert_eq!(quota.used_bytes.load(Ordering::Relaxed), 1000 * LINE_BYTES);
             last = next;
+        }
+    }
+
+    #[test]
+    fn the_largest_are_cut_off_to_one_size_and_the_others_are_whole() {
+        for (n_stats, n_fit, expected) in [
+            ([10, 900, 20, 500, 30], 360, [10, 150, 20, 150, 30]),
+            ([100, 100, 100, 100, 100], 500, [100; 5]),
+            ([1, 1, 1, 1, 9], 3, [0, 0, 1, 1, 1]),
+        ] {
+            let parse = |n_stats| Reading::parse(&lines(n_stats)).unwrap();
+            let mut snapshots = n_stats.map(parse);
+            enforce_bytes(&mut snapshots.iter_mut().collect::<Vec<_>>(), n_fit * LINE_BYTES);
+            assert_eq!(snapshots.each_ref().map(Reading::n_stats), expected);
+            let n_whole = snapshots.map(|snapshot| snapshot.n_stats() + snapshot.n_left_out());
+            assert_eq!(n_whole, n_stats);
         }
     }
 

@@ -82,6 +82,16 @@ impl Reading {
         self.text.len() + size_of_val(self.stats.as_slice())
     }
 
+    /// Leaves out all but the first stats, so many as take no more memory than that.
+    pub(super) fn truncate_to(&mut self, n_bytes: usize) {
+        if self.n_bytes() > n_bytes {
+            let takes_less =
+                |(idx, stat): &(usize, &Stat)| stat.name.start as usize + idx * size_of::<Stat>() <= n_bytes;
+            let n_begun = self.stats.iter().enumerate().take_while(takes_less).count();
+            self.truncate(n_begun.saturating_sub(1));
+        }
+    }
+
     /// Leaves out all but the first stats.
     pub(super) fn truncate(&mut self, n_stats: usize) {
         let Some(first) = self.stats.get(n_stats) else { return };

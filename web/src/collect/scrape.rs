@@ -16,10 +16,11 @@ use super::discover::Source;
 use super::probe::probe;
 use super::process::Process;
 use super::quota::Quota;
+use crate::descriptors::Descriptors;
 
 /// The most processes that are about to answer at a time: more of them get in each other's way.
 const N_TURNS: usize = 16;
-/// All are done after so many deadlines, however many are silent.
+/// After so many deadlines those that are asked then have a turn each, and no more: however many are silent.
 const DEADLINES: u32 = 2;
 
 /// What all probes of one collection share.
@@ -28,14 +29,14 @@ pub(super) struct Scrape<'a> {
     pub(super) quota: &'a Arc<Quota>,
     /// How long one process may take.
     pub(super) deadline: Duration,
-    /// When the last one is given up.
+    /// When those are given up that have had their turn.
     pub(super) ends: Instant,
     /// Memory to read into.
     pub(super) chunk: RefCell<&'a mut [u8]>,
     pub(super) turns: Semaphore,
-    /// The pipes that are open though they are not asked, and the most of them.
+    /// The pipes that are open though they are not asked.
     n_kept: Cell<usize>,
-    max_kept: usize,
+    descriptors: Descriptors,
 }
 
 impl<'a> Scrape<'a> {
@@ -44,7 +45,7 @@ impl<'a> Scrape<'a> {
         quota: &'a Arc<Quota>,
         deadline: Duration,
         chunk: &'a mut [u8],
-        max_kept: usize,
+        descriptors: Descriptors,
     ) -> Self {
         Self {
             source,
@@ -54,21 +55,17 @@ impl<'a> Scrape<'a> {
             chunk: RefCell::new(chunk),
             turns: Semaphore::new(N_TURNS),
             n_kept: Cell::new(0),
-            max_kept,
+            descriptors,
         }
     }
 
     /// Asks all; those that answered last time go first, so that they never wait for those that are silent.
-    pub(super) async fn probe_all<'p>(
-        &self,
-        processes: impl Iterator<Item = (&'p OsStr, &'p mut Process)>,
-        max_open: usize,
-    ) {
+    pub(super) async fn probe_all<'p>(&self, processes: impl Iterator<Item = (&'p OsStr, &'p mut Process)>) {
         let mut processes: Vec<_> = processes.collect();
         self.n_kept.set(processes.iter().filter(|(_, process)| process.open.is_some()).count());
         processes.sort_by_key(|(_, process)| process.priority());
         stream::iter(processes)
-            .for_each_concurrent(max_open, |(name, process)| probe(self, name, process))
+            .for_each_concurrent(self.descriptors.n_asked, |(name, process)| probe(self, name, process))
             .await;
     }
 
@@ -81,7 +78,8 @@ impl<'a> Scrape<'a> {
     /// another library may not survive that its reader leaves.
     pub(super) fn keep_open(&self, process: &mut Process) {
         let Some(pipe) = &process.open else { return };
-        let room = if pipe.has_writer() { self.max_kept } else { self.max_kept.div_ceil(2) };
+        let max_kept = self.descriptors.n_kept;
+        let room = if pipe.has_writer() { max_kept } else { max_kept.div_ceil(2) };
         if self.n_kept.get() < room {
             self.n_kept.update(|n_kept| n_kept + 1);
         } else {
@@ -122,6 +120,7 @@ mod tests {
     }
 
     const MAX_KEPT: usize = 50;
+    const DESCRIPTORS: Descriptors = Descriptors { n_connections: 0, n_asked: 200, n_kept: MAX_KEPT };
     /// Longer than any of these tests may take.
     const PATIENT: Duration = Duration::from_secs(60);
 
@@ -140,8 +139,8 @@ mod tests {
         processes.values_mut().for_each(|process| process.last = last());
         quota.share_among(processes.len());
         runtime.block_on(async {
-            let scrape = Scrape::new(&source, quota, deadline, &mut chunk, MAX_KEPT);
-            scrape.probe_all(processes.iter_mut().map(|(name, process)| (name.as_ref(), process)), 200).await;
+            let scrape = Scrape::new(&source, quota, deadline, &mut chunk, DESCRIPTORS);
+            scrape.probe_all(processes.iter_mut().map(|(name, process)| (name.as_ref(), process))).await;
         });
         processes
     }

@@ -143,7 +143,7 @@ mod tests {
         );
         assert_eq!(
             shown(b"7.stats", Reason::LeftOut { n_stats: 9 }),
-            "7.stats: stats left out: 9: all processes together say more than 14680064 bytes, 65536 names or 8388608 \
+            "7.stats: stats left out: 9: all processes together say more than 12582912 bytes, 65536 names or 8388608 \
              bytes of names, and this one most: publish fewer"
         );
         assert_eq!(

@@ -133,7 +133,7 @@ impl Service {
         let panics = Arc::new(Panics::default());
         let collector = CollectorHandle::start(collector, Reports::new(on_trouble), Arc::clone(&panics))
             .map_err(ServeError::Collector)?;
-        let free = Arc::new(Semaphore::new(Descriptors::available().n_connections as usize));
+        let free = Arc::new(Semaphore::new(Descriptors::available().n_connections));
         let routes = Arc::new(Routes { stats_path, collector, panics });
         Ok(Self { connections: ConnConfig { routes, client_deadline, free } })
     }

@@ -1,6 +1,7 @@
 //! Tests of what is remembered of a process: what silence, death and other readers change, and what is removed.
 
 use super::*;
+use crate::descriptors::Descriptors;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use statvent_core::Registry;
@@ -33,12 +34,12 @@ fn open(source: &Source) -> Box<Pipe> {
 
 /// Runs `f` as within a collection whose deadline is a second.
 fn within<T>(source: &Source, f: impl FnOnce(&Scrape<'_>) -> T) -> T {
-    f(&Scrape::new(source, &Quota::new(1 << 20), Duration::from_secs(1), &mut [], 9))
+    f(&Scrape::new(source, &Quota::new(1 << 20), Duration::from_secs(1), &mut [], Descriptors::available()))
 }
 
-/// How it is asked; `None` if it is dead.
-fn plan(process: &mut Process, source: &Source) -> Option<Plan> {
-    within(source, |scrape| process.plan(scrape, NAME.as_ref()))
+/// How long its answer is waited for; `None` if it is dead.
+fn timeout(process: &mut Process, source: &Source) -> Option<Duration> {
+    within(source, |scrape| process.response_timeout(scrape, NAME.as_ref()))
 }
 
 fn conclude(process: &mut Process, source: &Source, result: Result<Reading, Failure>) -> Status {
@@ -93,7 +94,7 @@ fn a_writer_that_took_a_dead_pipe_s_name_is_not_buried() {
     let path = temp.path().join(NAME);
     let _writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let mut process = Process { was_locked: true, ..Process::default() };
-    assert!(plan(&mut process, &source).is_some());
+    assert!(timeout(&mut process, &source).is_some());
     assert!(process.open.is_some(), "it is asked on the pipe that was opened");
     assert!(path.exists());
 }
@@ -103,7 +104,7 @@ fn a_pipe_whose_byte_was_held_and_is_free_is_removed_at_once() {
     let _entered = enter();
     let (temp, source) = abandoned();
     let mut process = Process { was_locked: true, last: Some(Reading::default()), ..Process::default() };
-    assert!(plan(&mut process, &source).is_none());
+    assert!(timeout(&mut process, &source).is_none());
     assert!(process.is_gone && process.last.is_none());
     assert!(!temp.path().join(NAME).exists());
 }
@@ -123,7 +124,7 @@ fn last_words_do_not_unprove_a_death() {
     drop(writer);
     let mut process =
         Process { was_locked: true, last: Some(Reading::default()), open: Some(open), ..Process::default() };
-    assert!(plan(&mut process, &source).is_none());
+    assert!(timeout(&mut process, &source).is_none());
     assert!(process.is_gone && !path.exists());
 }
 
@@ -135,7 +136,7 @@ fn a_dead_process_does_not_count_where_another_reader_has_its_pipe() {
     let reader = OpenOptions::new().read(true).write(true).open(temp.path().join(NAME)).unwrap();
     reader.try_lock().unwrap();
     let mut process = Process { was_locked: true, last: Some(Reading::default()), ..Process::default() };
-    assert!(plan(&mut process, &source).is_some());
+    assert!(timeout(&mut process, &source).is_some());
     assert!(!matches!(conclude(&mut process, &source, Err(Failure::TimedOut)), Status::Stale));
     assert!(process.last.is_none());
 }
@@ -169,7 +170,7 @@ fn a_pipe_that_another_reader_has_is_not_removed() {
     let reader = File::open(&path).unwrap();
     reader.try_lock().unwrap();
     let mut process = Process { was_locked: true, ..Process::default() };
-    assert!(plan(&mut process, &source).is_some());
+    assert!(timeout(&mut process, &source).is_some());
     assert!(matches!(conclude(&mut process, &source, Err(Failure::TimedOut)), Status::Late));
     assert!(path.exists(), "removed on the strength of a byte");
 
@@ -186,12 +187,12 @@ fn a_late_process_that_retires_its_pipe_is_waited_for_again() {
     let _entered = enter();
     let (temp, source) = abandoned();
     let mut process = Process { is_late: true, has_foreign_pid: true, ..Process::default() };
-    assert_eq!(plan(&mut process, &source).unwrap().response_timeout, Duration::ZERO);
+    assert_eq!(timeout(&mut process, &source).unwrap(), Duration::ZERO);
     process.open = Some(open(&source));
     remove_file(temp.path().join(NAME)).unwrap();
     process.read_on(&mut [0; PROBE_BYTES]);
     assert!(process.open.is_none());
-    assert_eq!(plan(&mut process, &source).unwrap().response_timeout, Duration::from_secs(1));
+    assert_eq!(timeout(&mut process, &source).unwrap(), Duration::from_secs(1));
 }
 
 #[test]
