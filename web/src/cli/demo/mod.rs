@@ -93,7 +93,7 @@ fn path_in(received: Result<Option<String>, RecvTimeoutError>) -> Result<PathBuf
         Ok(Some(path)) => Ok(path.into()),
         Ok(None) => Err("a process of the demo ended before it published: see its message above"),
         Err(_) => {
-            Err("a process of the demo did not publish within 10 s: start fewer of them, with --demo N")
+            Err("a process of the demo did not publish within 60 s: start fewer of them, with --demo N")
         }
     }
 }
