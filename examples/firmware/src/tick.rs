@@ -74,7 +74,7 @@ fn come_again() {
     static STEP: AtomicU32 = AtomicU32::new(0);
     let step = STEP.load(Ordering::Relaxed).wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     STEP.store(step, Ordering::Relaxed);
-    let n_more = (step >> 8) % (128 << (step >> 29));
+    let n_more = (step >> 8) % (64 << (step >> 29));
     // SAFETY: the reload value belongs to this handler alone from the moment on that `main` has started the timer.
     let timer = unsafe { &*SYST::PTR };
     // SAFETY: any value of 24 bits is a time to wait.
