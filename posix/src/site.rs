@@ -87,13 +87,17 @@ impl Site {
     /// Removes the pipe, whose readers get no snapshot any more but an end of file.
     ///
     /// # Errors
-    /// It has its name still, and that cannot be changed now. In a directory that was moved away it is left to be swept as
-    /// dead.
+    /// It has its name still, and that cannot be changed now. In a directory with the sticky bit, after a change of user, it
+    /// never can: there it is left to be swept as dead, as in a directory that was moved away.
     pub(crate) fn vacate(&self) -> io::Result<()> {
         // Where the program closed our descriptors, their numbers may lead elsewhere.
         let removed = if self.fifo.is_held() { self.fifo.remove() } else { Ok(()) };
         self.fifo.free_stranded();
-        removed.or_else(|err| if self.is_intact() { Err(err) } else { Ok(()) })
+        removed.or_else(|err| match err.raw_os_error() {
+            Some(libc::EPERM) => Ok(()),
+            _ if self.is_intact() => Err(err),
+            _ => Ok(()),
+        })
     }
 }
 

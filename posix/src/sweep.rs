@@ -6,7 +6,7 @@
 use crate::dir::PipeDir;
 use crate::hidden;
 use crate::node::{FileId, Node};
-use nix::fcntl::{RenameFlags, renameat2};
+use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -124,7 +124,14 @@ fn put_aside(dir: &PipeDir, name: &OsStr) -> io::Result<Option<String>> {
 }
 
 fn rename_without_replacing(dir: &PipeDir, from: &OsStr, to: &OsStr) -> nix::Result<()> {
-    renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE)
+    match renameat2(dir, from, dir, to, RenameFlags::RENAME_NOREPLACE) {
+        // Some file systems cannot: there a look before has to do.
+        Err(nix::Error::EINVAL | nix::Error::ENOSYS) => match dir.node(to) {
+            Ok(None) => renameat(dir, from, dir, to),
+            _ => Err(nix::Error::EEXIST),
+        },
+        renamed => renamed,
+    }
 }
 
 #[cfg(test)]
