@@ -29,5 +29,5 @@ pub use statvent_posix::{Error, Recorder, RecorderBuilder, follow_forks};
 /// What the macros are made of.
 #[doc(hidden)]
 pub mod __private {
-    pub use statvent_core::{Site, literal_name, literal_template};
+    pub use statvent_core::{CallSite, literal_name, literal_template};
 }

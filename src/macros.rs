@@ -96,7 +96,7 @@ macro_rules! __at_site {
     ($registry:expr, $method:ident, $check:ident, $name:literal, $value:expr) => {
         match (&$registry, $value) {
             (registry, value) => {
-                static SITE: $crate::__private::Site = $crate::__private::Site::new();
+                static SITE: $crate::__private::CallSite = $crate::__private::CallSite::new();
                 const NAME: &str = $crate::__private::$check($name);
                 registry.$method(&SITE, NAME, value)
             }

@@ -4,8 +4,7 @@
 
 use core::fmt;
 
-use crate::name::NameError;
-use crate::value::ValueError;
+use crate::names::name::NameError;
 
 /// Why `try_incr`, `try_set` or `try_record` stored nothing.
 ///
@@ -70,3 +69,44 @@ impl From<ValueError> for RecordError {
         Self::Value(err)
     }
 }
+
+/// Why a value cannot be recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// An unsigned integer that an `i64` cannot hold.
+    AboveI64Max {
+        /// The value that was given.
+        found: u64,
+    },
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AboveI64Max { found } => {
+                write!(f, "value {found} is above {}: record it as a float", i64::MAX)
+            }
+        }
+    }
+}
+
+impl core::error::Error for ValueError {}
+
+/// The caller's buffer cannot hold the JSON.
+#[cfg(feature = "json")]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct JsonTooLong {
+    /// The bytes that the buffer has.
+    pub available: usize,
+}
+
+#[cfg(feature = "json")]
+impl fmt::Display for JsonTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the stats as JSON do not fit the buffer of {} bytes: give a larger one", self.available)
+    }
+}
+
+#[cfg(feature = "json")]
+impl core::error::Error for JsonTooLong {}

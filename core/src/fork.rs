@@ -3,7 +3,7 @@
 //! Owns the order in which a registry's locks are held across `fork(2)`, and the return to zero. It knows no system:
 //! whoever does calls these around each fork (`statvent-posix`, by `pthread_atfork(3)`).
 
-use crate::backend::{Gate, thread_number};
+use crate::backend::{RawMutex, shard_id};
 use crate::snapshot::Reader;
 use crate::sync::Ordering;
 
@@ -17,12 +17,12 @@ impl Reader<'_> {
     /// [`after_fork_in_parent`]: Self::after_fork_in_parent
     /// [`after_fork_in_child`]: Self::after_fork_in_child
     pub fn before_fork(self) {
-        self.gates.into_iter().for_each(Gate::enter);
+        self.mutexes.into_iter().for_each(RawMutex::lock);
     }
 
     /// Lets everybody in again.
     pub fn after_fork_in_parent(self) {
-        self.gates.into_iter().rev().for_each(Gate::leave);
+        self.mutexes.into_iter().rev().for_each(RawMutex::unlock);
     }
 
     /// Sets every stat to zero, empties every series and lets everybody in again; names stay, and a float stays a float.
@@ -51,23 +51,23 @@ impl Reader<'_> {
     }
 }
 
-/// Keeps threads from taking a shard until [`release_threads`] or, in the child, [`forget_threads_of_parent`]: they share
+/// Keeps threads from taking a shard until [`unfreeze_shard_allocation`] or, in the child, [`free_shards_of_parent`]: they share
 /// one meanwhile. So the child knows of every shard that was written to.
 ///
 /// To be called once around each fork, whatever the number of registries, after all of them are held.
-pub fn hold_threads() {
-    thread_number::TAKING.enter();
+pub fn freeze_shard_allocation() {
+    shard_id::ALLOCATION.lock();
 }
 
 /// Lets threads take a shard again, in the parent.
-pub fn release_threads() {
-    thread_number::TAKING.leave();
+pub fn unfreeze_shard_allocation() {
+    shard_id::ALLOCATION.unlock();
 }
 
 /// Frees what the threads of the parent held, in a forked child: their shards are for the child's own threads.
 ///
-/// For the child alone, before its first other thread, and after [`hold_threads`].
-pub fn forget_threads_of_parent() {
-    thread_number::forget_other_threads();
-    thread_number::TAKING.leave();
+/// For the child alone, before its first other thread, and after [`freeze_shard_allocation`].
+pub fn free_shards_of_parent() {
+    shard_id::free_other_ids();
+    shard_id::ALLOCATION.unlock();
 }

@@ -2,9 +2,9 @@
 //!
 //! Owns what makes a stat's second use cheap: it was found once. Registration is `record`'s.
 
-use crate::arena::NewName;
-use crate::backend::{AtomicU64, Change, SamplesView, Stat, Stored};
-use crate::name::expand_template;
+use crate::backend::{AtomicU64, SamplesView, StatRef, StoredValue, WriteOp};
+use crate::names::arena::NewName;
+use crate::names::name::expand_template;
 use crate::registry::Registry;
 use crate::sync::Ordering;
 use crate::value::{IntoValue, Value};
@@ -13,13 +13,13 @@ use crate::value::{IntoValue, Value};
 ///
 /// Made by [`Registry::counter`] and [`Registry::counter_literal`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy, Debug)]
-pub struct Counter<'r>(Target<'r, Stat<'r>>);
+pub struct Counter<'r>(Target<'r, StatRef<'r>>);
 
 /// A stat to set: small, copyable, found once.
 ///
 /// Made by [`Registry::gauge`] and [`Registry::gauge_literal`]. A handle whose name was rejected counts every use as rejected.
 #[derive(Clone, Copy, Debug)]
-pub struct Gauge<'r>(Target<'r, Stat<'r>>);
+pub struct Gauge<'r>(Target<'r, StatRef<'r>>);
 
 /// A series to record samples into: small, copyable, found once.
 ///
@@ -32,7 +32,7 @@ impl Counter<'_> {
     /// shard.
     #[inline]
     pub fn incr(&self, value: impl IntoValue) {
-        self.0.write(value, |stat, value| stat.add_again(Stored::of(value)));
+        self.0.write(value, |stat, value| stat.add_marked(StoredValue::from_value(value)));
     }
 }
 
@@ -40,7 +40,7 @@ impl Gauge<'_> {
     /// Sets the stat to `value`. No lock, no allocation.
     #[inline]
     pub fn set(&self, value: impl IntoValue) {
-        self.0.write(value, |stat, value| stat.write(Change::Set, Stored::of(value)));
+        self.0.write(value, |stat, value| stat.write(WriteOp::Set, StoredValue::from_value(value)));
     }
 }
 
@@ -142,7 +142,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     fn new_counter(&self, name: NewName<'_>) -> Counter<'_> {
         let target = self.stat_target(name);
         if let Some(stat) = target.slot {
-            stat.begin_summing();
+            stat.mark_incremented();
         }
         Counter(target)
     }
@@ -153,8 +153,8 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         Series(Target { slot, rejected: &self.rejected })
     }
 
-    fn stat_target(&self, name: NewName<'_>) -> Target<'_, Stat<'_>> {
-        let found = self.find_or_insert_stat(name, Change::Set, Stored::of(Value::Int(0)));
+    fn stat_target(&self, name: NewName<'_>) -> Target<'_, StatRef<'_>> {
+        let found = self.find_or_insert_stat(name, WriteOp::Set, StoredValue::from_value(Value::Int(0)));
         let slot = found.ok().and_then(|found| self.stats.stat(found.idx()));
         Target { slot, rejected: &self.rejected }
     }

@@ -7,32 +7,18 @@ use core::fmt;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+pub use crate::error::JsonTooLong;
 use crate::line::format::put;
-use crate::name::EscapedName;
+use crate::names::name::EscapedName;
 use crate::snapshot::Reader;
 use crate::value::Value;
-
-/// The caller's buffer cannot hold the JSON.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct JsonTooLong {
-    /// The bytes that the buffer has.
-    pub available: usize,
-}
-
-impl fmt::Display for JsonTooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the stats as JSON do not fit the buffer of {} bytes: give a larger one", self.available)
-    }
-}
-
-impl core::error::Error for JsonTooLong {}
 
 /// Serialises as one map from names to values; bytes of a name that are not UTF-8 become `\xNN`.
 impl Serialize for Reader<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut snapshot = self.snapshot();
-        while let Some((name, stored)) = snapshot.stat() {
+        while let Some((name, stored)) = snapshot.current() {
             map.serialize_key(&Key(EscapedName(name)))?;
             match stored.value() {
                 Value::Int(int) => map.serialize_value(&int)?,
@@ -84,7 +70,7 @@ impl Reader<'_> {
 fn write(reader: Reader<'_>, room: &mut &mut [u8]) -> fmt::Result {
     let mut snapshot = reader.snapshot();
     let mut before: &[u8] = b"{";
-    while let Some((name, value)) = snapshot.stat() {
+    while let Some((name, value)) = snapshot.current() {
         push(before, room)?;
         push(b"\"", room)?;
         EscapedName(name).write_to(|piece| piece.bytes().try_for_each(|byte| put_escaped(byte, room)))?;

@@ -8,20 +8,15 @@ extern crate std;
 
 mod sync;
 
-pub mod name;
+mod error;
+mod names;
+mod quantiles;
 mod value;
-
-mod append;
-mod arena;
-mod directory;
-mod series;
 
 mod backend;
 
 #[cfg(not(loom))]
 mod call_site;
-#[cfg(not(loom))]
-mod error;
 #[cfg(all(feature = "std", not(loom)))]
 mod fork;
 #[cfg(not(loom))]
@@ -41,15 +36,16 @@ pub mod pipe_name;
 #[cfg(all(test, loom))]
 mod models;
 
+pub use error::{RecordError, ValueError};
 #[cfg(all(feature = "std", not(loom)))]
-pub use fork::{forget_threads_of_parent, hold_threads, release_threads};
-pub use series::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, WINDOW_SAMPLES};
-pub use value::{IntoValue, Value, ValueError};
+pub use fork::{free_shards_of_parent, freeze_shard_allocation, unfreeze_shard_allocation};
+pub use names::name;
+pub use quantiles::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, WINDOW_SAMPLES};
+pub use value::{IntoValue, Value};
 #[cfg(not(loom))]
 pub use {
-    call_site::{Site, literal_name, literal_template},
-    error::RecordError,
+    call_site::{CallSite, literal_name, literal_template},
     handle::{Counter, Gauge, Series},
     registry::Registry,
-    snapshot::{Memory, Reader, Snapshot},
+    snapshot::{MemoryRegion, Reader, Snapshot},
 };

@@ -5,12 +5,12 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use crate::append::Append;
-use crate::arena::{Arena, NewName};
-use crate::backend::thread_number::Pool;
-use crate::backend::{Change, Gate, SampleStore, StatStore, Vacant};
-use crate::directory::{Directory, Found};
-use crate::sync::{AtomicU32, Ordering, OwnWord};
+use crate::backend::shard_id::ShardPool;
+use crate::backend::{RawMutex, SampleStore, SearchCursor, StatStore, WriteOp};
+use crate::names::append_vec::AppendVec;
+use crate::names::arena::{Arena, NewName};
+use crate::names::directory::{Directory, Registered};
+use crate::sync::{AtomicU32, Ordering, OwnerLoad};
 use crate::value::Value;
 
 /// A stat and the shard of one thread.
@@ -23,16 +23,16 @@ impl Shared {
 
     /// Adds as a thread does that has no shard.
     fn add(&self, value: Value) {
-        self.0.write(0, Change::Add, value);
+        self.0.write(0, WriteOp::Add, value);
     }
 
     /// Adds as the thread does that owns the first shard.
-    fn add_own(&self, value: Value) {
+    fn add_in_first_shard(&self, value: Value) {
         add_in_shard(&self.0, 0, value);
     }
 
     fn set(&self, value: Value) {
-        self.0.write(0, Change::Set, value);
+        self.0.write(0, WriteOp::Set, value);
     }
 
     fn get(&self) -> Value {
@@ -41,14 +41,14 @@ impl Shared {
 }
 
 /// Adds as the thread of this number does.
-fn add_in_shard<const SHARDS: usize>(stats: &StatStore<1, SHARDS>, number: usize, value: Value) {
+fn add_in_shard<const SHARDS: usize>(stats: &StatStore<1, SHARDS>, id: usize, value: Value) {
     let stat = stats.stat(0).unwrap();
-    stat.begin_summing();
-    stat.add_to(stat.column.of(number).unwrap(), value);
+    stat.mark_incremented();
+    stat.add_to(stat.shards.slot(id).unwrap(), value);
 }
 
 /// Starts a thread that does `work` with what is shared.
-fn beside<T: Send + Sync + 'static, R: 'static>(
+fn spawn_with<T: Send + Sync + 'static, R: 'static>(
     shared: &Arc<T>,
     work: impl FnOnce(&T) -> R + Send + 'static,
 ) -> thread::JoinHandle<R> {
@@ -68,7 +68,7 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 fn increments_of_two_threads_are_both_counted() {
     check(|| {
         let cell = Arc::new(Shared::new());
-        let other = beside(&cell, move |cell| {
+        let other = spawn_with(&cell, move |cell| {
             cell.add(Value::Int(1));
             cell.add(Value::Float(0.5));
         });
@@ -84,7 +84,7 @@ fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(1));
-        let writer = beside(&cell, move |cell| {
+        let writer = spawn_with(&cell, move |cell| {
             cell.add(Value::Int(1));
             cell.add(Value::Float(0.5));
         });
@@ -100,7 +100,7 @@ fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
-        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
+        let setter = spawn_with(&cell, move |cell| cell.set(Value::Float(2.5)));
         assert!([Value::Int(10), Value::Float(2.5)].contains(&cell.get()));
         setter.join().unwrap();
         assert_eq!(cell.get(), Value::Float(2.5));
@@ -112,7 +112,7 @@ fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
-        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
+        let setter = spawn_with(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.add(Value::Int(1));
         setter.join().unwrap();
         assert!([Value::Float(2.5), Value::Float(3.5)].contains(&cell.get()), "{:?}", cell.get());
@@ -124,8 +124,8 @@ fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
-        let setter = beside(&cell, move |cell| cell.set(Value::Int(5)));
-        let adder = beside(&cell, move |cell| cell.add(Value::Int(1)));
+        let setter = spawn_with(&cell, move |cell| cell.set(Value::Int(5)));
+        let adder = spawn_with(&cell, move |cell| cell.add(Value::Int(1)));
         let seen = cell.get();
         assert!([10, 11, 5, 6].map(Value::Int).contains(&seen), "{seen:?}");
         setter.join().unwrap();
@@ -138,7 +138,7 @@ fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
 fn of_two_settings_of_different_kinds_one_wins() {
     check(|| {
         let cell = Arc::new(Shared::new());
-        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
+        let setter = spawn_with(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.set(Value::Int(7));
         setter.join().unwrap();
         assert!([Value::Float(2.5), Value::Float(7.0)].contains(&cell.get()), "{:?}", cell.get());
@@ -150,7 +150,7 @@ fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
-        let setter = beside(&cell, move |cell| cell.set(Value::Float(2.5)));
+        let setter = spawn_with(&cell, move |cell| cell.set(Value::Float(2.5)));
         cell.set(Value::Float(1.5));
         setter.join().unwrap();
         assert!([Value::Float(2.5), Value::Float(1.5)].contains(&cell.get()));
@@ -160,8 +160,8 @@ fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
 #[test]
 fn what_is_published_is_read_whole_while_more_is_appended() {
     check(|| {
-        let array = Arc::new(Append::<u8, 4>::new());
-        let writer = beside(&array, move |array| {
+        let array = Arc::new(AppendVec::<u8, 4>::new());
+        let writer = spawn_with(&array, move |array| {
             array.append(|bytes| bytes.push_all(b"ab"));
             array.append(|bytes| bytes.push_all(b"c"));
         });
@@ -177,12 +177,12 @@ fn what_is_published_is_read_whole_while_more_is_appended() {
 #[test]
 fn the_lock_lets_one_in_at_a_time() {
     check(|| {
-        let shared = Arc::new((Gate::new(), AtomicU32::new(0)));
+        let shared = Arc::new((RawMutex::new(), AtomicU32::new(0)));
         // The checker fails where two of these loads and stores overlap.
-        let raise = |(gate, n): &(Gate, AtomicU32)| {
-            gate.with(|| n.store(n.load_own() + 1, Ordering::Relaxed));
+        let raise = |(mutex, n): &(RawMutex, AtomicU32)| {
+            mutex.with_lock(|| n.store(n.load_own() + 1, Ordering::Relaxed));
         };
-        let other = beside(&shared, raise);
+        let other = spawn_with(&shared, raise);
         raise(&shared);
         other.join().unwrap();
         assert_eq!(shared.1.load(Ordering::Relaxed), 2);
@@ -194,13 +194,13 @@ fn a_name_that_two_threads_register_gets_one_slot() {
     check(|| {
         let shared = Arc::new((Directory::<2>::new(), Arena::<4>::new()));
         let register = |(directory, arena): &(Directory<2>, Arena<4>)| match directory.find(b"a", arena) {
-            Ok(idx) => Found::Known(idx),
-            Err(vacant) => directory.insert(vacant, NewName::Borrowed(b"a"), arena, |_| ()).unwrap(),
+            Ok(idx) => Registered::Existing(idx),
+            Err(cursor) => directory.insert(cursor, NewName::Borrowed(b"a"), arena, |_| ()).unwrap(),
         };
-        let other = beside(&shared, register);
+        let other = spawn_with(&shared, register);
         let mut found = [register(&shared), other.join().unwrap()];
-        found.sort_by_key(|found| matches!(found, Found::New(_)));
-        assert_eq!(found, [Found::Known(0), Found::New(0)]);
+        found.sort_by_key(|found| matches!(found, Registered::Inserted(_)));
+        assert_eq!(found, [Registered::Existing(0), Registered::Inserted(0)]);
         assert_eq!(shared.0.view().len(), 1);
     });
 }
@@ -211,7 +211,7 @@ fn a_window_holds_only_samples_that_were_recorded() {
         let series = Arc::new(SampleStore::<1, 0>::new());
         let window = |series: &SampleStore<1, 0>| series.view().window(0).unwrap();
         series.view().record(0, 1.0);
-        let writer = beside(&series, move |series| series.view().record(0, 2.0));
+        let writer = spawn_with(&series, move |series| series.view().record(0, 2.0));
         let mut seen = window(&series);
         assert_eq!(seen.quantile(0.0), 1.0);
         assert!([1.0, 2.0].contains(&seen.quantile(100.0)));
@@ -224,9 +224,9 @@ fn a_window_holds_only_samples_that_were_recorded() {
 fn increments_in_a_shard_and_beside_it_are_all_counted() {
     check(|| {
         let stat = Arc::new(Shared::new());
-        let owner = beside(&stat, move |stat| {
-            stat.add_own(Value::Int(1));
-            stat.add_own(Value::Float(0.5));
+        let owner = spawn_with(&stat, move |stat| {
+            stat.add_in_first_shard(Value::Int(1));
+            stat.add_in_first_shard(Value::Float(0.5));
         });
         stat.add(Value::Int(2));
         let seen = stat.get().as_f64();
@@ -240,9 +240,9 @@ fn increments_in_a_shard_and_beside_it_are_all_counted() {
 fn a_reader_of_a_shard_never_sees_an_increment_only_stat_go_back() {
     check(|| {
         let stat = Arc::new(Shared::new());
-        let owner = beside(&stat, move |stat| {
-            stat.add_own(Value::Int(1));
-            stat.add_own(Value::Int(1));
+        let owner = spawn_with(&stat, move |stat| {
+            stat.add_in_first_shard(Value::Int(1));
+            stat.add_in_first_shard(Value::Int(1));
         });
         let (first, second) = (stat.get().as_f64(), stat.get().as_f64());
         assert!(first <= second && second <= 2.0, "{first} {second}");
@@ -256,8 +256,8 @@ fn a_setting_beside_an_owners_increment_replaces_it_or_not() {
     for value in [Value::Int(5), Value::Float(5.0)] {
         check(move || {
             let stat = Arc::new(Shared::new());
-            stat.add_own(Value::Int(10));
-            let owner = beside(&stat, move |stat| stat.add_own(Value::Int(1)));
+            stat.add_in_first_shard(Value::Int(10));
+            let owner = spawn_with(&stat, move |stat| stat.add_in_first_shard(Value::Int(1)));
             stat.set(value);
             let seen = stat.get().as_f64();
             assert!([5.0, 6.0].contains(&seen), "{seen}");
@@ -273,8 +273,8 @@ fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
     for value in [Value::Int(5), Value::Float(5.0)] {
         check(move || {
             let stat = Arc::new(Shared::new());
-            stat.add_own(Value::Int(10));
-            let setter = beside(&stat, move |stat| stat.set(value));
+            stat.add_in_first_shard(Value::Int(10));
+            let setter = spawn_with(&stat, move |stat| stat.set(value));
             let seen = stat.get().as_f64();
             assert!([10.0, 5.0].contains(&seen), "{seen}");
             setter.join().unwrap();
@@ -286,13 +286,13 @@ fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
 #[test]
 fn a_number_that_is_handed_on_takes_the_counts_with_it() {
     check(|| {
-        let shared = Arc::new((Pool::new(), StatStore::<1, 2>::new()));
-        let work = |(pool, stats): &(Pool, StatStore<1, 2>)| {
-            let number = pool.take().unwrap();
-            add_in_shard(stats, number, Value::Int(1));
-            pool.give_back(number);
+        let shared = Arc::new((ShardPool::new(), StatStore::<1, 2>::new()));
+        let work = |(pool, stats): &(ShardPool, StatStore<1, 2>)| {
+            let id = pool.acquire().unwrap();
+            add_in_shard(stats, id, Value::Int(1));
+            pool.release(id);
         };
-        let other = beside(&shared, work);
+        let other = spawn_with(&shared, work);
         work(&shared);
         work(&shared);
         other.join().unwrap();
@@ -304,9 +304,9 @@ fn a_number_that_is_handed_on_takes_the_counts_with_it() {
 fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end() {
     check(|| {
         let series = Arc::new(SampleStore::<1, 1>::new());
-        let owner = beside(&series, move |series| {
-            series.own_ring(0, 0).record(1.0);
-            series.own_ring(0, 0).record(2.0);
+        let owner = spawn_with(&series, move |series| {
+            series.thread_ring(0, 0).record(1.0);
+            series.thread_ring(0, 0).record(2.0);
         });
         series.view().window(0);
         owner.join().unwrap();
@@ -318,17 +318,17 @@ fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end(
 #[test]
 fn a_reader_that_looks_at_used_shards_alone_never_sees_a_sum_go_back_and_misses_nothing_in_the_end() {
     check(|| {
-        let shared = Arc::new((Pool::new(), StatStore::<1, 2>::new()));
-        let owner = |(pool, stats): &(Pool, StatStore<1, 2>)| {
-            let number = pool.take().unwrap();
-            add_in_shard(stats, number, Value::Int(1));
-            pool.give_back(number);
+        let shared = Arc::new((ShardPool::new(), StatStore::<1, 2>::new()));
+        let owner = |(pool, stats): &(ShardPool, StatStore<1, 2>)| {
+            let id = pool.acquire().unwrap();
+            add_in_shard(stats, id, Value::Int(1));
+            pool.release(id);
         };
-        let sum = |(pool, stats): &(Pool, StatStore<1, 2>)| -> i64 {
-            let column = stats.stat(0).unwrap().column;
-            (0..pool.n_used()).map(|number| column.of(number).unwrap().sum.load(Ordering::Relaxed)).sum()
+        let sum = |(pool, stats): &(ShardPool, StatStore<1, 2>)| -> i64 {
+            let shards = stats.stat(0).unwrap().shards;
+            (0..pool.n_used()).map(|id| shards.slot(id).unwrap().sum.load(Ordering::Relaxed)).sum()
         };
-        let owners = [beside(&shared, owner), beside(&shared, owner)];
+        let owners = [spawn_with(&shared, owner), spawn_with(&shared, owner)];
         let (first, second) = (sum(&shared), sum(&shared));
         assert!(first <= second && second <= 2, "{first} {second}");
         owners.into_iter().for_each(|owner| owner.join().unwrap());
@@ -340,8 +340,8 @@ fn a_reader_that_looks_at_used_shards_alone_never_sees_a_sum_go_back_and_misses_
 fn an_owners_first_float_beside_an_integer_setting_loses_no_more_than_the_setting() {
     check(|| {
         let stat = Arc::new(Shared::new());
-        stat.add_own(Value::Int(10));
-        let owner = beside(&stat, move |stat| stat.add_own(Value::Float(0.5)));
+        stat.add_in_first_shard(Value::Int(10));
+        let owner = spawn_with(&stat, move |stat| stat.add_in_first_shard(Value::Float(0.5)));
         stat.set(Value::Int(5));
         let seen = stat.get().as_f64();
         assert!([10.0, 10.5, 5.0, 5.5].contains(&seen), "{seen}");
@@ -355,10 +355,10 @@ fn an_owners_first_float_beside_an_integer_setting_loses_no_more_than_the_settin
 fn an_owners_float_beside_a_float_setting_is_replaced_or_added_whole() {
     check(|| {
         let stat = Arc::new(Shared::new());
-        stat.add_own(Value::Float(0.25));
-        let owner = beside(&stat, move |stat| {
-            stat.add_own(Value::Float(1.0));
-            stat.add_own(Value::Float(2.0));
+        stat.add_in_first_shard(Value::Float(0.25));
+        let owner = spawn_with(&stat, move |stat| {
+            stat.add_in_first_shard(Value::Float(1.0));
+            stat.add_in_first_shard(Value::Float(2.0));
         });
         stat.set(Value::Float(8.0));
         let seen = stat.get().as_f64();
@@ -373,9 +373,9 @@ fn an_owners_float_beside_a_float_setting_is_replaced_or_added_whole() {
 fn a_name_that_a_reader_sees_has_its_first_value() {
     check(|| {
         let shared = Arc::new((Directory::<2>::new(), Arena::<4>::new(), Shared::new()));
-        let writer = beside(&shared, |(directory, arena, stat)| {
+        let writer = spawn_with(&shared, |(directory, arena, stat)| {
             let init = |_| stat.add(Value::Int(5));
-            directory.insert(Vacant::of(b"a"), NewName::Literal("a"), arena, init).unwrap();
+            directory.insert(SearchCursor::start(b"a"), NewName::Literal("a"), arena, init).unwrap();
             stat.add(Value::Int(1));
         });
         let (directory, arena, stat) = &*shared;

@@ -3,13 +3,13 @@
 //! Owns the way of every call by name once its value is known: find, or check and register, then write. The public calls
 //! are `registry`'s; what is kept of a stat or a series is `backend`'s.
 
-use crate::arena::NewName;
-use crate::backend::{Change, Stored};
-use crate::directory::{Directory, Found, Full};
+use crate::backend::{StoredValue, WriteOp};
 use crate::error::RecordError;
-use crate::name::{FormatName, NameBuf, NameError, check_name, check_template, expand_template};
+use crate::names::arena::NewName;
+use crate::names::directory::{Directory, Full, Registered};
+use crate::names::name::{FormatName, NameBuf, NameError, check_name, check_template, expand_template};
+use crate::quantiles::MEAN_LABEL;
 use crate::registry::Registry;
-use crate::series::MEAN_LABEL;
 use crate::sync::Ordering;
 
 impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
@@ -23,13 +23,18 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 
     /// Always inlined, because half of it is left once the kinds of change and value are known.
     #[inline(always)]
-    pub(crate) fn write(&self, name: &[u8], change: Change, value: Stored) -> Result<(), RecordError> {
-        match self.stat_names.guess(name, &self.arena) {
+    pub(crate) fn write_by_name(
+        &self,
+        name: &[u8],
+        op: WriteOp,
+        value: StoredValue,
+    ) -> Result<(), RecordError> {
+        match self.stat_names.find_fast(name, &self.arena) {
             Some(idx) => {
-                self.stats.write(idx, change, value);
+                self.stats.write(idx, op, value);
                 Ok(())
             }
-            None => self.insert_or_write(NewName::Borrowed(name), change, value).map(drop),
+            None => self.insert_or_write(NewName::Borrowed(name), op, value).map(drop),
         }
     }
 
@@ -39,12 +44,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     pub(crate) fn insert_or_write(
         &self,
         name: NewName<'_>,
-        change: Change,
-        value: Stored,
+        op: WriteOp,
+        value: StoredValue,
     ) -> Result<usize, RecordError> {
-        let found = self.find_or_insert_stat(name, change, value)?;
-        if let Found::Known(idx) = found {
-            self.stats.write(idx, change, value);
+        let found = self.find_or_insert_stat(name, op, value)?;
+        if let Registered::Existing(idx) = found {
+            self.stats.write(idx, op, value);
         }
         Ok(found.idx())
     }
@@ -53,25 +58,25 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     pub(crate) fn find_or_insert_stat(
         &self,
         name: NewName<'_>,
-        change: Change,
-        first: Stored,
-    ) -> Result<Found, RecordError> {
+        op: WriteOp,
+        first: StoredValue,
+    ) -> Result<Registered, RecordError> {
         let full = RecordError::StatsFull { capacity: STATS };
         self.find_or_insert(&self.stat_names, name, full, check_name, |idx| {
             if let Some(stat) = self.stats.stat(idx) {
-                stat.init(change, first);
+                stat.init(op, first);
             }
         })
     }
 
     #[inline]
-    pub(crate) fn record_named(
+    pub(crate) fn record_by_name(
         &self,
         name: &[u8],
         sample: f64,
         format: FormatName,
     ) -> Result<(), RecordError> {
-        match self.series_names.guess(name, &self.arena) {
+        match self.series_names.find_fast(name, &self.arena) {
             Some(idx) => {
                 self.samples.view().record(idx, sample);
                 Ok(())
@@ -90,7 +95,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         format: FormatName,
     ) -> Result<usize, RecordError> {
         let found = self.find_or_insert_series(name, format, Some(sample))?;
-        if let Found::Known(idx) = found {
+        if let Registered::Existing(idx) = found {
             self.samples.view().record(idx, sample);
         }
         Ok(found.idx())
@@ -102,7 +107,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         name: NewName<'_>,
         format: FormatName,
         first: Option<f64>,
-    ) -> Result<Found, RecordError> {
+    ) -> Result<Registered, RecordError> {
         let check = |name: &[u8]| {
             if core::ptr::fn_addr_eq(format, expand_template as FormatName) {
                 check_template(name)?;
@@ -134,13 +139,13 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         full: RecordError,
         check: impl FnOnce(&[u8]) -> Result<(), NameError>,
         init: impl FnOnce(usize),
-    ) -> Result<Found, RecordError> {
-        let vacant = match names.find(name.bytes(), &self.arena) {
-            Ok(idx) => return Ok(Found::Known(idx)),
-            Err(vacant) => vacant,
+    ) -> Result<Registered, RecordError> {
+        let cursor = match names.find(name.bytes(), &self.arena) {
+            Ok(idx) => return Ok(Registered::Existing(idx)),
+            Err(cursor) => cursor,
         };
         check(name.bytes())?;
-        names.insert(vacant, name, &self.arena, init).map_err(|what| match what {
+        names.insert(cursor, name, &self.arena, init).map_err(|what| match what {
             Full::Slots => full,
             Full::NameBytes => {
                 RecordError::NameBytesFull { capacity: NAME_BYTES, needed: name.bytes().len() }

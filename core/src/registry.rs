@@ -3,14 +3,14 @@
 //! Owns the type and its public calls. How a call gets to its stat is `record`'s, reading is `snapshot`'s, handles are
 //! `handle`'s, the calls of the macros `call_site`'s.
 
-use crate::append::Append;
-use crate::arena::{Arena, NewName};
-use crate::backend::{AtomicU64, Change, MAX_SHARDS, SampleStore, StatStore, Stored};
-use crate::directory::Directory;
+use crate::backend::{AtomicU64, MAX_SHARDS, SampleStore, StatStore, StoredValue, WriteOp};
 use crate::error::RecordError;
-use crate::name::{FormatName, REJECTED_NAME, expand_template};
-use crate::series::{DEFAULT_QUANTILES, Quantile, assert_quantiles};
-use crate::snapshot::{Memory, Reader, Snapshot, load_quantile, rejected_value};
+use crate::names::append_vec::AppendVec;
+use crate::names::arena::{Arena, NewName};
+use crate::names::directory::Directory;
+use crate::names::name::{FormatName, REJECTED_NAME, expand_template};
+use crate::quantiles::{DEFAULT_QUANTILES, Quantile, assert_quantiles};
+use crate::snapshot::{MemoryRegion, Reader, Snapshot, load_quantile, rejected_value};
 use crate::sync::Ordering;
 use crate::value::{IntoValue, Value};
 
@@ -62,7 +62,7 @@ pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: u
     pub(crate) stats: StatStore<STATS, SHARDS>,
     pub(crate) series_names: Directory<SERIES>,
     /// How the quantiles of each series are named.
-    pub(crate) formats: Append<FormatName, SERIES>,
+    pub(crate) formats: AppendVec<FormatName, SERIES>,
     pub(crate) samples: SampleStore<SERIES, SHARDS>,
     pub(crate) arena: Arena<NAME_BYTES>,
     /// `None` is the default table, so that a new registry is all zero bits.
@@ -88,7 +88,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             stat_names: Directory::new(),
             stats: StatStore::new(),
             series_names: Directory::new(),
-            formats: Append::new(),
+            formats: AppendVec::new(),
             samples: SampleStore::new(),
             arena: Arena::new(),
             quantiles: None,
@@ -187,7 +187,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// ```
     #[inline]
     pub fn try_incr(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
-        self.write(name.as_ref(), Change::Add, Stored::of(value.into_value()?))
+        self.write_by_name(name.as_ref(), WriteOp::Add, StoredValue::from_value(value.into_value()?))
     }
 
     /// Sets the stat to `value`, or says why not.
@@ -196,7 +196,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// As [`try_incr`](Self::try_incr).
     #[inline]
     pub fn try_set(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
-        self.write(name.as_ref(), Change::Set, Stored::of(value.into_value()?))
+        self.write_by_name(name.as_ref(), WriteOp::Set, StoredValue::from_value(value.into_value()?))
     }
 
     /// Adds a sample to the series, or says why not.
@@ -206,7 +206,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     #[inline]
     pub fn try_record(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
         let sample = value.into_value()?.as_f64();
-        self.record_named(name.as_ref(), sample, expand_template)
+        self.record_by_name(name.as_ref(), sample, expand_template)
     }
 
     /// Adds a sample to the series, whose quantiles are named by `format`, or says why not.
@@ -221,7 +221,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         format: FormatName,
     ) -> Result<(), RecordError> {
         let sample = value.into_value()?.as_f64();
-        self.record_named(name.as_ref(), sample, format)
+        self.record_by_name(name.as_ref(), sample, format)
     }
 
     /// As [`try_incr`](Self::try_incr), and keeps a new name by reference instead of copying it.
@@ -229,7 +229,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// # Errors
     /// As [`try_incr`](Self::try_incr).
     pub fn try_incr_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
-        self.insert_or_write(NewName::Literal(name), Change::Add, Stored::of(value.into_value()?)).map(drop)
+        self.insert_or_write(
+            NewName::Literal(name),
+            WriteOp::Add,
+            StoredValue::from_value(value.into_value()?),
+        )
+        .map(drop)
     }
 
     /// As [`try_set`](Self::try_set), and keeps a new name by reference instead of copying it.
@@ -237,7 +242,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// # Errors
     /// As [`try_set`](Self::try_set).
     pub fn try_set_literal(&self, name: &'static str, value: impl IntoValue) -> Result<(), RecordError> {
-        self.insert_or_write(NewName::Literal(name), Change::Set, Stored::of(value.into_value()?)).map(drop)
+        self.insert_or_write(
+            NewName::Literal(name),
+            WriteOp::Set,
+            StoredValue::from_value(value.into_value()?),
+        )
+        .map(drop)
     }
 
     /// As [`try_record`](Self::try_record), and keeps a new name by reference instead of copying it.
@@ -292,18 +302,26 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
             load_quantile: if SERIES == 0 { None } else { Some(load_quantile) },
             rejected: &self.rejected,
             #[cfg(feature = "std")]
-            gates: [
-                &self.stat_names.names.appending,
-                &self.series_names.names.appending,
-                &self.arena.0.appending,
-                &self.samples.fetching,
+            mutexes: [
+                &self.stat_names.names.mutex,
+                &self.series_names.names.mutex,
+                &self.arena.0.mutex,
+                &self.samples.drain_mutex,
             ],
-            memory: Memory { address: (&raw const *self).addr(), n_bytes: size_of::<Self>() },
+            memory: MemoryRegion { address: (&raw const *self).addr(), n_bytes: size_of::<Self>() },
         }
     }
 
     pub(crate) fn quantiles(&self) -> &'static [Quantile] {
         self.quantiles.unwrap_or(DEFAULT_QUANTILES)
+    }
+}
+
+impl<'r, const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
+    From<&'r Registry<STATS, SERIES, NAME_BYTES, SHARDS>> for Reader<'r>
+{
+    fn from(registry: &'r Registry<STATS, SERIES, NAME_BYTES, SHARDS>) -> Self {
+        registry.reader()
     }
 }
 

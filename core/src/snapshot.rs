@@ -3,13 +3,13 @@
 //! Owns the order of stats and the pauses of a snapshot. It changes no stat. The recorder, JSON and `for_each` all read
 //! through here.
 
-use crate::append::View;
-use crate::arena::StoredName;
-use crate::backend::{AtomicU64, SamplesView, StatsView, Stored};
+use crate::backend::{AtomicU64, SamplesView, StatsView, StoredValue};
 use crate::line::BufferTooSmall;
 use crate::line::format::format_text_line;
-use crate::name::{FormatName, NameBuf, REJECTED_NAME};
-use crate::series::{MEAN_LABEL, Quantile, Window};
+use crate::names::append_vec::AppendVecView;
+use crate::names::arena::StoredName;
+use crate::names::name::{FormatName, NameBuf, REJECTED_NAME};
+use crate::quantiles::{MEAN_LABEL, Quantile, Window};
 use crate::sync::Ordering;
 use crate::value::Value;
 
@@ -20,24 +20,24 @@ use crate::value::Value;
 /// then the quantiles of all series, then `statvent.rejected` if anything was.
 #[derive(Clone, Copy)]
 pub struct Reader<'r> {
-    pub(crate) stat_names: View<'r, StoredName>,
+    pub(crate) stat_names: AppendVecView<'r, StoredName>,
     pub(crate) stats: StatsView<'r>,
-    pub(crate) series_names: View<'r, StoredName>,
-    pub(crate) formats: View<'r, FormatName>,
+    pub(crate) series_names: AppendVecView<'r, StoredName>,
+    pub(crate) formats: AppendVecView<'r, FormatName>,
     pub(crate) samples: SamplesView<'r>,
-    pub(crate) arena: View<'r, u8>,
+    pub(crate) arena: AppendVecView<'r, u8>,
     pub(crate) quantiles: &'static [Quantile],
     pub(crate) load_quantile: Option<LoadQuantile>,
     pub(crate) rejected: &'r AtomicU64,
-    pub(crate) memory: Memory,
+    pub(crate) memory: MemoryRegion,
     /// In the order in which they are taken one within the other.
     #[cfg(feature = "std")]
-    pub(crate) gates: [&'r crate::backend::Gate; 4],
+    pub(crate) mutexes: [&'r crate::backend::RawMutex; 4],
 }
 
 /// Where a registry lies: for whoever advises the system about that memory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Memory {
+pub struct MemoryRegion {
     /// The address of its first byte.
     pub address: usize,
     /// Its size in bytes, of which a part is in use.
@@ -48,7 +48,7 @@ impl<'r> Reader<'r> {
     /// Calls `f` with the name and value of every stat.
     pub fn for_each(self, mut f: impl FnMut(&[u8], Value)) {
         let mut snapshot = self.snapshot();
-        while let Some((name, value)) = snapshot.stat() {
+        while let Some((name, value)) = snapshot.current() {
             f(name, value.value());
             snapshot.advance();
         }
@@ -56,7 +56,7 @@ impl<'r> Reader<'r> {
 
     /// Returns where the registry lies.
     #[must_use]
-    pub fn memory(self) -> Memory {
+    pub fn memory(self) -> MemoryRegion {
         self.memory
     }
 
@@ -69,9 +69,9 @@ impl<'r> Reader<'r> {
             position: Position::Stat(0),
             window: Window::new(),
             name: NameBuf::new(),
-            quantile: Stored::of(Value::Int(0)),
+            quantile: StoredValue::from_value(Value::Int(0)),
         };
-        snapshot.settle();
+        snapshot.normalize();
         snapshot
     }
 }
@@ -82,14 +82,6 @@ impl core::fmt::Debug for Reader<'_> {
             .field("n_stats", &self.stat_names.len())
             .field("n_series", &self.series_names.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl<'r, const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
-    From<&'r crate::Registry<STATS, SERIES, NAME_BYTES, SHARDS>> for Reader<'r>
-{
-    fn from(registry: &'r crate::Registry<STATS, SERIES, NAME_BYTES, SHARDS>) -> Self {
-        registry.reader()
     }
 }
 
@@ -134,7 +126,7 @@ pub struct Snapshot<'r> {
     window: Window,
     /// The name and the value of the quantile at `position`.
     name: NameBuf,
-    quantile: Stored,
+    quantile: StoredValue,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -155,7 +147,7 @@ impl Snapshot<'_> {
     /// [`MAX_OWN_LINE_BYTES`](crate::line::MAX_OWN_LINE_BYTES) hold any line.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
         let mut n_bytes = 0;
-        while let (Some((name, value)), Some(room)) = (self.stat(), out.get_mut(n_bytes..)) {
+        while let (Some((name, value)), Some(room)) = (self.current(), out.get_mut(n_bytes..)) {
             match value.with_text(|text| format_text_line(name, text, room)) {
                 Ok(n) => n_bytes += n,
                 Err(_) if n_bytes > 0 => break,
@@ -167,7 +159,7 @@ impl Snapshot<'_> {
     }
 
     /// The stat at which the snapshot stands; `None` at the end.
-    pub(crate) fn stat(&self) -> Option<(&[u8], Stored)> {
+    pub(crate) fn current(&self) -> Option<(&[u8], StoredValue)> {
         let reader = &self.reader;
         match self.position {
             Position::Stat(idx) => {
@@ -175,7 +167,9 @@ impl Snapshot<'_> {
                 Some((name, reader.stats.get(idx)?))
             }
             Position::Quantile(..) => Some((self.name.bytes(), self.quantile)),
-            Position::Rejected => Some((REJECTED_NAME, Stored::of(rejected_value(reader.rejected)?))),
+            Position::Rejected => {
+                Some((REJECTED_NAME, StoredValue::from_value(rejected_value(reader.rejected)?)))
+            }
             Position::End => None,
         }
     }
@@ -195,12 +189,12 @@ impl Snapshot<'_> {
             Position::Quantile(series, _) => Position::Quantile(series + 1, 0),
             Position::Rejected | Position::End => Position::End,
         };
-        self.settle();
+        self.normalize();
     }
 
     /// Moves on until the position is one that has a stat, and loads what that stat needs.
     #[inline(never)]
-    fn settle(&mut self) {
+    fn normalize(&mut self) {
         loop {
             self.position = match self.position {
                 Position::Stat(idx) if idx < self.reader.stat_names.len() => return,
@@ -242,7 +236,7 @@ pub(crate) fn load_quantile(snapshot: &mut Snapshot<'_>, series: usize, row: usi
     if snapshot.window.is_empty() || snapshot.name.finish().is_err() {
         return Err(Position::Quantile(series + 1, 0));
     }
-    snapshot.quantile = Stored::of(Value::Float(match quantile {
+    snapshot.quantile = StoredValue::from_value(Value::Float(match quantile {
         Some((percent, _)) => snapshot.window.quantile(*percent),
         None => snapshot.window.mean(),
     }));

@@ -14,16 +14,16 @@ pub(crate) use portable_atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, fen
 pub(crate) use portable_atomic::{AtomicU32, Ordering};
 
 /// A word that one thread at a time writes, read by that thread: it finds what it stored last.
-pub(crate) trait OwnWord {
+pub(crate) trait OwnerLoad {
     type Value;
 
     /// Loads what the calling thread, or the one that handed the word on to it, stored last.
     fn load_own(&self) -> Self::Value;
 }
 
-macro_rules! own_word {
+macro_rules! owner_load {
     ($($atomic:ty: $value:ty),*) => {$(
-        impl OwnWord for $atomic {
+        impl OwnerLoad for $atomic {
             type Value = $value;
 
             #[cfg(not(loom))]
@@ -43,9 +43,9 @@ macro_rules! own_word {
         }
     )*};
 }
-own_word!(AtomicU32: u32);
+owner_load!(AtomicU32: u32);
 #[cfg(target_has_atomic = "64")]
-own_word!(AtomicI64: i64, AtomicU64: u64);
+owner_load!(AtomicI64: i64, AtomicU64: u64);
 
 /// Declares `new` as a constant function, but for the model checker, whose atomics have no constant form.
 macro_rules! const_new {

@@ -3,7 +3,7 @@
 //! Owns the two kinds and the conversions into them. It knows neither text (see `line`) nor where a value is
 //! kept (see `cell`).
 
-use core::fmt;
+use crate::error::ValueError;
 
 /// The value of a stat.
 ///
@@ -57,29 +57,6 @@ pub trait IntoValue: sealed::Sealed {
     /// [`ValueError::AboveI64Max`] for an unsigned integer that an `i64` cannot hold.
     fn into_value(self) -> Result<Value, ValueError>;
 }
-
-/// Why a value cannot be recorded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum ValueError {
-    /// An unsigned integer that an `i64` cannot hold.
-    AboveI64Max {
-        /// The value that was given.
-        found: u64,
-    },
-}
-
-impl fmt::Display for ValueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AboveI64Max { found } => {
-                write!(f, "value {found} is above {}: record it as a float", i64::MAX)
-            }
-        }
-    }
-}
-
-impl core::error::Error for ValueError {}
 
 mod sealed {
     pub trait Sealed {}

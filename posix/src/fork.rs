@@ -16,7 +16,7 @@ use crate::lock::lock;
 use crate::pages::keep_off_huge_pages;
 use crate::publication::Publication;
 use crate::{exit, once, traces};
-use statvent_core::{Reader, forget_threads_of_parent, hold_threads, release_threads};
+use statvent_core::{Reader, free_shards_of_parent, freeze_shard_allocation, unfreeze_shard_allocation};
 use std::cell::UnsafeCell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -104,14 +104,14 @@ extern "C" fn before() {
         descriptors: lock(&DESCRIPTORS),
     };
     held.followed.iter().for_each(|registry| registry.before_fork());
-    hold_threads();
+    freeze_shard_allocation();
     // SAFETY: see `AcrossFork`; all locks are held.
     unsafe { *ACROSS_FORK.0.get() = Some(held) };
 }
 
 extern "C" fn after_in_parent() {
     if let Some(held) = take_held() {
-        release_threads();
+        unfreeze_shard_allocation();
         held.followed.iter().for_each(|registry| registry.after_fork_in_parent());
     }
 }
@@ -123,7 +123,7 @@ extern "C" fn after_in_child() {
     mem::forget(held.started.take());
     mem::forget(mem::take(&mut *held.published));
     traces::forget_pipes_of_parent();
-    forget_threads_of_parent();
+    free_shards_of_parent();
     held.followed.iter().for_each(|registry| registry.after_fork_in_child());
 }
 

@@ -5,13 +5,13 @@
 #![allow(unsafe_code, reason = "advice about memory has no safe wrapper")]
 
 use nix::unistd::{SysconfVar, sysconf};
-use statvent_core::Memory;
+use statvent_core::MemoryRegion;
 
 /// Keeps a registry off huge pages (`madvise(2)` with `MADV_NOHUGEPAGE`), where the system would use them unasked.
 ///
 /// A registry is large and used here and there: with huge pages one stat of one thread would take 2 MiB. A refusal
 /// costs memory, nothing else. What was touched before may be on a huge page already.
-pub(crate) fn keep_off_huge_pages(memory: Memory) {
+pub(crate) fn keep_off_huge_pages(memory: MemoryRegion) {
     let page_bytes =
         sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| usize::try_from(size).ok());
     let Some(page_bytes) = page_bytes else { return };

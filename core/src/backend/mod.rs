@@ -1,16 +1,16 @@
 //! What a registry keeps its numbers and names in: the one place that decides who else may be in the middle of a call.
 //!
-//! Owns the choice between two implementations of one seam. `atomic` is for threads: words with one writer each, summed
+//! Owns the choice between two implementations of one seam. `atomic` is for threads: words with one writer each, opaque_i64
 //! by the reader, and a lock that spins. `critical_section` is for interrupts (feature `critical-section` without
 //! `std`): a lock that waits would wait for ever there, so every change is made with interrupts off, and everything is
 //! smaller. What lies above is the same code for both.
 //!
 //! The seam:
-//! - [`StatStore`] keeps the values of stats by number. [`Stat`] is one of them, [`StatsView`] all, without the
-//!   capacity in its type, and [`Stored`] is a value as it goes in and out, with its text.
+//! - [`StatStore`] keeps the values of stats by number. [`StatRef`] is one of them, [`StatsView`] all, without the
+//!   capacity in its type, and [`StoredValue`] is a value as it goes in and out, with its text.
 //! - [`SampleStore`] keeps the last samples of each series; [`SamplesView`] is the same without the capacity.
 //! - [`NameIndex`] finds the number of a name. The names themselves are kept by `directory`.
-//! - [`Gate`] lets one in at a time, for short work. [`AtomicU64`] counts what was rejected.
+//! - [`RawMutex`] lets one in at a time, for short work. [`AtomicU64`] counts what was rejected.
 
 #[cfg(not(all(feature = "critical-section", not(any(feature = "std", loom)))))]
 mod atomic;
@@ -22,12 +22,5 @@ mod critical_section;
 #[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
 pub(crate) use critical_section::*;
 
-/// The largest number of shards that a registry may ask for.
-pub(crate) const MAX_SHARDS: usize = 32;
-
-/// What a call does with its value.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Change {
-    Add,
-    Set,
-}
+mod common;
+pub(crate) use common::{MAX_SHARDS, WriteOp};

@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use super::limits::{MAX_LINE_BYTES, MAX_OWN_LINE_BYTES};
+
 /// Why bytes from a pipe are not a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -43,7 +45,7 @@ impl fmt::Display for LineError {
                 )
             }
             Self::TooLong => {
-                write!(f, "the line is longer than {} bytes: skipped to its end", super::MAX_LINE_BYTES)
+                write!(f, "the line is longer than {MAX_LINE_BYTES} bytes: skipped to its end")
             }
             Self::Torn => f.write_str("the last line has no newline: its value may be cut short"),
         }
@@ -66,9 +68,7 @@ impl fmt::Display for BufferTooSmall {
         write!(
             f,
             "the next line takes {} bytes and the buffer has {}: {} bytes hold every line",
-            self.needed,
-            self.available,
-            super::MAX_OWN_LINE_BYTES
+            self.needed, self.available, MAX_OWN_LINE_BYTES
         )
     }
 }

@@ -5,13 +5,8 @@
 use core::fmt;
 
 use super::error::BufferTooSmall;
-use super::number::{MAX_VALUE_BYTES, Number};
-use crate::name::MAX_NAME_BYTES;
-
-/// The longest line that a registry writes, newline included: a buffer of this many bytes holds any.
-pub const MAX_OWN_LINE_BYTES: usize = MAX_NAME_BYTES + SEPARATOR.len() + MAX_VALUE_BYTES + 1;
-
-const SEPARATOR: &[u8] = b": ";
+use super::limits::SEPARATOR;
+use super::number::Number;
 
 /// Writes the line of one stat to the beginning of `out` and returns its length in bytes.
 ///

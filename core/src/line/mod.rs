@@ -6,6 +6,7 @@
 
 mod error;
 pub(crate) mod format;
+mod limits;
 pub(crate) mod number;
 mod parse;
 mod split;
@@ -13,7 +14,8 @@ mod split;
 mod tests;
 
 pub use error::{BufferTooSmall, LineError};
-pub use format::{MAX_OWN_LINE_BYTES, format_line};
+pub use format::format_line;
+pub use limits::{MAX_LINE_BYTES, MAX_OWN_LINE_BYTES};
 pub use number::Number;
 pub use parse::{Line, parse_line};
-pub use split::{LineSplitter, MAX_LINE_BYTES};
+pub use split::LineSplitter;

@@ -2,10 +2,8 @@
 //!
 //! Owns what text is a number, and the text of a number.
 
+use super::limits::MAX_VALUE_BYTES;
 use crate::value::Value;
-
-/// The longest text of an integer or a float of 64 bits: 24 bytes, as in `-2.2250738585072014e-308`.
-pub(super) const MAX_VALUE_BYTES: usize = 24;
 
 /// The value of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,13 +69,13 @@ pub(crate) fn with_float_text<R>(float: f64, write: impl FnOnce(&[u8]) -> R) -> 
             if bits < LARGE {
                 return write(text);
             }
-            write(gathered(text.iter().filter(|byte| **byte != b'+'), &mut TextBuf::default()))
+            write(collect_bytes(text.iter().filter(|byte| **byte != b'+'), &mut TextBuf::default()))
         }
     }
 }
 
 /// Puts bytes into `out`, as many as it takes, and returns them.
-pub(crate) fn gathered<'a, 'b>(bytes: impl Iterator<Item = &'a u8>, out: &'b mut TextBuf) -> &'b [u8] {
+pub(crate) fn collect_bytes<'a, 'b>(bytes: impl Iterator<Item = &'a u8>, out: &'b mut TextBuf) -> &'b [u8] {
     let mut n_bytes = 0;
     for (room, byte) in out.iter_mut().zip(bytes) {
         *room = *byte;

@@ -3,9 +3,9 @@
 //! Owns what a line is. Lines come from any program that can write to a pipe, so nothing is assumed of them.
 
 use super::error::LineError;
+use super::limits::MAX_LINE_BYTES;
 use super::number::Number;
-use super::split::MAX_LINE_BYTES;
-use crate::name::is_space;
+use crate::names::name::is_space;
 
 /// What a line says.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,9 +3,7 @@
 //! Owns the rest of a chunk until its newline comes, within a bound. It does not look into a line (see `parse`).
 
 use super::error::LineError;
-
-/// The longest line that is read, in bytes, its newline aside.
-pub const MAX_LINE_BYTES: usize = 4096;
+use super::limits::MAX_LINE_BYTES;
 
 /// Cuts a stream of bytes into lines.
 ///

@@ -194,7 +194,7 @@ fn same(left: Number<'_>, right: Number<'_>) -> bool {
 proptest! {
     #[test]
     fn what_is_written_reads_back_equal(name in "[^\n]{0,20}", value in numbers()) {
-        let name = name.trim_matches(|c: char| c.is_ascii() && crate::name::is_space(c as u8));
+        let name = name.trim_matches(|c: char| c.is_ascii() && crate::names::name::is_space(c as u8));
         let line = written(name.as_bytes(), value);
         let back = parse_line(&line).unwrap();
         prop_assert_eq!(back.name, name.as_bytes());

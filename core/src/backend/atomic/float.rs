@@ -2,7 +2,7 @@
 //!
 //! Owns the encoding that makes large static arrays of doubles cost nothing until used.
 
-use crate::sync::{AtomicU64, Ordering, OwnWord, const_new};
+use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new};
 
 /// An `f64` or nothing. Every access is relaxed: it orders no other memory.
 pub(crate) struct AtomicFloat(AtomicU64);

@@ -1,18 +1,18 @@
-//! A registry for programs with threads: words with one writer each, summed by the reader.
+//! A registry for programs with threads: words with one writer each, opaque_i64 by the reader.
 //!
 //! Owns the first implementation of the seam that `backend` describes.
 
 mod cell;
 mod float;
-mod in_register;
 mod name_index;
-mod own_ring;
-mod ring;
+mod opaque;
 mod samples;
-mod shard;
+pub(crate) mod shard_id;
+mod shards;
+mod shared_ring;
 mod spin;
 mod stats;
-pub(crate) mod thread_number;
+mod thread_ring;
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!(
@@ -22,9 +22,9 @@ compile_error!(
 
 pub(crate) use crate::sync::AtomicU64;
 pub(crate) use {
-    cell::{Stat, Stored},
-    name_index::{NameIndex, Vacant},
+    cell::{StatRef, StoredValue},
+    name_index::{NameIndex, SearchCursor},
     samples::{SampleStore, SamplesView},
-    spin::Gate,
+    spin::RawMutex,
     stats::{StatStore, StatsView},
 };

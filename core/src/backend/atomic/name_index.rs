@@ -10,110 +10,110 @@ use core::hash::Hasher;
 
 use crate::sync::{AtomicU32, Ordering, const_new, filled};
 
-/// The table has two places for each name there may be, so that a search ends soon.
+/// The table has two slots for each name there may be, so that a search ends soon.
 pub(crate) struct NameIndex<const N: usize> {
     /// The upper bits of a hash, and a number plus one; 0 while free.
-    pairs: [[AtomicU32; 2]; N],
+    buckets: [[AtomicU32; 2]; N],
 }
 
-/// A hash, and how many places from its first pair on have other names.
+/// A hash, and how many slots from its first pair on have other names.
 #[derive(Clone, Copy)]
-pub(crate) struct Vacant {
+pub(crate) struct SearchCursor {
     hash: u32,
-    n_taken: usize,
+    n_skipped: usize,
 }
 
 /// A number plus one takes the lower bits: no registry has more than 65536.
 const TAG: u32 = !0x1_ffff;
 
-impl Vacant {
+impl SearchCursor {
     /// Returns where the search for a name begins.
     #[inline]
-    pub(crate) fn of(name: &[u8]) -> Self {
+    pub(crate) fn start(name: &[u8]) -> Self {
         let mut hasher = rustc_hash::FxHasher::default();
         hasher.write(name);
         let hash = hasher.finish();
         let hash = (hash ^ hash >> 32) as u32;
-        Self { hash, n_taken: 0 }
+        Self { hash, n_skipped: 0 }
     }
 
     #[inline]
-    fn has_tag_of(self, entry: u32) -> bool {
+    fn matches_tag(self, entry: u32) -> bool {
         (entry ^ self.hash) & TAG == 0
     }
 }
 
 /// Returns the number that a place holds; of a free place one that no name has.
 #[inline]
-fn number_in(entry: u32) -> usize {
+fn idx_in(entry: u32) -> usize {
     ((entry & !TAG) as usize).wrapping_sub(1)
 }
 
 impl<const N: usize> NameIndex<N> {
     const_new! {
         pub(crate) fn new() -> Self {
-            Self { pairs: filled![filled![AtomicU32::new(0); 2]; N] }
+            Self { buckets: filled![filled![AtomicU32::new(0); 2]; N] }
         }
     }
 
     /// Looks at the first pair only, which is where nearly all names are. Always inlined, because calls by name are quick then.
     #[inline(always)]
-    pub(crate) fn guess<'r>(
+    pub(crate) fn find_fast<'r>(
         &self,
         name: &[u8],
         name_at: impl Fn(usize) -> Option<&'r [u8]>,
     ) -> Option<usize> {
-        let start = Vacant::of(name);
+        let start = SearchCursor::start(name);
         // Acquire as in `search`.
-        let [first, second] = self.pair(start)?.each_ref().map(|place| place.load(Ordering::Acquire));
+        let [first, second] = self.bucket(start)?.each_ref().map(|slot| slot.load(Ordering::Acquire));
         // Two names of one pair and one tag are too rare for a second comparison.
-        let entry = if start.has_tag_of(first) { first } else { second };
-        let idx = number_in(entry);
-        (start.has_tag_of(entry) && is_equal(name_at(idx)?, name)).then_some(idx)
+        let entry = if start.matches_tag(first) { first } else { second };
+        let idx = idx_in(entry);
+        (start.matches_tag(entry) && is_equal(name_at(idx)?, name)).then_some(idx)
     }
 
     /// Returns the number of the name, or else the free place where it would be.
     pub(crate) fn search<'r>(
         &self,
-        from: Vacant,
+        from: SearchCursor,
         name: &[u8],
         name_at: impl Fn(usize) -> Option<&'r [u8]>,
-    ) -> Result<usize, Vacant> {
+    ) -> Result<usize, SearchCursor> {
         let mut at = from;
-        while let Some(place) = self.place(at) {
-            // Acquire pairs with the Release in `insert`: the name of this number is seen.
-            let entry = place.load(Ordering::Acquire);
-            let idx = number_in(entry);
-            if at.has_tag_of(entry) && name_at(idx).is_some_and(|found| is_equal(found, name)) {
+        while let Some(slot) = self.slot(at) {
+            // Acquire buckets with the Release in `insert`: the name of this number is seen.
+            let entry = slot.load(Ordering::Acquire);
+            let idx = idx_in(entry);
+            if at.matches_tag(entry) && name_at(idx).is_some_and(|found| is_equal(found, name)) {
                 return Ok(idx);
             }
             if entry == 0 {
                 break;
             }
-            at.n_taken += 1;
+            at.n_skipped += 1;
         }
         Err(at)
     }
 
     /// Gives a free place to the name of this number.
-    pub(crate) fn insert(&self, vacant: Vacant, idx: usize) {
-        if let Some(place) = self.place(vacant) {
-            // Release pairs with the Acquire in `search`.
-            place.store(vacant.hash & TAG | (idx as u32 + 1), Ordering::Release);
+    pub(crate) fn insert(&self, cursor: SearchCursor, idx: usize) {
+        if let Some(slot) = self.slot(cursor) {
+            // Release buckets with the Acquire in `search`.
+            slot.store(cursor.hash & TAG | (idx as u32 + 1), Ordering::Release);
         }
     }
 
     /// The pair where a search begins.
     #[inline]
-    fn pair(&self, start: Vacant) -> Option<&[AtomicU32; 2]> {
+    fn bucket(&self, start: SearchCursor) -> Option<&[AtomicU32; 2]> {
         // Without names there is no pair, and no remainder.
-        self.pairs.get((start.hash as usize).checked_rem(N)?)
+        self.buckets.get((start.hash as usize).checked_rem(N)?)
     }
 
-    fn place(&self, at: Vacant) -> Option<&AtomicU32> {
-        let places = self.pairs.as_flattened();
+    fn slot(&self, at: SearchCursor) -> Option<&AtomicU32> {
+        let slots = self.buckets.as_flattened();
         let first = (at.hash as usize).checked_rem(N)? * 2;
-        places.get((first + at.n_taken) % places.len())
+        slots.get((first + at.n_skipped) % slots.len())
     }
 }
 
@@ -158,17 +158,17 @@ mod tests {
     #[test]
     fn names_of_equal_hash_stay_apart_around_the_end_of_the_table() {
         let names: [&[u8]; 3] = [b"a", b"b", b"c"];
-        for place in 0..3 {
+        for slot in 0..3 {
             let index = NameIndex::<3>::new();
-            let start = Vacant { hash: 7 << 17 | place, n_taken: 0 };
+            let start = SearchCursor { hash: 7 << 17 | slot, n_skipped: 0 };
             let search = |name, n_known| index.search(start, name, |idx| names[..n_known].get(idx).copied());
             for round in 0..2 {
                 for (idx, name) in names.into_iter().enumerate() {
                     match search(name, if round == 0 { idx } else { 3 }) {
                         Ok(found) => assert_eq!((found, round), (idx, 1)),
-                        Err(vacant) => {
+                        Err(cursor) => {
                             assert_eq!(round, 0);
-                            index.insert(vacant, idx);
+                            index.insert(cursor, idx);
                         }
                     }
                 }

@@ -1,71 +1,71 @@
 //! The last samples of all series, as threads keep them.
 //!
 //! Owns where the rings of a series are, and how readers move what is new in the threads' own rings into the series'
-//! window. One ring is `own_ring`'s, the window `ring`'s, the quantiles `series`'s.
+//! window. One ring is `thread_ring`'s, the window `ring`'s, the quantiles `series`'s.
 
-use super::own_ring::{OwnRing, share};
-use super::ring::SampleRing;
-use super::spin::Gate;
-use super::thread_number;
-use crate::backend::MAX_SHARDS;
-use crate::series::Window;
+use super::shard_id;
+use super::shared_ring::SharedRing;
+use super::spin::RawMutex;
+use super::thread_ring::{ThreadRing, fair_share};
+use crate::backend::common::MAX_SHARDS;
+use crate::quantiles::Window;
 use crate::sync::{const_new, filled};
 
-/// The windows of `SERIES` series, and for each of them a ring in each of `SHARDS` shards. What is recorded for a number
+/// The shared_rings of `SERIES` series, and for each of them a ring in each of `SHARDS` shards. What is recorded for a number
 /// that is none is ignored.
 pub(crate) struct SampleStore<const SERIES: usize, const SHARDS: usize> {
-    windows: [SampleRing; SERIES],
+    shared_rings: [SharedRing; SERIES],
     /// Keeps other readers out while held.
-    pub(crate) fetching: Gate,
-    own_rings: [[OwnRing; SERIES]; SHARDS],
+    pub(crate) drain_mutex: RawMutex,
+    thread_rings: [[ThreadRing; SERIES]; SHARDS],
 }
 
 impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
     const_new! {
         pub(crate) fn new() -> Self {
             Self {
-                windows: filled![SampleRing::new(); SERIES],
-                fetching: Gate::new(),
-                own_rings: filled![filled![OwnRing::new(); SERIES]; SHARDS],
+                shared_rings: filled![SharedRing::new(); SERIES],
+                drain_mutex: RawMutex::new(),
+                thread_rings: filled![filled![ThreadRing::new(); SERIES]; SHARDS],
             }
         }
     }
 
     /// Records in the calling thread's own ring; false, and nothing is done, where it has none.
     #[inline]
-    pub(crate) fn record_own(&self, idx: usize, sample: f64) -> bool {
+    pub(crate) fn record_fast(&self, idx: usize, sample: f64) -> bool {
         // One comparison for both: a number or an index that is none lies beyond all rings.
-        let place = thread_number::current().times(SERIES).wrapping_add(idx);
-        self.own_rings.as_flattened().get(place).map(|ring| ring.record(sample)).is_some()
+        let ring_idx = shard_id::current().times(SERIES).wrapping_add(idx);
+        self.thread_rings.as_flattened().get(ring_idx).map(|ring| ring.record(sample)).is_some()
     }
 
     /// Returns the ring that the thread of this number owns.
     #[cfg(all(test, loom))]
-    pub(crate) fn own_ring(&self, number: usize, idx: usize) -> &OwnRing {
-        &self.own_rings[number][idx]
+    pub(crate) fn thread_ring(&self, id: usize, idx: usize) -> &ThreadRing {
+        &self.thread_rings[id][idx]
     }
 
     #[inline]
     pub(crate) fn view(&self) -> SamplesView<'_> {
-        let own_rings = self.own_rings.as_flattened();
-        SamplesView { windows: &self.windows, fetching: &self.fetching, own_rings }
+        let thread_rings = self.thread_rings.as_flattened();
+        SamplesView { shared_rings: &self.shared_rings, drain_mutex: &self.drain_mutex, thread_rings }
     }
 }
 
 /// The samples of all series, without the capacities in the type.
 #[derive(Clone, Copy)]
 pub(crate) struct SamplesView<'r> {
-    windows: &'r [SampleRing],
-    fetching: &'r Gate,
-    own_rings: &'r [OwnRing],
+    shared_rings: &'r [SharedRing],
+    drain_mutex: &'r RawMutex,
+    thread_rings: &'r [ThreadRing],
 }
 
 impl<'r> SamplesView<'r> {
     /// Records in the calling thread's own ring, or else in the window.
     #[inline]
     pub(crate) fn record(self, idx: usize, sample: f64) {
-        let place = thread_number::current().get().wrapping_mul(self.windows.len()).wrapping_add(idx);
-        match self.own_rings.get(place) {
+        let ring_idx = shard_id::current().get().wrapping_mul(self.shared_rings.len()).wrapping_add(idx);
+        match self.thread_rings.get(ring_idx) {
             Some(ring) => ring.record(sample),
             None => self.record_slow(idx, sample),
         }
@@ -73,16 +73,16 @@ impl<'r> SamplesView<'r> {
 
     #[cold]
     fn record_slow(self, idx: usize, sample: f64) {
-        if !self.own_rings.is_empty() {
-            thread_number::take();
+        if !self.thread_rings.is_empty() {
+            shard_id::acquire();
         }
         self.init(idx, sample);
     }
 
     /// Records in the window: the first sample of a new series, which is not published yet, or any.
     pub(crate) fn init(self, idx: usize, sample: f64) {
-        if let Some(window) = self.windows.get(idx) {
-            window.record(sample);
+        if let Some(shared) = self.shared_rings.get(idx) {
+            shared.record(sample);
         }
     }
 
@@ -90,48 +90,48 @@ impl<'r> SamplesView<'r> {
     ///
     /// Readers take turns; threads that record do not wait for them.
     pub(crate) fn window(self, idx: usize) -> Option<Window> {
-        let window = self.windows.get(idx)?;
-        if !self.own_rings.is_empty() {
-            self.fetching.with(|| self.fetch(idx, window));
+        let shared = self.shared_rings.get(idx)?;
+        if !self.thread_rings.is_empty() {
+            self.drain_mutex.with_lock(|| self.drain(idx, shared));
         }
-        Some(window.window())
+        Some(shared.window())
     }
 
     /// Moves what is new in the rings of a series into its window. Of more than fit, each thread gives the same share
     /// of its newest, and so do those without a ring, whose samples are in the window already.
-    fn fetch(self, idx: usize, window: &SampleRing) {
+    fn drain(self, idx: usize, shared: &SharedRing) {
         let mut ends = [0; MAX_SHARDS];
         // What comes from here on is for the next reader.
-        let (n_there, n_shared) = window.end();
+        let (n_there, n_shared) = shared.end();
         let mut n_new = n_shared;
-        for (ring, end) in self.column(idx).zip(&mut ends) {
+        for (ring, end) in self.rings(idx).zip(&mut ends) {
             *end = ring.end();
             n_new = n_new.saturating_add(ring.n_new(*end));
         }
         // What the shares leave of the window stays with those who have no ring.
-        let (mut n_seen, mut n_known) = (0u64, n_there);
-        for (ring, end) in self.column(idx).zip(ends) {
+        let (mut n_seen, mut n_accounted) = (0u64, n_there);
+        for (ring, end) in self.rings(idx).zip(ends) {
             let n_before = n_seen;
             n_seen = n_seen.saturating_add(ring.n_new(end));
-            let n_fetched = share(n_seen, n_new) - share(n_before, n_new);
-            window.record_all(n_fetched, ring.fetch(n_fetched, end));
-            n_known += n_fetched;
+            let n_drained = fair_share(n_seen, n_new) - fair_share(n_before, n_new);
+            shared.record_all(n_drained, ring.drain(n_drained, end));
+            n_accounted += n_drained;
         }
-        window.set_known(n_known);
+        shared.set_accounted(n_accounted);
     }
 
     /// The rings of a series, in all shards that were ever used.
-    fn column(self, idx: usize) -> impl Iterator<Item = &'r OwnRing> {
-        let n_series = self.windows.len().max(1);
-        self.own_rings.iter().skip(idx).step_by(n_series).take(thread_number::n_used())
+    fn rings(self, idx: usize) -> impl Iterator<Item = &'r ThreadRing> {
+        let n_series = self.shared_rings.len().max(1);
+        self.thread_rings.iter().skip(idx).step_by(n_series).take(shard_id::n_used())
     }
 
     /// Forgets the samples of the first `n_series`; while no other thread exists.
     #[cfg(feature = "std")]
     pub(crate) fn reset(self, n_series: usize) {
-        for (idx, window) in self.windows.iter().take(n_series).enumerate() {
-            self.column(idx).for_each(OwnRing::forget);
-            window.forget();
+        for (idx, shared) in self.shared_rings.iter().take(n_series).enumerate() {
+            self.rings(idx).for_each(ThreadRing::reset);
+            shared.reset();
         }
     }
 }

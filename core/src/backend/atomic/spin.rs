@@ -6,36 +6,36 @@
 use crate::sync::{AtomicBool, Ordering, const_new};
 
 /// Lets one in at a time, for short work that happens once per name: it spins, and yields where there is a scheduler.
-pub(crate) struct Gate {
-    held: AtomicBool,
+pub(crate) struct RawMutex {
+    locked: AtomicBool,
 }
 
-impl Gate {
+impl RawMutex {
     const_new! {
         pub(crate) fn new() -> Self {
-            Self { held: AtomicBool::new(false) }
+            Self { locked: AtomicBool::new(false) }
         }
     }
 
     /// Calls `work`, which must not panic, while no other is in. Not to be called again from within `work`.
-    pub(crate) fn with<R>(&self, work: impl FnOnce() -> R) -> R {
-        self.enter();
+    pub(crate) fn with_lock<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.lock();
         let result = work();
-        self.leave();
+        self.unlock();
         result
     }
 
-    pub(crate) fn enter(&self) {
+    pub(crate) fn lock(&self) {
         let mut backoff = Backoff::new();
         // Acquire pairs with the Release in `leave`: what the last holder wrote is seen.
-        while self.held.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             backoff.wait();
         }
     }
 
-    pub(crate) fn leave(&self) {
+    pub(crate) fn unlock(&self) {
         // Release pairs with the Acquire in `enter`.
-        self.held.store(false, Ordering::Release);
+        self.locked.store(false, Ordering::Release);
     }
 }
 

@@ -3,10 +3,10 @@
 //! Owns where a stat's parts are, and what may be done by a number alone. What one stat is made of is `cell`'s and
 //! `shard`'s.
 
-use super::cell::{Cell, Mode, Stat, Stored};
-use super::shard::{Column, Others};
-use super::thread_number;
-use crate::backend::Change;
+use super::cell::{Mode, StatCell, StatRef, StoredValue};
+use super::shard_id;
+use super::shards::{FloatSlot, StatShards};
+use crate::backend::common::WriteOp;
 use crate::sync::{AtomicI64, const_new, filled};
 use crate::value::Value;
 
@@ -17,8 +17,8 @@ use crate::value::Value;
 #[repr(C, align(128))]
 pub(crate) struct StatStore<const STATS: usize, const SHARDS: usize> {
     sums: [[AtomicI64; STATS]; SHARDS],
-    others: [[Others; STATS]; SHARDS],
-    cells: [Cell; STATS],
+    floats: [[FloatSlot; STATS]; SHARDS],
+    cells: [StatCell; STATS],
     modes: [Mode; STATS],
 }
 
@@ -27,8 +27,8 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
         pub(crate) fn new() -> Self {
             Self {
                 sums: filled![filled![AtomicI64::new(0); STATS]; SHARDS],
-                others: filled![filled![Others::new(); STATS]; SHARDS],
-                cells: filled![Cell::new(); STATS],
+                floats: filled![filled![FloatSlot::new(); STATS]; SHARDS],
+                cells: filled![StatCell::new(); STATS],
                 modes: filled![Mode::new(); STATS],
             }
         }
@@ -37,70 +37,70 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     /// Adds to the calling thread's own word of a stat that was added to before; false, and nothing is done, where it is
     /// not as simple.
     #[inline]
-    pub(crate) fn add_own(&self, idx: usize, value: Value) -> bool {
+    pub(crate) fn add_fast(&self, idx: usize, value: Value) -> bool {
         // One comparison for both: a number or an index that is none lies beyond all words.
-        let place = thread_number::current().times(STATS).wrapping_add(idx);
-        self.view().column(idx).add_at(place, value)
+        let slot_idx = shard_id::current().times(STATS).wrapping_add(idx);
+        self.view().shards(idx).add_fast_at(slot_idx, value)
     }
 
     /// Writes with a few instructions; false, and nothing is done, where it is not as simple.
     #[inline]
-    pub(crate) fn write_fast(&self, idx: usize, change: Change, value: Stored) -> bool {
-        self.stat(idx).is_some_and(|stat| stat.write_fast(change, value))
+    pub(crate) fn write_fast(&self, idx: usize, op: WriteOp, value: StoredValue) -> bool {
+        self.stat(idx).is_some_and(|stat| stat.write_fast(op, value))
     }
 
     #[inline]
-    pub(crate) fn write(&self, idx: usize, change: Change, value: Stored) {
-        if !self.write_fast(idx, change, value) {
-            self.write_slow(idx, change, value);
+    pub(crate) fn write(&self, idx: usize, op: WriteOp, value: StoredValue) {
+        if !self.write_fast(idx, op, value) {
+            self.write_slow(idx, op, value);
         }
     }
 
     /// Apart, so that `write` passes it no more than it has at hand.
     #[cold]
-    fn write_slow(&self, idx: usize, change: Change, value: Stored) {
+    fn write_slow(&self, idx: usize, op: WriteOp, value: StoredValue) {
         if let Some(stat) = self.stat(idx) {
-            stat.write_slow(change, value);
+            stat.write_slow(op, value);
         }
     }
 
     #[inline]
-    pub(crate) fn stat(&self, idx: usize) -> Option<Stat<'_>> {
+    pub(crate) fn stat(&self, idx: usize) -> Option<StatRef<'_>> {
         let (cell, mode) = (self.cells.get(idx)?, self.modes.get(idx)?);
-        Some(Stat { cell, mode, column: self.view().column(idx) })
+        Some(StatRef { cell, mode, shards: self.view().shards(idx) })
     }
 
     #[inline]
     pub(crate) fn view(&self) -> StatsView<'_> {
-        let (sums, others) = (self.sums.as_flattened(), self.others.as_flattened());
-        StatsView { cells: &self.cells, sums, others }
+        let (sums, floats) = (self.sums.as_flattened(), self.floats.as_flattened());
+        StatsView { cells: &self.cells, sums, floats }
     }
 }
 
 /// All stats, to be read, without the capacities in the type.
 #[derive(Clone, Copy)]
 pub(crate) struct StatsView<'r> {
-    cells: &'r [Cell],
+    cells: &'r [StatCell],
     sums: &'r [AtomicI64],
-    others: &'r [Others],
+    floats: &'r [FloatSlot],
 }
 
 impl<'r> StatsView<'r> {
     #[inline]
-    fn column(self, idx: usize) -> Column<'r> {
-        Column { sums: self.sums, others: self.others, n_stats: self.cells.len(), idx }
+    fn shards(self, idx: usize) -> StatShards<'r> {
+        StatShards { sums: self.sums, floats: self.floats, n_stats: self.cells.len(), idx }
     }
 
     #[inline]
-    pub(crate) fn get(self, idx: usize) -> Option<Stored> {
-        Some(self.cells.get(idx)?.get(self.column(idx)))
+    pub(crate) fn get(self, idx: usize) -> Option<StoredValue> {
+        Some(self.cells.get(idx)?.get(self.shards(idx)))
     }
 
     /// Sets the first `n_stats` to zero; while no other thread exists.
     #[cfg(feature = "std")]
     pub(crate) fn reset(self, n_stats: usize) {
         for (idx, cell) in self.cells.iter().take(n_stats).enumerate() {
-            cell.reset(self.column(idx));
+            cell.reset(self.shards(idx));
         }
     }
 }

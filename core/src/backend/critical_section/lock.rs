@@ -10,22 +10,22 @@ use critical_section::Mutex;
 use crate::sync::Ordering;
 
 /// Lets one in at a time: interrupts are off meanwhile, and other cores kept out.
-pub(crate) struct Gate;
+pub(crate) struct RawMutex;
 
-impl Gate {
+impl RawMutex {
     pub(crate) const fn new() -> Self {
         Self
     }
 
-    pub(crate) fn with<R>(&self, work: impl FnOnce() -> R) -> R {
+    pub(crate) fn with_lock<R>(&self, work: impl FnOnce() -> R) -> R {
         critical_section::with(|_| work())
     }
 }
 
 /// A small value that is changed in a critical section.
-pub(crate) struct Lock<T>(Mutex<Cell<T>>);
+pub(crate) struct CriticalCell<T>(Mutex<Cell<T>>);
 
-impl<T: Copy> Lock<T> {
+impl<T: Copy> CriticalCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(Mutex::new(Cell::new(value)))
     }
@@ -45,11 +45,11 @@ impl<T: Copy> Lock<T> {
 }
 
 /// A 64-bit word on any processor, with the part of the platform's interface that is used here.
-pub(crate) struct AtomicU64(Lock<u64>);
+pub(crate) struct AtomicU64(CriticalCell<u64>);
 
 impl AtomicU64 {
     pub(crate) const fn new(value: u64) -> Self {
-        Self(Lock::new(value))
+        Self(CriticalCell::new(value))
     }
 
     pub(crate) fn load(&self, _: Ordering) -> u64 {

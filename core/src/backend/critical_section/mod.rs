@@ -11,8 +11,8 @@ mod samples;
 mod stats;
 
 pub(crate) use {
-    lock::{AtomicU64, Gate},
-    name_index::{NameIndex, Vacant},
+    lock::{AtomicU64, RawMutex},
+    name_index::{NameIndex, SearchCursor},
     samples::{SampleStore, SamplesView},
-    stats::{Stat, StatStore, StatsView, Stored},
+    stats::{StatRef, StatStore, StatsView, StoredValue},
 };

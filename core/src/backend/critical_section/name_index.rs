@@ -9,11 +9,11 @@ pub(crate) struct NameIndex<const N: usize>;
 
 /// A number from which on a name may be.
 #[derive(Clone, Copy)]
-pub(crate) struct Vacant(usize);
+pub(crate) struct SearchCursor(usize);
 
-impl Vacant {
+impl SearchCursor {
     /// Returns where the search for a name begins.
-    pub(crate) const fn of(_: &[u8]) -> Self {
+    pub(crate) const fn start(_: &[u8]) -> Self {
         Self(0)
     }
 }
@@ -25,17 +25,17 @@ impl<const N: usize> NameIndex<N> {
 
     /// Nothing is quicker than [`search`](Self::search).
     #[inline(always)]
-    pub(crate) fn guess<'r>(&self, _: &[u8], _: impl Fn(usize) -> Option<&'r [u8]>) -> Option<usize> {
+    pub(crate) fn find_fast<'r>(&self, _: &[u8], _: impl Fn(usize) -> Option<&'r [u8]>) -> Option<usize> {
         None
     }
 
     /// Returns the number of the name, or else that of the next new one.
     pub(crate) fn search<'r>(
         &self,
-        from: Vacant,
+        from: SearchCursor,
         name: &[u8],
         name_at: impl Fn(usize) -> Option<&'r [u8]>,
-    ) -> Result<usize, Vacant> {
+    ) -> Result<usize, SearchCursor> {
         let mut idx = from.0;
         while let Some(found) = name_at(idx) {
             if found == name {
@@ -43,9 +43,9 @@ impl<const N: usize> NameIndex<N> {
             }
             idx += 1;
         }
-        Err(Vacant(idx))
+        Err(SearchCursor(idx))
     }
 
     /// There is nothing to write.
-    pub(crate) fn insert(&self, _: Vacant, _: usize) {}
+    pub(crate) fn insert(&self, _: SearchCursor, _: usize) {}
 }

@@ -2,8 +2,8 @@
 //!
 //! Owns the rings. What is made of a window is `series`'s.
 
-use super::lock::Lock;
-use crate::series::{WINDOW_SAMPLES, Window};
+use super::lock::CriticalCell;
+use crate::quantiles::{WINDOW_SAMPLES, Window};
 
 /// The rings of `SERIES` series. What is recorded for a number that is none is ignored.
 pub(crate) struct SampleStore<const SERIES: usize, const SHARDS: usize>([SampleRing; SERIES]);
@@ -15,7 +15,7 @@ impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
 
     /// No thread has a ring of its own.
     #[inline(always)]
-    pub(crate) fn record_own(&self, _: usize, _: f64) -> bool {
+    pub(crate) fn record_fast(&self, _: usize, _: f64) -> bool {
         false
     }
 
@@ -48,20 +48,20 @@ impl SamplesView<'_> {
 /// The last samples, as bits. A reader takes one slot after the other while others record: it may have a sample and
 /// lack one that was recorded before it.
 struct SampleRing {
-    ends: Lock<Ends>,
-    slots: [Lock<u64>; WINDOW_SAMPLES],
+    state: CriticalCell<RingState>,
+    slots: [CriticalCell<u64>; WINDOW_SAMPLES],
 }
 
 /// How many slots were ever claimed, at most all, and which is the next.
 #[derive(Clone, Copy)]
-struct Ends {
+struct RingState {
     n_claimed: u8,
     next: u8,
 }
 
 const _: () = assert!(WINDOW_SAMPLES <= u8::MAX as usize);
 
-impl Ends {
+impl RingState {
     fn claim(&mut self) -> usize {
         let claimed = usize::from(self.next);
         // Not by a remainder, which small processors call a function for.
@@ -74,24 +74,24 @@ impl Ends {
 impl SampleRing {
     const fn new() -> Self {
         Self {
-            ends: Lock::new(Ends { n_claimed: 0, next: 0 }),
-            slots: [const { Lock::new(0) }; WINDOW_SAMPLES],
+            state: CriticalCell::new(RingState { n_claimed: 0, next: 0 }),
+            slots: [const { CriticalCell::new(0) }; WINDOW_SAMPLES],
         }
     }
 
     /// In one critical section, so that a slot is never counted before its first sample.
     fn record(&self, sample: f64) {
-        self.ends.with(|ends| {
-            if let Some(slot) = self.slots.get(ends.claim()) {
+        self.state.with(|state| {
+            if let Some(slot) = self.slots.get(state.claim()) {
                 slot.with(|bits| *bits = sample.to_bits());
             }
         });
     }
 
     fn window(&self) -> Window {
-        let n_claimed = self.ends.with(|ends| usize::from(ends.n_claimed));
+        let n_claimed = self.state.with(|state| usize::from(state.n_claimed));
         let samples = self.slots.iter().take(n_claimed).map(|slot| f64::from_bits(slot.with(|bits| *bits)));
-        Window::of(samples, |keys, _| {
+        Window::from_samples(samples, |keys, _| {
             shell_sort(keys);
             0..keys.len()
         })

@@ -4,39 +4,39 @@
 //! floats has none of it.
 
 use super::digits::digits;
-use super::lock::Lock;
-use crate::backend::Change;
-use crate::line::number::{TextBuf, gathered, with_float_text};
+use super::lock::CriticalCell;
+use crate::backend::common::WriteOp;
+use crate::line::number::{TextBuf, collect_bytes, with_float_text};
 use crate::value::Value;
 
 /// `STATS` stats. What is done to a number that is none is ignored.
-pub(crate) struct StatStore<const STATS: usize, const SHARDS: usize>([Lock<Stored>; STATS]);
+pub(crate) struct StatStore<const STATS: usize, const SHARDS: usize>([CriticalCell<StoredValue>; STATS]);
 
 impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     pub(crate) const fn new() -> Self {
-        Self([const { Lock::new(Stored::new(0, None)) }; STATS])
+        Self([const { CriticalCell::new(StoredValue::from_bits(0, None)) }; STATS])
     }
 
     /// No thread has a word of its own.
     #[inline(always)]
-    pub(crate) fn add_own(&self, _: usize, _: Value) -> bool {
+    pub(crate) fn add_fast(&self, _: usize, _: Value) -> bool {
         false
     }
 
     /// There is no faster way than [`write`](Self::write).
     #[inline(always)]
-    pub(crate) fn write_fast(&self, _: usize, _: Change, _: Stored) -> bool {
+    pub(crate) fn write_fast(&self, _: usize, _: WriteOp, _: StoredValue) -> bool {
         false
     }
 
-    pub(crate) fn write(&self, idx: usize, change: Change, value: Stored) {
+    pub(crate) fn write(&self, idx: usize, op: WriteOp, value: StoredValue) {
         if let Some(stat) = self.stat(idx) {
-            stat.write(change, value);
+            stat.write(op, value);
         }
     }
 
-    pub(crate) fn stat(&self, idx: usize) -> Option<Stat<'_>> {
-        self.0.get(idx).map(Stat)
+    pub(crate) fn stat(&self, idx: usize) -> Option<StatRef<'_>> {
+        self.0.get(idx).map(StatRef)
     }
 
     pub(crate) fn view(&self) -> StatsView<'_> {
@@ -46,45 +46,45 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
 
 /// All stats, to be read, without the capacity in the type.
 #[derive(Clone, Copy)]
-pub(crate) struct StatsView<'r>(&'r [Lock<Stored>]);
+pub(crate) struct StatsView<'r>(&'r [CriticalCell<StoredValue>]);
 
 impl StatsView<'_> {
-    pub(crate) fn get(self, idx: usize) -> Option<Stored> {
+    pub(crate) fn get(self, idx: usize) -> Option<StoredValue> {
         Some(self.0.get(idx)?.with(|value| *value))
     }
 }
 
 /// One stat: an integer, until it is given a float and stays one.
 #[derive(Clone, Copy)]
-pub(crate) struct Stat<'r>(&'r Lock<Stored>);
+pub(crate) struct StatRef<'r>(&'r CriticalCell<StoredValue>);
 
-impl Stat<'_> {
-    pub(crate) fn write(self, change: Change, value: Stored) {
-        match change {
-            Change::Add => self.add(value),
-            Change::Set => self.set(value),
+impl StatRef<'_> {
+    pub(crate) fn write(self, op: WriteOp, value: StoredValue) {
+        match op {
+            WriteOp::Add => self.add(value),
+            WriteOp::Set => self.set(value),
         }
     }
 
     /// Gives a new stat, which is not published yet, its first value.
-    pub(crate) fn init(self, _: Change, value: Stored) {
+    pub(crate) fn init(self, _: WriteOp, value: StoredValue) {
         self.set(value);
     }
 
     /// Adds to a stat that was added to before.
-    pub(crate) fn add_again(self, value: Stored) {
+    pub(crate) fn add_marked(self, value: StoredValue) {
         self.add(value);
     }
 
     /// Nothing has to be known beforehand.
     #[inline(always)]
-    pub(crate) fn begin_summing(self) {}
+    pub(crate) fn mark_incremented(self) {}
 
     /// Adds; wraps on overflow of the integer.
     ///
     /// Integers in one critical section. Floats are added outside of it, which takes small processors hundreds of
     /// instructions, and again if something came between.
-    fn add(self, value: Stored) {
+    fn add(self, value: StoredValue) {
         let mut added = self.0.with(|sum| sum.add_int(value));
         while let Err(seen) = added {
             let sum = seen.plus(value);
@@ -93,16 +93,16 @@ impl Stat<'_> {
     }
 
     /// Sets; what has to be made a float is made one outside of the critical section.
-    fn set(self, mut value: Stored) {
+    fn set(self, mut value: StoredValue) {
         while let Err(code) = self.0.with(|now| now.replace(value)) {
-            value = Stored::new((code.sum)(value.value(), Value::Int(0)).to_bits(), Some(code));
+            value = StoredValue::from_bits((code.sum)(value.value(), Value::Int(0)).to_bits(), Some(code));
         }
     }
 }
 
 /// A value as it is kept. With nothing undefined in an integer, which the compiler would take for the code for floats.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredValue {
     /// Halves, so that nothing is left empty for the sake of alignment.
     halves: [u32; 2],
     /// There where the bits are those of a float.
@@ -118,21 +118,21 @@ pub(crate) struct FloatCode {
 
 const FLOAT_CODE: &FloatCode = &FloatCode {
     sum: |a, b| a.as_f64() + b.as_f64(),
-    text: |float, out| with_float_text(float, |text| gathered(text.iter(), out)),
+    text: |float, out| with_float_text(float, |text| collect_bytes(text.iter(), out)),
 };
 
-impl Stored {
-    const fn new(bits: u64, code: Option<&'static FloatCode>) -> Self {
+impl StoredValue {
+    const fn from_bits(bits: u64, code: Option<&'static FloatCode>) -> Self {
         Self { halves: [bits as u32, (bits >> 32) as u32], code }
     }
 
     /// To be called where the kind of the value is known when compiling, which is why it is always inlined: only there
     /// can be seen that a program has no floats.
     #[inline(always)]
-    pub(crate) const fn of(value: Value) -> Self {
+    pub(crate) const fn from_value(value: Value) -> Self {
         match value {
-            Value::Int(int) => Self::new(int as u64, None),
-            Value::Float(float) => Self::new(float.to_bits(), Some(FLOAT_CODE)),
+            Value::Int(int) => Self::from_bits(int as u64, None),
+            Value::Float(float) => Self::from_bits(float.to_bits(), Some(FLOAT_CODE)),
         }
     }
 
@@ -158,7 +158,7 @@ impl Stored {
     fn add_int(&mut self, more: Self) -> Result<(), Self> {
         match (self.value(), more.value()) {
             (Value::Int(sum), Value::Int(int)) => {
-                *self = Self::of(Value::Int(sum.wrapping_add(int)));
+                *self = Self::from_value(Value::Int(sum.wrapping_add(int)));
                 Ok(())
             }
             _ => Err(*self),
@@ -168,7 +168,7 @@ impl Stored {
     /// The sum, which is a float, of two of which one is.
     fn plus(self, more: Self) -> Self {
         match self.code.or(more.code) {
-            Some(code) => Self::new((code.sum)(self.value(), more.value()).to_bits(), Some(code)),
+            Some(code) => Self::from_bits((code.sum)(self.value(), more.value()).to_bits(), Some(code)),
             None => self,
         }
     }

@@ -13,11 +13,11 @@ impl OneStat {
     }
 
     fn add(&self, value: Value) {
-        self.0.write(0, Change::Add, value);
+        self.0.write(0, WriteOp::Add, value);
     }
 
     fn set(&self, value: Value) {
-        self.0.write(0, Change::Set, value);
+        self.0.write(0, WriteOp::Set, value);
     }
 
     fn get(&self) -> Value {

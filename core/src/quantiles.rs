@@ -24,24 +24,24 @@ pub(crate) struct Window {
     keys: heapless::Vec<u64, WINDOW_SAMPLES>,
     sum: f64,
     /// Those that are where they belong. Whatever is before them is not larger, whatever is behind not smaller.
-    placed: Range<usize>,
-    place: Place,
+    sorted: Range<usize>,
+    select: SelectFn,
 }
 
 /// Brings the key of an index, and maybe others, where it would be if all were sorted; returns which are there now.
-pub(crate) type Place = fn(&mut [u64], usize) -> Range<usize>;
+pub(crate) type SelectFn = fn(&mut [u64], usize) -> Range<usize>;
 
 impl Window {
     pub(crate) const fn new() -> Self {
-        Self { keys: heapless::Vec::new(), sum: 0.0, placed: 0..0, place: |_, _| 0..0 }
+        Self { keys: heapless::Vec::new(), sum: 0.0, sorted: 0..0, select: |_, _| 0..0 }
     }
 
     /// Takes samples, at most as many as a series keeps.
-    pub(crate) fn of(samples: impl Iterator<Item = f64>, place: Place) -> Self {
-        let mut window = Self { place, ..Self::new() };
+    pub(crate) fn from_samples(samples: impl Iterator<Item = f64>, select: SelectFn) -> Self {
+        let mut window = Self { select, ..Self::new() };
         // Integers are sorted in half the time of floats.
         for sample in samples {
-            if window.keys.push(key(sample)).is_err() {
+            if window.keys.push(sort_key(sample)).is_err() {
                 break;
             }
             window.sum += sample;
@@ -58,14 +58,14 @@ impl Window {
     pub(crate) fn quantile(&mut self, percent: f64) -> f64 {
         let rank = libm::floor(self.keys.len() as f64 * percent / 100.0) as usize;
         let idx = rank.min(self.keys.len()).saturating_sub(1);
-        if !self.placed.contains(&idx) {
-            let start = if idx < self.placed.start { 0 } else { self.placed.end };
+        if !self.sorted.contains(&idx) {
+            let start = if idx < self.sorted.start { 0 } else { self.sorted.end };
             if let Some(keys) = self.keys.get_mut(start..) {
-                let placed = (self.place)(keys, idx - start);
-                self.placed = start + placed.start..start + placed.end;
+                let sorted = (self.select)(keys, idx - start);
+                self.sorted = start + sorted.start..start + sorted.end;
             }
         }
-        self.keys.get(idx).map_or(f64::NAN, |key| sample(*key))
+        self.keys.get(idx).map_or(f64::NAN, |key| from_sort_key(*key))
     }
 
     /// Returns the mean; NaN of an empty window.
@@ -78,12 +78,12 @@ const SIGN: u64 = 1 << 63;
 
 /// An integer that sorts as the sample does among all (IEEE 754's total order): positive numbers above negative ones,
 /// these turned over.
-fn key(sample: f64) -> u64 {
+fn sort_key(sample: f64) -> u64 {
     let bits = sample.to_bits();
     if bits & SIGN == 0 { bits | SIGN } else { !bits }
 }
 
-fn sample(key: u64) -> f64 {
+fn from_sort_key(key: u64) -> f64 {
     f64::from_bits(if key & SIGN == 0 { !key } else { key & !SIGN })
 }
 
@@ -117,7 +117,7 @@ mod tests {
         series.view().window(0).unwrap_or_else(Window::new)
     }
 
-    fn five(mut window: Window) -> [f64; 5] {
+    fn table_of(mut window: Window) -> [f64; 5] {
         let [median, high, higher, highest] =
             [50.0, 95.0, 99.0, 100.0].map(|percent| window.quantile(percent));
         [median, high, higher, highest, window.mean()]
@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn quantiles_of_windows_of_several_sizes() {
-        assert_eq!(five(window_of([7.0])), [7.0; 5]);
-        assert_eq!(five(window_of([10.0, 20.0, 30.0])), [10.0, 20.0, 20.0, 30.0, 20.0]);
-        assert_eq!(five(window_of((1..=100).map(f64::from))), [50.0, 95.0, 99.0, 100.0, 50.5]);
+        assert_eq!(table_of(window_of([7.0])), [7.0; 5]);
+        assert_eq!(table_of(window_of([10.0, 20.0, 30.0])), [10.0, 20.0, 20.0, 30.0, 20.0]);
+        assert_eq!(table_of(window_of((1..=100).map(f64::from))), [50.0, 95.0, 99.0, 100.0, 50.5]);
         // Of 250 the last hundred count: 151 to 250.
-        assert_eq!(five(window_of((1..=250).map(f64::from))), [200.0, 245.0, 249.0, 250.0, 200.5]);
+        assert_eq!(table_of(window_of((1..=250).map(f64::from))), [200.0, 245.0, 249.0, 250.0, 200.5]);
     }
 
     #[test]
@@ -152,8 +152,8 @@ mod tests {
     fn keys_sort_as_samples_do_and_read_back() {
         let sorted =
             [f64::NEG_INFINITY, -2.5, -5e-324, -0.0, 0.0, 5e-324, 1.0, f64::MAX, f64::INFINITY, f64::NAN];
-        assert!(sorted.map(key).is_sorted());
-        assert_eq!(sorted.map(key).map(sample).map(f64::to_bits), sorted.map(f64::to_bits));
+        assert!(sorted.map(sort_key).is_sorted());
+        assert_eq!(sorted.map(sort_key).map(from_sort_key).map(f64::to_bits), sorted.map(f64::to_bits));
     }
 
     #[test]

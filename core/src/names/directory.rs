@@ -3,14 +3,14 @@
 //! Owns the names and how a new one is published. How a name is found is [`NameIndex`]'s. It does not know what a slot
 //! holds, and takes names as checked. Only a new name takes the lock.
 
-use crate::append::{Append, View};
-use crate::arena::{Arena, NewName, StoredName};
-use crate::backend::{NameIndex, Vacant};
+use crate::backend::{NameIndex, SearchCursor};
+use crate::names::append_vec::{AppendVec, AppendVecView};
+use crate::names::arena::{Arena, NewName, StoredName};
 use crate::sync::const_new;
 
 /// The directory of at most `N` names.
 pub(crate) struct Directory<const N: usize> {
-    pub(crate) names: Append<StoredName, N>,
+    pub(crate) names: AppendVec<StoredName, N>,
     index: NameIndex<N>,
 }
 
@@ -23,16 +23,16 @@ pub(crate) enum Full {
 
 /// Where a name was found, or put.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Found {
-    Known(usize),
+pub(crate) enum Registered {
+    Existing(usize),
     /// New, with the value that it was published with.
-    New(usize),
+    Inserted(usize),
 }
 
-impl Found {
+impl Registered {
     pub(crate) fn idx(self) -> usize {
         match self {
-            Self::Known(idx) | Self::New(idx) => idx,
+            Self::Existing(idx) | Self::Inserted(idx) => idx,
         }
     }
 }
@@ -40,26 +40,31 @@ impl Found {
 impl<const N: usize> Directory<N> {
     const_new! {
         pub(crate) fn new() -> Self {
-            Self { names: Append::new(), index: NameIndex::new() }
+            Self { names: AppendVec::new(), index: NameIndex::new() }
         }
     }
 
-    pub(crate) fn view(&self) -> View<'_, StoredName> {
+    pub(crate) fn view(&self) -> AppendVecView<'_, StoredName> {
         self.names.view()
     }
 
     /// Returns the number of nearly every name that is there, at once; takes no lock.
     #[inline]
-    pub(crate) fn guess<const B: usize>(&self, name: &[u8], arena: &Arena<B>) -> Option<usize> {
-        self.index.guess(name, |idx| self.name_at(idx, arena))
+    pub(crate) fn find_fast<const B: usize>(&self, name: &[u8], arena: &Arena<B>) -> Option<usize> {
+        self.index.find_fast(name, |idx| self.name_at(idx, arena))
     }
 
     /// Returns the number of the name, or else where the search ended. Takes no lock.
-    pub(crate) fn find<const B: usize>(&self, name: &[u8], arena: &Arena<B>) -> Result<usize, Vacant> {
-        self.search(Vacant::of(name), name, arena)
+    pub(crate) fn find<const B: usize>(&self, name: &[u8], arena: &Arena<B>) -> Result<usize, SearchCursor> {
+        self.search(SearchCursor::start(name), name, arena)
     }
 
-    fn search<const B: usize>(&self, from: Vacant, name: &[u8], arena: &Arena<B>) -> Result<usize, Vacant> {
+    fn search<const B: usize>(
+        &self,
+        from: SearchCursor,
+        name: &[u8],
+        arena: &Arena<B>,
+    ) -> Result<usize, SearchCursor> {
         self.index.search(from, name, |idx| self.name_at(idx, arena))
     }
 
@@ -68,31 +73,31 @@ impl<const N: usize> Directory<N> {
         Some(self.view().get(idx)?.bytes(arena.view()))
     }
 
-    /// Appends a name that was not found. Before it is published, `prepare` is called with its number, so that no
+    /// Appends a name that was not found. Before it is published, `init` is called with its number, so that no
     /// reader sees the slot without its first value.
     ///
     /// Of two that bring the same new name at once, one appends it and the other finds it.
     pub(crate) fn insert<const B: usize>(
         &self,
-        vacant: Vacant,
+        cursor: SearchCursor,
         name: NewName<'_>,
         arena: &Arena<B>,
-        prepare: impl FnOnce(usize),
-    ) -> Result<Found, Full> {
+        init: impl FnOnce(usize),
+    ) -> Result<Registered, Full> {
         self.names.append(|names| {
-            let vacant = match self.search(vacant, name.bytes(), arena) {
-                Ok(idx) => return Ok(Found::Known(idx)),
-                Err(vacant) => vacant,
+            let cursor = match self.search(cursor, name.bytes(), arena) {
+                Ok(idx) => return Ok(Registered::Existing(idx)),
+                Err(cursor) => cursor,
             };
             let idx = names.next_idx();
             if idx == N {
                 return Err(Full::Slots);
             }
-            let name = arena.keep(name).ok_or(Full::NameBytes)?;
-            prepare(idx);
+            let name = arena.store(name).ok_or(Full::NameBytes)?;
+            init(idx);
             names.push_all(&[name]);
-            self.index.insert(vacant, idx);
-            Ok(Found::New(idx))
+            self.index.insert(cursor, idx);
+            Ok(Registered::Inserted(idx))
         })
     }
 }
@@ -113,7 +118,9 @@ mod tests {
     ) -> Result<usize, Full> {
         match directory.find(name, arena) {
             Ok(idx) => Ok(idx),
-            Err(vacant) => directory.insert(vacant, NewName::Borrowed(name), arena, |_| ()).map(Found::idx),
+            Err(cursor) => {
+                directory.insert(cursor, NewName::Borrowed(name), arena, |_| ()).map(Registered::idx)
+            }
         }
     }
 
@@ -139,10 +146,10 @@ mod tests {
     #[test]
     fn a_slot_is_prepared_before_anybody_sees_it() {
         let (directory, arena) = (Directory::<2>::new(), Arena::<8>::new());
-        let found = directory.insert(Vacant::of(b"n"), NewName::Literal("n"), &arena, |idx| {
+        let found = directory.insert(SearchCursor::start(b"n"), NewName::Literal("n"), &arena, |idx| {
             assert_eq!((idx, directory.view().len()), (0, 0));
         });
-        assert_eq!((found, directory.view().len()), (Ok(Found::New(0)), 1));
+        assert_eq!((found, directory.view().len()), (Ok(Registered::Inserted(0)), 1));
     }
 
     #[test]

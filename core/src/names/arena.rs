@@ -5,8 +5,8 @@
 
 use core::ops::Range;
 
-use crate::append::{Append, View};
-use crate::name::MAX_NAME_BYTES;
+use crate::names::append_vec::{AppendVec, AppendVecView};
+use crate::names::name::MAX_NAME_BYTES;
 use crate::sync::const_new;
 
 /// A name on its way into a directory.
@@ -32,12 +32,12 @@ impl NewName<'_> {
 pub(crate) enum StoredName {
     Literal(&'static [u8]),
     /// Offset in the arena and length, packed to stay as small as a reference on 32-bit targets.
-    Copied(Packed),
+    Copied(PackedRange),
 }
 
 impl StoredName {
     #[inline]
-    pub(crate) fn bytes<'r>(&self, arena: View<'r, u8>) -> &'r [u8] {
+    pub(crate) fn bytes<'r>(&self, arena: AppendVecView<'r, u8>) -> &'r [u8] {
         match self {
             Self::Literal(name) => name,
             Self::Copied(packed) => arena.slice(packed.range()),
@@ -46,12 +46,12 @@ impl StoredName {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct Packed(u32);
+pub(crate) struct PackedRange(u32);
 
 const LEN_BITS: u32 = 8;
 const _: () = assert!(MAX_NAME_BYTES < 1 << LEN_BITS);
 
-impl Packed {
+impl PackedRange {
     fn new(range: &Range<usize>) -> Self {
         // Fits: an arena has at most `MAX_ARENA_BYTES`, a name at most `MAX_NAME_BYTES`.
         Self((range.start as u32) << LEN_BITS | range.len() as u32)
@@ -67,27 +67,27 @@ impl Packed {
 pub(crate) const MAX_ARENA_BYTES: usize = 1 << (32 - LEN_BITS);
 
 /// Room for copied names. Nothing is ever taken out.
-pub(crate) struct Arena<const BYTES: usize>(pub(crate) Append<u8, BYTES>);
+pub(crate) struct Arena<const BYTES: usize>(pub(crate) AppendVec<u8, BYTES>);
 
 impl<const BYTES: usize> Arena<BYTES> {
     const_new! {
         pub(crate) fn new() -> Self {
             const { assert!(BYTES <= MAX_ARENA_BYTES, "NAME_BYTES must be at most 16777216 (16 MiB)") };
-            Self(Append::new())
+            Self(AppendVec::new())
         }
     }
 
     /// Keeps a checked name, by copying it where that is needed; `None` when it does not fit.
-    pub(crate) fn keep(&self, name: NewName<'_>) -> Option<StoredName> {
+    pub(crate) fn store(&self, name: NewName<'_>) -> Option<StoredName> {
         Some(match name {
             NewName::Literal(name) => StoredName::Literal(name.as_bytes()),
             NewName::Borrowed(name) => {
-                StoredName::Copied(Packed::new(&self.0.append(|bytes| bytes.push_all(name))?))
+                StoredName::Copied(PackedRange::new(&self.0.append(|bytes| bytes.push_all(name))?))
             }
         })
     }
 
-    pub(crate) fn view(&self) -> View<'_, u8> {
+    pub(crate) fn view(&self) -> AppendVecView<'_, u8> {
         self.0.view()
     }
 }
@@ -99,17 +99,17 @@ mod tests {
     #[test]
     fn a_literal_takes_no_room() {
         let arena = Arena::<0>::new();
-        let stored = arena.keep(NewName::Literal("requests")).unwrap();
+        let stored = arena.store(NewName::Literal("requests")).unwrap();
         assert_eq!(stored.bytes(arena.view()), b"requests");
-        assert!(arena.keep(NewName::Borrowed(b"r")).is_none());
+        assert!(arena.store(NewName::Borrowed(b"r")).is_none());
     }
 
     #[test]
     fn copies_stand_side_by_side_until_the_arena_is_full() {
         let arena = Arena::<8>::new();
-        let first = arena.keep(NewName::Borrowed(b"abcde")).unwrap();
-        assert!(arena.keep(NewName::Borrowed(b"fghi")).is_none());
-        let second = arena.keep(NewName::Borrowed(b"fgh")).unwrap();
+        let first = arena.store(NewName::Borrowed(b"abcde")).unwrap();
+        assert!(arena.store(NewName::Borrowed(b"fghi")).is_none());
+        let second = arena.store(NewName::Borrowed(b"fgh")).unwrap();
         assert_eq!(first.bytes(arena.view()), b"abcde");
         assert_eq!(second.bytes(arena.view()), b"fgh");
     }
@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn a_packed_name_keeps_both_ends() {
         let range = (1 << 24) - 1..(1 << 24) + 254;
-        assert_eq!(Packed::new(&range).range(), range);
+        assert_eq!(PackedRange::new(&range).range(), range);
     }
 }

@@ -6,8 +6,8 @@
 use core::ops::Range;
 
 use super::float::AtomicFloat;
-use crate::series::{WINDOW_SAMPLES, Window};
-use crate::sync::{AtomicU64, Ordering, OwnWord, const_new, filled};
+use crate::quantiles::{WINDOW_SAMPLES, Window};
+use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new, filled};
 
 /// Finds the key of one place among many, which takes half the time of sorting them all; sorts few.
 fn select(keys: &mut [u64], idx: usize) -> Range<usize> {
@@ -23,20 +23,20 @@ fn select(keys: &mut [u64], idx: usize) -> Range<usize> {
 /// The last samples of one series, written by all threads.
 ///
 /// Invariant: `n_claimed` counts the slots that were ever claimed; a slot is absent until its first sample. A
-/// reader may see a claimed slot's older sample, or miss a sample that is being stored. `n_known` is that of the reader
+/// reader may see a claimed slot's older sample, or miss a sample that is being stored. `n_accounted` is that of the reader
 /// who fetches from the threads' own rings.
-pub(crate) struct SampleRing {
+pub(crate) struct SharedRing {
     n_claimed: AtomicU64,
-    n_known: AtomicU64,
+    n_accounted: AtomicU64,
     slots: [AtomicFloat; WINDOW_SAMPLES],
 }
 
-impl SampleRing {
+impl SharedRing {
     const_new! {
         pub(crate) fn new() -> Self {
             Self {
                 n_claimed: AtomicU64::new(0),
-                n_known: AtomicU64::new(0),
+                n_accounted: AtomicU64::new(0),
                 slots: filled![AtomicFloat::new(); WINDOW_SAMPLES],
             }
         }
@@ -64,24 +64,24 @@ impl SampleRing {
     pub(crate) fn end(&self) -> (u64, u64) {
         // Relaxed: a sample that is missed now is new to the next reader.
         let end = self.n_claimed.load(Ordering::Relaxed);
-        (end, end.wrapping_sub(self.n_known.load_own()))
+        (end, end.wrapping_sub(self.n_accounted.load_own()))
     }
 
     /// Takes so many for known; for the reader that fetches.
-    pub(crate) fn set_known(&self, n_known: u64) {
-        self.n_known.store(n_known, Ordering::Relaxed);
+    pub(crate) fn set_accounted(&self, n_accounted: u64) {
+        self.n_accounted.store(n_accounted, Ordering::Relaxed);
     }
 
     /// Forgets all samples; while no other thread exists.
     #[cfg(feature = "std")]
-    pub(crate) fn forget(&self) {
-        self.n_known.store(0, Ordering::Relaxed);
+    pub(crate) fn reset(&self) {
+        self.n_accounted.store(0, Ordering::Relaxed);
         if self.n_claimed.swap(0, Ordering::Relaxed) > 0 {
             self.slots.iter().for_each(AtomicFloat::clear);
         }
     }
 
     pub(crate) fn window(&self) -> Window {
-        Window::of(self.slots.iter().filter_map(AtomicFloat::load), select)
+        Window::from_samples(self.slots.iter().filter_map(AtomicFloat::load), select)
     }
 }

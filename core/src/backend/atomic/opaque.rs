@@ -1,6 +1,6 @@
 //! Brings an address into one register before it is read and written.
 //!
-//! Owns that one trick. Called by what a thread writes by itself: `shard` and `own_ring`.
+//! Owns that one trick. Called by what a thread writes by itself: `shard` and `thread_ring`.
 //!
 //! Recent x86-64 processors forward what was stored to the next load without going through the cache, in no time at
 //! all, if both name the address by one register alone. By two (base and index), as the compiler likes to,
@@ -11,7 +11,7 @@
 
 /// Returns the value, computed into a register before it is stored, and not by an addition to memory, which waits too.
 #[inline(always)]
-pub(crate) fn summed(value: i64) -> i64 {
+pub(crate) fn opaque_i64(value: i64) -> i64 {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         let mut value = value;
@@ -27,7 +27,7 @@ pub(crate) fn summed(value: i64) -> i64 {
 
 /// Returns the reference, computed into a register of its own.
 #[inline(always)]
-pub(crate) fn in_register<T>(reference: &T) -> &T {
+pub(crate) fn opaque_ref<T>(reference: &T) -> &T {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         let mut address: *const T = reference;

@@ -10,13 +10,13 @@
 use core::mem::MaybeUninit;
 use core::ops::Range;
 
-use crate::backend::Gate;
-use crate::sync::{AtomicU32, Ordering, OwnWord, const_new, filled};
+use crate::backend::RawMutex;
+use crate::sync::{AtomicU32, Ordering, OwnerLoad, const_new, filled};
 
 /// The array, at most `N` long.
-pub(crate) struct Append<T, const N: usize> {
+pub(crate) struct AppendVec<T, const N: usize> {
     /// Keeps other appenders out while held.
-    pub(crate) appending: Gate,
+    pub(crate) mutex: RawMutex,
     len: AtomicU32,
     slots: [Slot<T>; N],
 }
@@ -30,7 +30,7 @@ struct Slot<T> {
     tracker: loom::cell::UnsafeCell<()>,
 }
 
-// SAFETY: shared slots are only read, by `View`; the writing half is the `Appender`, of which there is
+// SAFETY: shared slots are only read, by `AppendVecView`; the writing half is the `Appender`, of which there is
 // one at a time, and which touches no slot that a reader may read.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 
@@ -46,26 +46,26 @@ impl<T> Slot<T> {
     }
 }
 
-impl<T: Copy, const N: usize> Append<T, N> {
+impl<T: Copy, const N: usize> AppendVec<T, N> {
     const_new! {
         pub(crate) fn new() -> Self {
             const { assert!(size_of::<T>() != 0 && N <= u32::MAX as usize) };
-            Self { appending: Gate::new(), len: AtomicU32::new(0), slots: filled![Slot::new(); N] }
+            Self { mutex: RawMutex::new(), len: AtomicU32::new(0), slots: filled![Slot::new(); N] }
         }
     }
 
     /// Calls `work` with the right to append, while no other has it. Not to be called again from within `work`.
     pub(crate) fn append<R>(&self, work: impl FnOnce(&mut Appender<'_, T>) -> R) -> R {
-        self.appending.with(|| work(&mut Appender(self.view())))
+        self.mutex.with_lock(|| work(&mut Appender(self.view())))
     }
 
-    pub(crate) fn view(&self) -> View<'_, T> {
-        View { len: &self.len, slots: &self.slots }
+    pub(crate) fn view(&self) -> AppendVecView<'_, T> {
+        AppendVecView { len: &self.len, slots: &self.slots }
     }
 }
 
-/// The writing half: given to one caller at a time, by [`Append::append`] alone.
-pub(crate) struct Appender<'r, T>(View<'r, T>);
+/// The writing half: given to one caller at a time, by [`AppendVec::append`] alone.
+pub(crate) struct Appender<'r, T>(AppendVecView<'r, T>);
 
 impl<T: Copy> Appender<'_, T> {
     /// Returns the next index to be appended.
@@ -83,7 +83,7 @@ impl<T: Copy> Appender<'_, T> {
             // SAFETY: the slot is at or above `len`, so no reader looks at it, and there is no other appender.
             unsafe { slot.value.get().write(MaybeUninit::new(*value)) };
         }
-        // Release pairs with the Acquire in `View::len`.
+        // Release pairs with the Acquire in `AppendVecView::len`.
         self.0.len.store(range.end as u32, Ordering::Release);
         Some(range)
     }
@@ -91,12 +91,12 @@ impl<T: Copy> Appender<'_, T> {
 
 /// The reading half, without the capacity in its type.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'r, T> {
+pub(crate) struct AppendVecView<'r, T> {
     len: &'r AtomicU32,
     slots: &'r [Slot<T>],
 }
 
-impl<'r, T: Copy> View<'r, T> {
+impl<'r, T: Copy> AppendVecView<'r, T> {
     /// Returns how many are published by now. What a caller saw published stays.
     #[inline]
     pub(crate) fn len(self) -> usize {
@@ -140,13 +140,13 @@ impl<'r, T: Copy> View<'r, T> {
 mod tests {
     use super::*;
 
-    fn push<const N: usize>(array: &Append<u8, N>, values: &[u8]) -> Option<Range<usize>> {
+    fn push<const N: usize>(array: &AppendVec<u8, N>, values: &[u8]) -> Option<Range<usize>> {
         array.append(|bytes| bytes.push_all(values))
     }
 
     #[test]
     fn what_fits_is_published_whole_and_what_does_not_is_not_begun() {
-        let array = Append::<u8, 4>::new();
+        let array = AppendVec::<u8, 4>::new();
         assert_eq!(push(&array, b"abc"), Some(0..3));
         assert_eq!(push(&array, b"de"), None);
         assert_eq!(push(&array, b"d"), Some(3..4));
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn nothing_is_seen_beyond_what_was_published() {
-        let array = Append::<u8, 4>::new();
+        let array = AppendVec::<u8, 4>::new();
         push(&array, b"ab");
         assert_eq!(array.view().slice(1..3), b"");
         assert_eq!(array.view().get(2), None);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_array_without_room_takes_nothing() {
-        let array = Append::<u8, 0>::new();
+        let array = AppendVec::<u8, 0>::new();
         assert_eq!(push(&array, b"a"), None);
         assert_eq!(array.view().len(), 0);
     }

@@ -1,41 +1,41 @@
 //! The samples that one thread recorded into one series and that no reader has fetched yet.
 //!
 //! Owns the ring with one writer, and how many samples each ring gives to a window that is too small for all. Whose ring
-//! is whose is `thread_number`'s; readers fetch through `samples`.
+//! is whose is `shard_id`'s; readers fetch through `samples`.
 //!
 //! Invariant: `n_recorded` and the slots are written by the owner alone, a slot before the count that covers it;
-//! `n_fetched` by the reader that is alone with the series. A slow reader may find newer samples in slots that
+//! `n_drained` by the reader that is alone with the series. A slow reader may find newer samples in slots that
 //! were overwritten meanwhile, and then finds them again: it never finds anything else.
 
-use super::in_register::in_register;
-use crate::series::WINDOW_SAMPLES;
-use crate::sync::{AtomicU64, Ordering, OwnWord, const_new, filled};
+use super::opaque::opaque_ref;
+use crate::quantiles::WINDOW_SAMPLES;
+use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new, filled};
 
-/// More than a window, so that the owner has to record many before it overwrites what a reader is fetching.
+/// More than a window, so that the owner has to record many before it overwrites what a reader is drain_mutex.
 const SLOTS: usize = 128;
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS > WINDOW_SAMPLES);
 
 /// Returns how many of the first `n` of `n_all` new samples have a place in the window, which may be too small for all: the
 /// same share of any of them. Rounded down, so that the differences add up to what fits, exactly.
-pub(super) fn share(n: u64, n_all: u64) -> u64 {
+pub(super) fn fair_share(n: u64, n_all: u64) -> u64 {
     let n_fitting = u128::from(n_all.min(WINDOW_SAMPLES as u64));
     (u128::from(n) * n_fitting / u128::from(n_all.max(1))) as u64
 }
 
 /// One thread's samples of one series.
-pub(crate) struct OwnRing {
+pub(crate) struct ThreadRing {
     n_recorded: AtomicU64,
-    n_fetched: AtomicU64,
+    n_drained: AtomicU64,
     /// The bits of doubles.
     slots: [AtomicU64; SLOTS],
 }
 
-impl OwnRing {
+impl ThreadRing {
     const_new! {
         pub(crate) fn new() -> Self {
             Self {
                 n_recorded: AtomicU64::new(0),
-                n_fetched: AtomicU64::new(0),
+                n_drained: AtomicU64::new(0),
                 slots: filled![AtomicU64::new(0); SLOTS],
             }
         }
@@ -44,7 +44,7 @@ impl OwnRing {
     /// Adds a sample; for the owner alone.
     #[inline]
     pub(crate) fn record(&self, sample: f64) {
-        let ring = in_register(self);
+        let ring = opaque_ref(self);
         let at = ring.n_recorded.load_own();
         ring.slots[at as usize % SLOTS].store(sample.to_bits(), Ordering::Relaxed);
         // Release pairs with the Acquire in `end`: who counts this sample finds it.
@@ -59,12 +59,12 @@ impl OwnRing {
 
     /// Returns how many are new before `end`, also of those that were overwritten.
     pub(super) fn n_new(&self, end: u64) -> u64 {
-        end.wrapping_sub(self.n_fetched.load_own())
+        end.wrapping_sub(self.n_drained.load_own())
     }
 
     /// Returns the newest `n` before `end`, at most a window, oldest first, and takes all before it for fetched.
-    pub(super) fn fetch(&self, n: u64, end: u64) -> impl Iterator<Item = f64> {
-        self.n_fetched.store(end, Ordering::Relaxed);
+    pub(super) fn drain(&self, n: u64, end: u64) -> impl Iterator<Item = f64> {
+        self.n_drained.store(end, Ordering::Relaxed);
         (0..n).rev().map(move |back| {
             let at = end.wrapping_sub(back + 1);
             f64::from_bits(self.slots[at as usize % SLOTS].load(Ordering::Relaxed))
@@ -73,8 +73,8 @@ impl OwnRing {
 
     /// Forgets the samples that no reader fetched; while no other thread exists.
     #[cfg(feature = "std")]
-    pub(super) fn forget(&self) {
-        self.n_fetched.store(self.end(), Ordering::Relaxed);
+    pub(super) fn reset(&self) {
+        self.n_drained.store(self.end(), Ordering::Relaxed);
     }
 }
 
@@ -84,18 +84,18 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn fetched(ring: &OwnRing, n: u64) -> Vec<f64> {
-        ring.fetch(n, ring.end()).collect()
+    fn drained(ring: &ThreadRing, n: u64) -> Vec<f64> {
+        ring.drain(n, ring.end()).collect()
     }
 
     #[test]
     fn the_newest_come_oldest_first_and_only_once() {
-        let ring = OwnRing::new();
+        let ring = ThreadRing::new();
         (1..=3).for_each(|sample| ring.record(sample.into()));
-        assert_eq!((ring.n_new(ring.end()), fetched(&ring, 2)), (3, [2.0, 3.0].to_vec()));
+        assert_eq!((ring.n_new(ring.end()), drained(&ring, 2)), (3, [2.0, 3.0].to_vec()));
         assert_eq!(ring.n_new(ring.end()), 0);
         ring.record(4.0);
-        assert_eq!((ring.n_new(ring.end()), fetched(&ring, 1)), (1, [4.0].to_vec()));
+        assert_eq!((ring.n_new(ring.end()), drained(&ring, 1)), (1, [4.0].to_vec()));
     }
 
     proptest! {
@@ -110,7 +110,7 @@ mod tests {
                 .iter()
                 .map(|n| {
                     n_seen += n;
-                    share(n_seen, n_all) - share(n_seen - n, n_all)
+                    fair_share(n_seen, n_all) - fair_share(n_seen - n, n_all)
                 })
                 .collect();
             let n_fitting = n_all.min(WINDOW_SAMPLES as u64);
@@ -124,11 +124,11 @@ mod tests {
 
     #[test]
     fn around_the_end_of_the_ring_and_of_its_count() {
-        let ring = OwnRing::new();
+        let ring = ThreadRing::new();
         ring.n_recorded.store(u64::MAX - 2, Ordering::Relaxed);
-        ring.n_fetched.store(u64::MAX - 2, Ordering::Relaxed);
+        ring.n_drained.store(u64::MAX - 2, Ordering::Relaxed);
         (0..300).for_each(|sample| ring.record(sample.into()));
         assert_eq!(ring.n_new(ring.end()), 300);
-        assert_eq!(fetched(&ring, WINDOW_SAMPLES as u64), (200..300).map(f64::from).collect::<Vec<_>>());
+        assert_eq!(drained(&ring, WINDOW_SAMPLES as u64), (200..300).map(f64::from).collect::<Vec<_>>());
     }
 }
