@@ -1,7 +1,7 @@
-//! The calls of the macros: what a call site knows of its stat, and the shortest way there.
+//! Entry points of the macros, with the cached index of each call site.
 //!
-//! Owns the state of a site and the split of each call into a part for every call site and one for all of them. The
-//! grammar of the macros is the crate `statvent`'s.
+//! Owns the state of a call site. Each call is split into a small part that is inlined at every call site and a
+//! shared slow part. The crate `statvent` owns the syntax of the macros.
 
 use crate::backend::{StoredValue, WriteOp};
 use crate::names::arena::NewName;
@@ -10,36 +10,36 @@ use crate::registry::Registry;
 use crate::sync::{AtomicU32, Ordering};
 use crate::value::{IntoValue, Value};
 
-/// What one call site of a macro knows: the idx of its stat, once it was found.
+/// Index of the stat that one call site of a macro writes to, once it was found.
 ///
-/// Made by the macros of the crate `statvent`. A site belongs to one name in one registry.
+/// Created by the macros of the crate `statvent`. A call site belongs to one name in one registry.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct CallSite {
-    /// The stat's idx; while it is unknown, one that no stat has.
+    /// The index of the stat, or [`UNKNOWN`].
     idx: AtomicU32,
 }
 
-/// More than any idx of a stat in any shard, and far from wrapping around where pointers have 32 bits.
+/// Above every index in every shard, and small enough not to wrap around on 32-bit targets.
 const UNKNOWN: u32 = 1 << 30;
 
 impl CallSite {
-    /// Returns a site that knows nothing yet.
+    /// Returns a call site whose stat is not known yet.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "a site is a static, made by a macro")]
+    #[expect(clippy::new_without_default, reason = "only macros create it, as a static")]
     pub const fn new() -> Self {
         Self { idx: AtomicU32::new(UNKNOWN) }
     }
 
-    // Acquire pairs with the Release in `set`: a thread that increments by this site knows that the stat is one that is
-    // incremented, and so does every thread that knows of that increment.
+    // Acquire pairs with the Release in `set`: a thread that increments through this call site knows that the stat
+    // is marked as incremented. So does every thread that sees this increment.
     #[inline]
     fn idx(&self) -> usize {
         self.idx.load(Ordering::Acquire) as usize
     }
 
     fn set(&self, idx: usize) {
-        // Fits: no container holds more than 65536.
+        // Fits: an index is at most 65535.
         self.idx.store(idx as u32, Ordering::Release);
     }
 }
@@ -47,7 +47,7 @@ impl CallSite {
 impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
     Registry<STATS, SERIES, NAME_BYTES, SHARDS>
 {
-    /// Increments by a call site of `incr!`.
+    /// Increments, for a call site of `incr!`.
     #[doc(hidden)]
     #[inline]
     pub fn incr_at(&self, site: &CallSite, name: &'static str, value: impl IntoValue) {
@@ -59,7 +59,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Sets by a call site of `set!`.
+    /// Sets, for a call site of `set!`.
     #[doc(hidden)]
     #[inline]
     pub fn set_at(&self, site: &CallSite, name: &'static str, value: impl IntoValue) {
@@ -71,7 +71,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Records by a call site of `record!`.
+    /// Records, for a call site of `record!`.
     #[doc(hidden)]
     #[inline]
     pub fn record_at(&self, site: &CallSite, name: &'static str, value: impl IntoValue) {
@@ -82,7 +82,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Takes its value in registers, which keeps the call sites small and quick.
+    /// Receives its value in registers, which keeps call sites small and fast.
     #[cold]
     #[inline(never)]
     fn write_int_at(&self, site: &CallSite, name: &'static str, op: WriteOp, int: i64) {
@@ -116,7 +116,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     }
 }
 
-/// Refuses a bad literal name when compiling.
+/// Rejects an invalid literal name at compile time.
 #[doc(hidden)]
 #[must_use]
 pub const fn literal_name(name: &'static str) -> &'static str {
@@ -126,7 +126,7 @@ pub const fn literal_name(name: &'static str) -> &'static str {
     }
 }
 
-/// Refuses a bad literal name of a series when compiling.
+/// Rejects an invalid literal name of a series at compile time.
 #[doc(hidden)]
 #[must_use]
 pub const fn literal_template(template: &'static str) -> &'static str {

@@ -1,37 +1,37 @@
-//! Why something could not be recorded.
+//! Errors of recording, of values and of the JSON buffer.
 //!
-//! Owns the error of the `try_` calls and its words. The plain calls count it instead (see `registry`).
+//! Owns these errors and their messages. Errors of names are in `names`, errors of lines in `line`.
 
 use core::fmt;
 
 use crate::names::name::NameError;
 
-/// Why `try_incr`, `try_set` or `try_record` stored nothing.
+/// Reason why `try_incr`, `try_set` or `try_record` stored nothing.
 ///
-/// The plain calls count each of these in the stat `statvent.rejected`; the `try_` calls return them and count
-/// nothing.
+/// The plain calls count every such failure in the stat `statvent.rejected`. The `try_` calls return it and do not
+/// count it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum RecordError {
     /// The name breaks a rule.
     Name(NameError),
-    /// The value does not fit.
+    /// The value cannot be stored.
     Value(ValueError),
-    /// A new stat, and every slot is taken.
+    /// The stat is new, and all slots are in use.
     StatsFull {
         /// The number of slots.
         capacity: usize,
     },
-    /// A new series, and every slot is taken.
+    /// The series is new, and all slots are in use.
     SeriesFull {
         /// The number of slots.
         capacity: usize,
     },
-    /// A new name that has to be copied, and the arena has no room for it.
+    /// The name is new and not a literal, and the arena has no room for a copy.
     NameBytesFull {
-        /// The arena's size.
+        /// The size of the arena, in bytes.
         capacity: usize,
-        /// The length of the name.
+        /// The length of the name, in bytes.
         needed: usize,
     },
 }
@@ -70,13 +70,13 @@ impl From<ValueError> for RecordError {
     }
 }
 
-/// Why a value cannot be recorded.
+/// Reason why a value cannot be recorded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ValueError {
     /// An unsigned integer that an `i64` cannot hold.
     AboveI64Max {
-        /// The value that was given.
+        /// The rejected value.
         found: u64,
     },
 }
@@ -93,11 +93,11 @@ impl fmt::Display for ValueError {
 
 impl core::error::Error for ValueError {}
 
-/// The caller's buffer cannot hold the JSON.
+/// The JSON text is longer than the caller's buffer.
 #[cfg(feature = "json")]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct JsonTooLong {
-    /// The bytes that the buffer has.
+    /// The size of the buffer, in bytes.
     pub available: usize,
 }
 

@@ -1,18 +1,18 @@
-//! What a forked process makes of a registry that it inherits.
+//! Registries and shards across `fork(2)`.
 //!
-//! Owns the order in which a registry's locks are held across `fork(2)`, and the return to zero. It knows no system:
-//! whoever does calls these around each fork (`statvent-posix`, by `pthread_atfork(3)`).
+//! Owns the order of a registry's locks across a fork, and its reset in the child. It makes no system call: the
+//! caller runs these functions around each fork (`statvent-posix` does it through `pthread_atfork(3)`).
 
 use crate::backend::{RawMutex, shard_id};
 use crate::snapshot::Reader;
 use crate::sync::Ordering;
 
 impl Reader<'_> {
-    /// Waits until nobody is in the middle of registering a name or fetching samples, and keeps everybody out.
+    /// Locks out registrations of names and readers, after waiting for those that are running.
     ///
-    /// Recording under names that are known goes on. Must be followed by [`after_fork_in_parent`] or, in the child,
-    /// [`after_fork_in_child`]; until then no new name can be registered and nothing be read. Registries are to be held
-    /// in the same order by all who hold more than one.
+    /// Recording under known names continues. Call [`after_fork_in_parent`] afterwards, or [`after_fork_in_child`]
+    /// in the child; until then no new name can be registered and nothing can be read. All callers that lock
+    /// several registries must lock them in the same order.
     ///
     /// [`after_fork_in_parent`]: Self::after_fork_in_parent
     /// [`after_fork_in_child`]: Self::after_fork_in_child
@@ -20,16 +20,17 @@ impl Reader<'_> {
         self.mutexes.into_iter().for_each(RawMutex::lock);
     }
 
-    /// Lets everybody in again.
+    /// Lets registrations and readers continue.
     pub fn after_fork_in_parent(self) {
         self.mutexes.into_iter().rev().for_each(RawMutex::unlock);
     }
 
-    /// Sets every stat to zero, empties every series and lets everybody in again; names stay, and a float stays a float.
+    /// Sets every stat to zero, empties every series, then lets registrations and readers continue. Names stay, and
+    /// a float stays a float.
     ///
-    /// For the child alone, whose only thread calls it: the others were not copied, wherever they were. It calls
-    /// nothing of the system and allocates nothing. Cost: it reads what was ever used of the registry and writes what is
-    /// not zero.
+    /// Only for the child, from its only thread: fork copies no other thread, wherever it was. Makes no system call
+    /// and allocates nothing. Cost: reads all parts of the registry that were ever used, and writes only words that
+    /// are not zero.
     ///
     /// ```
     /// use statvent_core::{Reader, Registry, Value};
@@ -51,22 +52,23 @@ impl Reader<'_> {
     }
 }
 
-/// Keeps threads from taking a shard until [`unfreeze_shard_allocation`] or, in the child, [`free_shards_of_parent`]: they share
-/// one meanwhile. So the child knows of every shard that was written to.
+/// Stops the allocation of shards until [`unfreeze_shard_allocation`] or, in the child, [`free_shards_of_parent`].
+/// Threads without a shard use the shared words in the meantime. So the child knows every shard that was written
+/// to.
 ///
-/// To be called once around each fork, whatever the number of registries, after all of them are held.
+/// Call it once per fork for any number of registries, after [`Reader::before_fork`] of all of them.
 pub fn freeze_shard_allocation() {
     shard_id::ALLOCATION.lock();
 }
 
-/// Lets threads take a shard again, in the parent.
+/// Allows the allocation of shards again, in the parent.
 pub fn unfreeze_shard_allocation() {
     shard_id::ALLOCATION.unlock();
 }
 
-/// Frees what the threads of the parent held, in a forked child: their shards are for the child's own threads.
+/// Frees the shards of the parent's threads in a forked child, so that the child's own threads can take them.
 ///
-/// For the child alone, before its first other thread, and after [`freeze_shard_allocation`].
+/// Only for the child, after [`freeze_shard_allocation`] and before it starts a thread.
 pub fn free_shards_of_parent() {
     shard_id::free_other_ids();
     shard_id::ALLOCATION.unlock();

@@ -1,6 +1,6 @@
 //! Handles to single stats and series.
 //!
-//! Owns what makes a stat's second use cheap: it was found once. Registration is `record`'s.
+//! Owns the handles, which skip the search for the name. `record` owns registration.
 
 use crate::backend::{AtomicU64, SamplesView, StatRef, StoredValue, WriteOp};
 use crate::names::arena::NewName;
@@ -9,27 +9,30 @@ use crate::registry::Registry;
 use crate::sync::Ordering;
 use crate::value::{IntoValue, Value};
 
-/// A stat to count with: small, copyable, found once.
+/// Handle to a stat to increment: small, copyable, without a search for the name.
 ///
-/// Made by [`Registry::counter`] and [`Registry::counter_literal`]. A handle whose name was rejected counts every use as rejected.
+/// Created by [`Registry::counter`] and [`Registry::counter_literal`]. If the name was rejected, every use of the
+/// handle is counted as rejected.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter<'r>(Target<'r, StatRef<'r>>);
 
-/// A stat to set: small, copyable, found once.
+/// Handle to a stat to set: small, copyable, without a search for the name.
 ///
-/// Made by [`Registry::gauge`] and [`Registry::gauge_literal`]. A handle whose name was rejected counts every use as rejected.
+/// Created by [`Registry::gauge`] and [`Registry::gauge_literal`]. If the name was rejected, every use of the
+/// handle is counted as rejected.
 #[derive(Clone, Copy, Debug)]
 pub struct Gauge<'r>(Target<'r, StatRef<'r>>);
 
-/// A series to record samples into: small, copyable, found once.
+/// Handle to a series: small, copyable, without a search for the name.
 ///
-/// Made by [`Registry::series`] and [`Registry::series_literal`]. A handle whose name was rejected counts every use as rejected.
+/// Created by [`Registry::series`] and [`Registry::series_literal`]. If the name was rejected, every use of the
+/// handle is counted as rejected.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'r>(Target<'r, (SamplesView<'r>, usize)>);
 
 impl Counter<'_> {
-    /// Adds `value`. No lock, no allocation; for an integer a plain addition to a word of this thread's, where it has a
-    /// shard.
+    /// Adds `value`. Takes no lock and allocates nothing. If the thread has a shard, an integer is a plain addition
+    /// to the thread's own word.
     #[inline]
     pub fn incr(&self, value: impl IntoValue) {
         self.0.write(value, |stat, value| stat.add_marked(StoredValue::from_value(value)));
@@ -37,7 +40,7 @@ impl Counter<'_> {
 }
 
 impl Gauge<'_> {
-    /// Sets the stat to `value`. No lock, no allocation.
+    /// Sets the stat to `value`. Takes no lock and allocates nothing.
     #[inline]
     pub fn set(&self, value: impl IntoValue) {
         self.0.write(value, |stat, value| stat.write(WriteOp::Set, StoredValue::from_value(value)));
@@ -45,7 +48,7 @@ impl Gauge<'_> {
 }
 
 impl Series<'_> {
-    /// Adds a sample. No lock, no allocation.
+    /// Adds a sample. Takes no lock and allocates nothing.
     #[inline]
     pub fn record(&self, value: impl IntoValue) {
         self.0.write(value, |(samples, idx), value| samples.record(*idx, value.as_f64()));
@@ -79,7 +82,7 @@ impl<T> core::fmt::Debug for Target<'_, T> {
 impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
     Registry<STATS, SERIES, NAME_BYTES, SHARDS>
 {
-    /// Returns a handle that counts. A new stat starts, and is published, at 0.
+    /// Returns a handle that increments. A new stat is published at once, with the value 0.
     ///
     /// ```
     /// use statvent_core::{Registry, Value};
@@ -95,7 +98,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.new_counter(NewName::Borrowed(name.as_ref()))
     }
 
-    /// As [`counter`](Self::counter), and keeps a new name by reference instead of copying it.
+    /// As [`counter`](Self::counter), but stores a new name by reference instead of copying it.
     ///
     /// ```
     /// use statvent_core::{Registry, Value};
@@ -106,7 +109,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
     /// STATS.series_literal("latency.{0}").record(0.25);
     /// assert_eq!(STATS.get("requests"), Some(Value::Int(5)));
     /// assert_eq!(STATS.rejected(), 0);
-    /// // Without room for copies of names there is no other way.
+    /// // This registry has no arena, so a name that is not a literal is rejected.
     /// STATS.counter("replies").incr(5);
     /// assert_eq!((STATS.get("replies"), STATS.rejected()), (None, 1));
     /// ```
@@ -115,25 +118,27 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.new_counter(NewName::Literal(name))
     }
 
-    /// Returns a handle that sets. A new stat starts, and is published, at 0.
+    /// Returns a handle that sets. A new stat is published at once, with the value 0.
     #[must_use]
     pub fn gauge(&self, name: impl AsRef<[u8]>) -> Gauge<'_> {
         Gauge(self.stat_target(NewName::Borrowed(name.as_ref())))
     }
 
-    /// As [`gauge`](Self::gauge), and keeps a new name by reference, as [`counter_literal`](Self::counter_literal) does.
+    /// As [`gauge`](Self::gauge), but stores a new name by reference, as [`counter_literal`](Self::counter_literal)
+    /// does.
     #[must_use]
     pub fn gauge_literal(&self, name: &'static str) -> Gauge<'_> {
         Gauge(self.stat_target(NewName::Literal(name)))
     }
 
-    /// Returns a handle that records samples. A series is published from its first sample on.
+    /// Returns a handle that records samples. The series is published with its first sample.
     #[must_use]
     pub fn series(&self, name: impl AsRef<[u8]>) -> Series<'_> {
         self.new_series(NewName::Borrowed(name.as_ref()))
     }
 
-    /// As [`series`](Self::series), and keeps a new name by reference, as [`counter_literal`](Self::counter_literal) does.
+    /// As [`series`](Self::series), but stores a new name by reference, as
+    /// [`counter_literal`](Self::counter_literal) does.
     #[must_use]
     pub fn series_literal(&self, name: &'static str) -> Series<'_> {
         self.new_series(NewName::Literal(name))

@@ -1,7 +1,8 @@
-//! A snapshot as JSON, into the caller's buffer.
+//! Snapshot of a registry as JSON.
 //!
-//! Owns the shape of that JSON: one object, `{"name":value,...}`. Same order and values as the text. It is written by hand,
-//! because one float through serde-json-core takes 16.6 KB of a small program; the tests compare the two.
+//! Owns the shape of that JSON: one object, `{"name":value,...}`, with the order and values of the text. The writer
+//! is written by hand, because one float through serde-json-core adds 16.6 KB to a small program. The tests compare
+//! the two.
 
 use core::fmt;
 
@@ -13,7 +14,7 @@ use crate::names::name::EscapedName;
 use crate::snapshot::Reader;
 use crate::value::Value;
 
-/// Serialises as one map from names to values; bytes of a name that are not UTF-8 become `\xNN`.
+/// Serialises as one map from names to values. Bytes of a name that are not UTF-8 become `\xNN`.
 impl Serialize for Reader<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -39,13 +40,13 @@ impl Serialize for Key<'_> {
 }
 
 impl Reader<'_> {
-    /// Writes all stats as one JSON object to the beginning of `out` and returns its length in bytes.
+    /// Writes all stats as one JSON object to the beginning of `out`. Returns its length in bytes.
     ///
-    /// Bytes of a name that are not UTF-8 become `\xNN`. Integers are exact; floats that are not finite are `null`.
+    /// Bytes of a name that are not UTF-8 become `\xNN`. Integers are exact. Floats that are not finite are `null`.
     /// Allocates nothing.
     ///
     /// # Errors
-    /// [`JsonTooLong`] if `out` is too small; its contents are then part of the JSON.
+    /// [`JsonTooLong`] if `out` is too small. Then `out` holds the beginning of the JSON.
     ///
     /// ```
     /// use statvent_core::Registry;
@@ -66,7 +67,7 @@ impl Reader<'_> {
     }
 }
 
-/// An error is a full buffer.
+/// The only error is a full buffer.
 fn write(reader: Reader<'_>, room: &mut &mut [u8]) -> fmt::Result {
     let mut snapshot = reader.snapshot();
     let mut before: &[u8] = b"{";
@@ -85,13 +86,13 @@ fn write(reader: Reader<'_>, room: &mut &mut [u8]) -> fmt::Result {
     push(if before == b"{" { b"{}" } else { b"}" }, room)
 }
 
-/// Apart, so that it is compiled once.
+/// Not inlined, so that it is compiled once.
 #[inline(never)]
 fn push(bytes: &[u8], room: &mut &mut [u8]) -> fmt::Result {
     put(bytes, room)
 }
 
-/// Writes a byte of what stands between quotes.
+/// Writes one byte of a JSON string.
 fn put_escaped(byte: u8, room: &mut &mut [u8]) -> fmt::Result {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + value - 10 };
     match byte {
@@ -121,7 +122,7 @@ mod tests {
         String::from_utf8(out).ok()
     }
 
-    fn assert_as_the_general_serialiser_does(reader: Reader<'_>) {
+    fn assert_equals_serde_json_core(reader: Reader<'_>) {
         let ours = text_of(|out| reader.write_json(out).ok());
         let theirs = text_of(|out| serde_json_core::to_slice(&reader, out).ok());
         assert!(ours.is_some());
@@ -129,22 +130,22 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_is_written_as_the_general_serialiser_does() {
+    fn every_byte_is_written_as_by_serde_json_core() {
         static STATS: Registry<256, 0, 1024> = Registry::new();
         for byte in (0..=u8::MAX).filter(|byte| *byte != b'\n') {
             STATS.set([b'<', byte, b'>'], byte);
         }
-        assert_as_the_general_serialiser_does(STATS.reader());
+        assert_equals_serde_json_core(STATS.reader());
     }
 
     proptest! {
         #[test]
-        fn every_number_is_written_as_the_general_serialiser_does(int: i64, float: f64) {
+        fn every_number_is_written_as_by_serde_json_core(int: i64, float: f64) {
             let stats: Box<Registry<4, 1, 8>> = Box::default();
             stats.set("int", int);
             stats.set("float", float);
             stats.record("{0}", float);
-            assert_as_the_general_serialiser_does(stats.reader());
+            assert_equals_serde_json_core(stats.reader());
         }
     }
 }

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
 #![deny(unsafe_code)]
-#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the models use parts"))]
+#![cfg_attr(loom, allow(dead_code, unused_imports, reason = "the models use only parts of the crate"))]
 
 #[cfg(any(test, feature = "std"))]
 extern crate std;

@@ -1,6 +1,6 @@
-//! Models of everything that threads share here, run by the model checker in every order the memory model allows.
+//! Models of all structures that threads share, checked by loom in every order of execution.
 //!
-//! `bin/loom` runs them. A model is named after what must hold in it.
+//! `bin/loom` runs them. The name of a model is the property that it checks.
 
 use loom::sync::Arc;
 use loom::thread;
@@ -13,7 +13,7 @@ use crate::names::directory::{Directory, Registered};
 use crate::sync::{AtomicU32, Ordering, OwnerLoad};
 use crate::value::Value;
 
-/// A stat and the shard of one thread.
+/// A stat with a shard for one thread.
 struct Shared(StatStore<1, 1>);
 
 impl Shared {
@@ -21,12 +21,12 @@ impl Shared {
         Self(StatStore::new())
     }
 
-    /// Adds as a thread does that has no shard.
+    /// Adds as a thread without a shard.
     fn add(&self, value: Value) {
         self.0.write(0, WriteOp::Add, value);
     }
 
-    /// Adds as the thread does that owns the first shard.
+    /// Adds as the owner of the first shard.
     fn add_in_first_shard(&self, value: Value) {
         add_in_shard(&self.0, 0, value);
     }
@@ -40,14 +40,14 @@ impl Shared {
     }
 }
 
-/// Adds as the thread of this number does.
+/// Adds as the thread with this shard id.
 fn add_in_shard<const SHARDS: usize>(stats: &StatStore<1, SHARDS>, id: usize, value: Value) {
     let stat = stats.stat(0).unwrap();
     stat.mark_incremented();
     stat.add_to(stat.shards.slot(id).unwrap(), value);
 }
 
-/// Starts a thread that does `work` with what is shared.
+/// Starts a thread that runs `work` with the shared value.
 fn spawn_with<T: Send + Sync + 'static, R: 'static>(
     shared: &Arc<T>,
     work: impl FnOnce(&T) -> R + Send + 'static,
@@ -56,8 +56,7 @@ fn spawn_with<T: Send + Sync + 'static, R: 'static>(
     thread::spawn(move || work(&shared))
 }
 
-/// Runs `model` with at most this many forced switches between threads, which finds nearly all faults and keeps
-/// the larger models short.
+/// Runs `model` with at most three preemptions, which finds nearly all faults and keeps the larger models short.
 fn check(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
@@ -80,7 +79,7 @@ fn increments_of_two_threads_are_both_counted() {
 }
 
 #[test]
-fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
+fn a_reader_of_a_counter_never_sees_it_decrease() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(1));
@@ -96,7 +95,7 @@ fn a_reader_of_an_increment_only_stat_never_sees_it_go_back() {
 }
 
 #[test]
-fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
+fn a_reader_sees_the_value_before_or_after_a_setting() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
@@ -108,7 +107,7 @@ fn a_reader_sees_the_value_before_or_after_a_setting_and_nothing_between() {
 }
 
 #[test]
-fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
+fn an_increment_concurrent_with_a_setting_is_replaced_or_added() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
@@ -120,7 +119,7 @@ fn an_increment_beside_a_setting_is_replaced_or_added_whole() {
 }
 
 #[test]
-fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
+fn a_reader_concurrent_with_a_setting_and_an_increment_sees_no_other_value() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
@@ -135,7 +134,7 @@ fn a_reader_beside_an_integer_setting_and_an_increment_sees_no_other_value() {
 }
 
 #[test]
-fn of_two_settings_of_different_kinds_one_wins() {
+fn one_of_two_settings_of_different_kinds_wins() {
     check(|| {
         let cell = Arc::new(Shared::new());
         let setter = spawn_with(&cell, move |cell| cell.set(Value::Float(2.5)));
@@ -146,7 +145,7 @@ fn of_two_settings_of_different_kinds_one_wins() {
 }
 
 #[test]
-fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
+fn one_of_two_settings_that_replace_the_integer_wins() {
     check(|| {
         let cell = Arc::new(Shared::new());
         cell.add(Value::Int(10));
@@ -158,7 +157,7 @@ fn two_settings_that_both_have_to_clear_the_integer_leave_one_of_them() {
 }
 
 #[test]
-fn what_is_published_is_read_whole_while_more_is_appended() {
+fn published_elements_are_complete_while_more_are_appended() {
     check(|| {
         let array = Arc::new(AppendVec::<u8, 4>::new());
         let writer = spawn_with(&array, move |array| {
@@ -175,10 +174,10 @@ fn what_is_published_is_read_whole_while_more_is_appended() {
 }
 
 #[test]
-fn the_lock_lets_one_in_at_a_time() {
+fn the_mutex_has_one_holder_at_a_time() {
     check(|| {
         let shared = Arc::new((RawMutex::new(), AtomicU32::new(0)));
-        // The checker fails where two of these loads and stores overlap.
+        // Loom fails if two of these loads and stores overlap.
         let raise = |(mutex, n): &(RawMutex, AtomicU32)| {
             mutex.with_lock(|| n.store(n.load_own() + 1, Ordering::Relaxed));
         };
@@ -190,7 +189,7 @@ fn the_lock_lets_one_in_at_a_time() {
 }
 
 #[test]
-fn a_name_that_two_threads_register_gets_one_slot() {
+fn a_name_that_two_threads_register_gets_one_index() {
     check(|| {
         let shared = Arc::new((Directory::<2>::new(), Arena::<4>::new()));
         let register = |(directory, arena): &(Directory<2>, Arena<4>)| match directory.find(b"a", arena) {
@@ -221,7 +220,7 @@ fn a_window_holds_only_samples_that_were_recorded() {
 }
 
 #[test]
-fn increments_in_a_shard_and_beside_it_are_all_counted() {
+fn increments_in_a_shard_and_in_the_shared_cell_are_all_counted() {
     check(|| {
         let stat = Arc::new(Shared::new());
         let owner = spawn_with(&stat, move |stat| {
@@ -237,7 +236,7 @@ fn increments_in_a_shard_and_beside_it_are_all_counted() {
 }
 
 #[test]
-fn a_reader_of_a_shard_never_sees_an_increment_only_stat_go_back() {
+fn a_reader_of_a_shard_never_sees_a_counter_decrease() {
     check(|| {
         let stat = Arc::new(Shared::new());
         let owner = spawn_with(&stat, move |stat| {
@@ -252,7 +251,7 @@ fn a_reader_of_a_shard_never_sees_an_increment_only_stat_go_back() {
 }
 
 #[test]
-fn a_setting_beside_an_owners_increment_replaces_it_or_not() {
+fn a_setting_concurrent_with_the_owners_increment_replaces_it_or_not() {
     for value in [Value::Int(5), Value::Float(5.0)] {
         check(move || {
             let stat = Arc::new(Shared::new());
@@ -269,7 +268,7 @@ fn a_setting_beside_an_owners_increment_replaces_it_or_not() {
 }
 
 #[test]
-fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
+fn a_reader_concurrent_with_a_setting_of_a_sharded_stat_sees_no_third_value() {
     for value in [Value::Int(5), Value::Float(5.0)] {
         check(move || {
             let stat = Arc::new(Shared::new());
@@ -284,7 +283,7 @@ fn a_reader_beside_a_setting_of_a_sharded_stat_sees_no_third_value() {
 }
 
 #[test]
-fn a_number_that_is_handed_on_takes_the_counts_with_it() {
+fn a_shard_that_is_reused_keeps_its_counts() {
     check(|| {
         let shared = Arc::new((ShardPool::new(), StatStore::<1, 2>::new()));
         let work = |(pool, stats): &(ShardPool, StatStore<1, 2>)| {
@@ -301,7 +300,7 @@ fn a_number_that_is_handed_on_takes_the_counts_with_it() {
 }
 
 #[test]
-fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end() {
+fn a_reader_drains_only_recorded_samples_and_in_the_end_all_of_them() {
     check(|| {
         let series = Arc::new(SampleStore::<1, 1>::new());
         let owner = spawn_with(&series, move |series| {
@@ -316,7 +315,7 @@ fn a_reader_fetches_from_a_ring_only_what_was_recorded_and_all_of_it_in_the_end(
 }
 
 #[test]
-fn a_reader_that_looks_at_used_shards_alone_never_sees_a_sum_go_back_and_misses_nothing_in_the_end() {
+fn the_sum_of_the_used_shards_never_decreases_and_is_complete_in_the_end() {
     check(|| {
         let shared = Arc::new((ShardPool::new(), StatStore::<1, 2>::new()));
         let owner = |(pool, stats): &(ShardPool, StatStore<1, 2>)| {
@@ -337,7 +336,7 @@ fn a_reader_that_looks_at_used_shards_alone_never_sees_a_sum_go_back_and_misses_
 }
 
 #[test]
-fn an_owners_first_float_beside_an_integer_setting_loses_no_more_than_the_setting() {
+fn an_owners_first_float_concurrent_with_an_integer_setting_loses_at_most_the_setting() {
     check(|| {
         let stat = Arc::new(Shared::new());
         stat.add_in_first_shard(Value::Int(10));
@@ -352,7 +351,7 @@ fn an_owners_first_float_beside_an_integer_setting_loses_no_more_than_the_settin
 }
 
 #[test]
-fn an_owners_float_beside_a_float_setting_is_replaced_or_added_whole() {
+fn an_owners_float_concurrent_with_a_float_setting_is_replaced_or_added() {
     check(|| {
         let stat = Arc::new(Shared::new());
         stat.add_in_first_shard(Value::Float(0.25));
@@ -370,7 +369,7 @@ fn an_owners_float_beside_a_float_setting_is_replaced_or_added_whole() {
 }
 
 #[test]
-fn a_name_that_a_reader_sees_has_its_first_value() {
+fn a_visible_name_has_its_first_value() {
     check(|| {
         let shared = Arc::new((Directory::<2>::new(), Arena::<4>::new(), Shared::new()));
         let writer = spawn_with(&shared, |(directory, arena, stat)| {

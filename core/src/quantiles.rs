@@ -1,34 +1,35 @@
-//! A series: the quantiles that are made of its last samples when somebody reads.
+//! Quantiles and mean of the last samples of a series, computed at read time.
 //!
-//! Owns the window that a reader takes of a ring, and the table of quantiles. Samples are kept by `backend`. It knows
-//! neither names nor text.
+//! Owns the window of samples that a reader copies, and the table of quantiles. `backend` stores the samples. It
+//! knows neither names nor text.
 
 use core::ops::Range;
 
-/// How many samples a series keeps.
+/// The number of samples that a series keeps.
 pub const WINDOW_SAMPLES: usize = 100;
 
-/// A percentage from 0 to 100 and the label of the stat that shows it.
+/// A percentage from 0 to 100, and the label of its stat.
 pub type Quantile = (f64, &'static str);
 
-/// The quantiles of a series unless a registry is given others.
+/// The default quantiles of a series.
 pub const DEFAULT_QUANTILES: &[Quantile] =
     &[(50.0, "median"), (95.0, "95th"), (99.0, "99th"), (100.0, "100th")];
 
-/// The label of the mean, which follows the quantiles.
+/// The label of the mean, which comes after the quantiles.
 pub const MEAN_LABEL: &str = "mean";
 
-/// Samples of one moment, in an order as far as it was asked for: numbers in theirs, positive NaNs after them.
+/// Samples of one moment, as integer keys in ascending order where they are sorted: numbers, then positive NaNs.
 #[derive(Debug)]
 pub(crate) struct Window {
     keys: heapless::Vec<u64, WINDOW_SAMPLES>,
     sum: f64,
-    /// Those that are where they belong. Whatever is before them is not larger, whatever is behind not smaller.
+    /// The range of keys at their final position. No key before it is larger, no key after it is smaller.
     sorted: Range<usize>,
     select: SelectFn,
 }
 
-/// Brings the key of an index, and maybe others, where it would be if all were sorted; returns which are there now.
+/// Moves the key of an index to its sorted position, maybe others as well; returns the range of keys at their final
+/// position.
 pub(crate) type SelectFn = fn(&mut [u64], usize) -> Range<usize>;
 
 impl Window {
@@ -36,10 +37,10 @@ impl Window {
         Self { keys: heapless::Vec::new(), sum: 0.0, sorted: 0..0, select: |_, _| 0..0 }
     }
 
-    /// Takes samples, at most as many as a series keeps.
+    /// Collects samples, at most [`WINDOW_SAMPLES`].
     pub(crate) fn from_samples(samples: impl Iterator<Item = f64>, select: SelectFn) -> Self {
         let mut window = Self { select, ..Self::new() };
-        // Integers are sorted in half the time of floats.
+        // Sorting integers takes half the time of sorting floats.
         for sample in samples {
             if window.keys.push(sort_key(sample)).is_err() {
                 break;
@@ -53,8 +54,8 @@ impl Window {
         self.keys.is_empty()
     }
 
-    /// Returns the sample at index `floor(n * percent / 100) - 1`, at least 0; NaN of an empty window. Quickest when
-    /// asked in the order of the percentages.
+    /// Returns the sample at index `floor(n * percent / 100) - 1`, at least 0; NaN if the window is empty. Fastest
+    /// with ascending percentages.
     pub(crate) fn quantile(&mut self, percent: f64) -> f64 {
         let rank = libm::floor(self.keys.len() as f64 * percent / 100.0) as usize;
         let idx = rank.min(self.keys.len()).saturating_sub(1);
@@ -76,8 +77,8 @@ impl Window {
 
 const SIGN: u64 = 1 << 63;
 
-/// An integer that sorts as the sample does among all (IEEE 754's total order): positive numbers above negative ones,
-/// these turned over.
+/// Maps a float to an integer of the same order (the total order of IEEE 754): positive numbers are above negative
+/// ones, whose bits are inverted.
 fn sort_key(sample: f64) -> u64 {
     let bits = sample.to_bits();
     if bits & SIGN == 0 { bits | SIGN } else { !bits }
@@ -87,7 +88,7 @@ fn from_sort_key(key: u64) -> f64 {
     f64::from_bits(if key & SIGN == 0 { !key } else { key & !SIGN })
 }
 
-/// Refuses a table whose percentages or labels make no stat, at compile time where it is a constant.
+/// Panics if a percentage or label is invalid; a compile error if the table is a constant.
 pub(crate) const fn assert_quantiles(table: &[Quantile]) {
     let mut idx = 0;
     while idx < table.len() {
@@ -103,8 +104,8 @@ const MAX_LABEL_BYTES: usize = 32;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    //! Properties: the window is the last hundred samples; a quantile is one of them, at the index of the
-    //! contract; a naive twin agrees.
+    //! Properties: the window is the last hundred samples; a quantile is the sample at the documented index; a
+    //! naive implementation agrees.
 
     use super::*;
     use crate::backend::SampleStore;
@@ -117,7 +118,7 @@ mod tests {
         series.view().window(0).unwrap_or_else(Window::new)
     }
 
-    fn table_of(mut window: Window) -> [f64; 5] {
+    fn quantiles_and_mean(mut window: Window) -> [f64; 5] {
         let [median, high, higher, highest] =
             [50.0, 95.0, 99.0, 100.0].map(|percent| window.quantile(percent));
         [median, high, higher, highest, window.mean()]
@@ -125,22 +126,25 @@ mod tests {
 
     #[test]
     fn quantiles_of_windows_of_several_sizes() {
-        assert_eq!(table_of(window_of([7.0])), [7.0; 5]);
-        assert_eq!(table_of(window_of([10.0, 20.0, 30.0])), [10.0, 20.0, 20.0, 30.0, 20.0]);
-        assert_eq!(table_of(window_of((1..=100).map(f64::from))), [50.0, 95.0, 99.0, 100.0, 50.5]);
-        // Of 250 the last hundred count: 151 to 250.
-        assert_eq!(table_of(window_of((1..=250).map(f64::from))), [200.0, 245.0, 249.0, 250.0, 200.5]);
+        assert_eq!(quantiles_and_mean(window_of([7.0])), [7.0; 5]);
+        assert_eq!(quantiles_and_mean(window_of([10.0, 20.0, 30.0])), [10.0, 20.0, 20.0, 30.0, 20.0]);
+        assert_eq!(quantiles_and_mean(window_of((1..=100).map(f64::from))), [50.0, 95.0, 99.0, 100.0, 50.5]);
+        // Of 250 samples only the last hundred count: 151 to 250.
+        assert_eq!(
+            quantiles_and_mean(window_of((1..=250).map(f64::from))),
+            [200.0, 245.0, 249.0, 250.0, 200.5]
+        );
     }
 
     #[test]
-    fn a_fine_percentage_takes_the_sample_below() {
+    fn a_fractional_index_is_rounded_down() {
         let mut window = window_of((1..=100).map(f64::from));
         assert_eq!(window.quantile(99.9), 99.0);
         assert_eq!(window.quantile(0.0), 1.0);
     }
 
     #[test]
-    fn infinities_and_nan_have_their_places() {
+    fn infinities_and_nan_sort_at_the_ends() {
         let mut window = window_of([f64::NAN, 1.0, f64::INFINITY, f64::NEG_INFINITY]);
         assert_eq!(window.quantile(0.0), f64::NEG_INFINITY);
         assert_eq!(window.quantile(75.0), f64::INFINITY);
@@ -157,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_window_has_no_numbers() {
+    fn quantiles_and_mean_of_an_empty_window_are_nan() {
         assert!(Window::new().is_empty());
         assert!(Window::new().quantile(50.0).is_nan() && Window::new().mean().is_nan());
     }
 
     proptest! {
         #[test]
-        fn a_naive_twin_agrees_in_whatever_order_it_is_asked(
+        fn a_naive_implementation_agrees_in_any_order_of_percentages(
             samples in prop::collection::vec(prop_oneof![-1e6..1e6f64, (0..5u8).prop_map(f64::from)], 1..300),
             percents in prop::collection::vec(0u32..=100, 1..8),
         ) {

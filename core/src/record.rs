@@ -1,7 +1,7 @@
-//! From a name to the number of its stat or series, and writing there.
+//! Recording by name: find or register the name, then write.
 //!
-//! Owns the way of every call by name once its value is known: find, or check and register, then write. The public calls
-//! are `registry`'s; what is kept of a stat or a series is `backend`'s.
+//! Owns this path of every call by name, from the checked value on. `registry` owns the public calls, `backend` the
+//! stored values.
 
 use crate::backend::{StoredValue, WriteOp};
 use crate::error::RecordError;
@@ -21,7 +21,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Always inlined, because half of it is left once the kinds of change and value are known.
+    /// Always inlined: with the operation and the kind of value known at compile time, half of the code is removed.
     #[inline(always)]
     pub(crate) fn write_by_name(
         &self,
@@ -38,7 +38,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Finds or registers the stat and writes: to a new one before it is published.
+    /// Finds or registers the stat, then writes. A new stat is written before its name is published.
     #[cold]
     #[inline(never)]
     pub(crate) fn insert_or_write(
@@ -85,7 +85,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Finds or registers the series and records: into a new one before it is published.
+    /// Finds or registers the series, then records. A new series gets its sample before its name is published.
     #[cold]
     #[inline(never)]
     pub(crate) fn insert_or_record(
@@ -101,7 +101,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         Ok(found.idx())
     }
 
-    /// Finds the series, or registers it with its first sample, if there is one by now.
+    /// Finds the series, or registers it, with a first sample if there is one.
     pub(crate) fn find_or_insert_series(
         &self,
         name: NewName<'_>,
@@ -123,7 +123,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         };
         let full = RecordError::SeriesFull { capacity: SERIES };
         self.find_or_insert(&self.series_names, name, full, check, |idx| {
-            // Has the index of the series, because this is called for one after the other.
+            // The format gets the index of the series, because registrations run one after another.
             self.formats.append(|formats| formats.push_all(&[format]));
             if let Some(sample) = first {
                 self.samples.view().init(idx, sample);
@@ -131,7 +131,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         })
     }
 
-    /// Finds the name, or checks it and registers it; `init` is called for a new one before it is published.
+    /// Finds the name, or checks and registers it. `init` is called for a new name before it is published.
     fn find_or_insert<const N: usize>(
         &self,
         names: &Directory<N>,

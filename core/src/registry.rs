@@ -1,7 +1,7 @@
-//! The registry: where stats are recorded.
+//! Registry of stats and series, of a size fixed at compile time.
 //!
-//! Owns the type and its public calls. How a call gets to its stat is `record`'s, reading is `snapshot`'s, handles are
-//! `handle`'s, the calls of the macros `call_site`'s.
+//! Owns the type and its public calls. `record` finds and registers names, `snapshot` reads, `handle` makes
+//! handles, and `call_site` serves the macros.
 
 use crate::backend::{AtomicU64, MAX_SHARDS, SampleStore, StatStore, StoredValue, WriteOp};
 use crate::error::RecordError;
@@ -14,25 +14,25 @@ use crate::snapshot::{MemoryRegion, Reader, Snapshot, load_quantile, rejected_va
 use crate::sync::Ordering;
 use crate::value::{IntoValue, Value};
 
-/// A fixed number of stats and series, and room for their names.
+/// A fixed number of stats and series, with storage for their names.
 ///
-/// `STATS` is a power of two from 2 to 65536, `SERIES` at most 4096, `NAME_BYTES` at most 16 MiB: one arena for
-/// names that are not literals; with 0 bytes only literal names can be new. All sizes are checked when compiling.
-/// A new registry is all zero bits, so a `static` one costs address space until it is used. It is usually a
-/// `static`, shared by all threads.
+/// `STATS` is a power of two from 2 to 65536, `SERIES` is at most 4096, and `NAME_BYTES` is at most 16 MiB: the
+/// size of the arena for names that are not literals. With 0 bytes every new name must be a literal. All sizes are
+/// checked at compile time. A new registry is all zero bits, so a `static` one takes no memory, only address space,
+/// until it is used. A registry is usually a `static` that all threads share.
 ///
-/// `SHARDS`, from 0 to 32, is for programs with threads (and feature `std`): a thread that has a shard writes to words
-/// of its own, which costs no locked instruction and no shared cache line; the reader adds them up. Threads without
-/// one share. A thread takes the smallest free number of the process at its second call, hands it on with all that
-/// was written when it ends, and has the shard of that number in every registry: 32 is the choice unless it is known
-/// how many threads record, into this registry or another. A shard takes 32 bytes a stat and 1040 a series; with 0,
-/// the default, nothing is paid for them.
+/// `SHARDS`, from 0 to 32, is for programs with threads (and feature `std`). A thread with a shard writes to its
+/// own words: no locked instruction, no shared cache line. The reader adds up all shards. Threads without a shard
+/// share one set of words. A thread takes the smallest free shard number of the process at its second call and has
+/// that shard in every registry. When it ends, the next thread takes over the shard with all its counts. Choose 32
+/// unless you know how many threads record, into this registry or any other. A shard takes 32 bytes per stat and
+/// 1040 per series. The default, 0, costs nothing.
 ///
-/// The calls of this type never panic, allocate nothing and do no I/O. They take a lock, for as long as a
-/// registration, when a name is new, or would be new and is refused because the registry is full. The macros of the crate `statvent` and the handles
-/// ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series), and for literal names
-/// [`counter_literal`](Self::counter_literal) and the like) find the name once. On a hosted system they are not for
-/// signal handlers.
+/// The calls of this type never panic, allocate nothing and do no I/O. They lock only for a new name, for as long
+/// as its registration takes, or to find that the registry is full. The macros of the crate `statvent` and the
+/// handles ([`counter`](Self::counter), [`gauge`](Self::gauge), [`series`](Self::series), and for literal names
+/// [`counter_literal`](Self::counter_literal) and so on) look the name up only once. On a hosted system the calls
+/// are not safe in signal handlers.
 ///
 /// ```
 /// use statvent_core::{Registry, Value};
@@ -51,7 +51,7 @@ use crate::value::{IntoValue, Value};
 /// # Ok::<(), statvent_core::line::BufferTooSmall>(())
 /// ```
 ///
-/// A size that cannot be is refused:
+/// An invalid size is a compile error:
 ///
 /// ```compile_fail
 /// static STATS: statvent_core::Registry<100, 2, 0> = statvent_core::Registry::new();
@@ -61,11 +61,11 @@ pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: u
     pub(crate) stat_names: Directory<STATS>,
     pub(crate) stats: StatStore<STATS, SHARDS>,
     pub(crate) series_names: Directory<SERIES>,
-    /// How the quantiles of each series are named.
+    /// The function that names the quantiles of each series.
     pub(crate) formats: AppendVec<FormatName, SERIES>,
     pub(crate) samples: SampleStore<SERIES, SHARDS>,
     pub(crate) arena: Arena<NAME_BYTES>,
-    /// `None` is the default table, so that a new registry is all zero bits.
+    /// `None` means the default table, so that a new registry is all zero bits.
     quantiles: Option<&'static [Quantile]>,
     pub(crate) rejected: AtomicU64,
 }
@@ -73,7 +73,7 @@ pub struct Registry<const STATS: usize, const SERIES: usize, const NAME_BYTES: u
 impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHARDS: usize>
     Registry<STATS, SERIES, NAME_BYTES, SHARDS>
 {
-    /// Returns an empty registry whose series show `median`, `95th`, `99th`, `100th` and `mean`.
+    /// Returns an empty registry whose series publish `median`, `95th`, `99th`, `100th` and `mean`.
     #[must_use]
     pub const fn new() -> Self {
         const {
@@ -96,12 +96,12 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         }
     }
 
-    /// Returns an empty registry whose series show these quantiles, in this order, and then `mean`.
+    /// Returns an empty registry whose series publish these quantiles, in this order, and then `mean`.
     ///
     /// A quantile is a percentage from 0 to 100 and a label of 1 to 32 bytes.
     ///
     /// # Panics
-    /// At a quantile that is none; for a `static` registry that is an error when compiling.
+    /// If a percentage or label is invalid. For a `static` registry this is a compile error.
     ///
     /// ```
     /// use statvent_core::{Registry, Value};
@@ -122,9 +122,9 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         registry
     }
 
-    /// Adds `value` to the stat; an unknown stat starts at `value`. An integer's sum wraps on overflow.
+    /// Adds `value` to the stat. A new stat starts at `value`. Integer sums wrap on overflow.
     ///
-    /// What cannot be stored is counted as rejected; see [`try_incr`](Self::try_incr).
+    /// A rejected call is counted; see [`try_incr`](Self::try_incr).
     #[inline]
     pub fn incr(&self, name: impl AsRef<[u8]>, value: impl IntoValue) {
         self.count_rejected(self.try_incr(name, value));
@@ -132,24 +132,25 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
 
     /// Sets the stat to `value`.
     ///
-    /// What cannot be stored is counted as rejected; see [`try_set`](Self::try_set).
+    /// A rejected call is counted; see [`try_set`](Self::try_set).
     #[inline]
     pub fn set(&self, name: impl AsRef<[u8]>, value: impl IntoValue) {
         self.count_rejected(self.try_set(name, value));
     }
 
-    /// Adds a sample to the series; it keeps the last [`WINDOW_SAMPLES`](crate::WINDOW_SAMPLES).
+    /// Adds a sample to the series, which keeps the last [`WINDOW_SAMPLES`](crate::WINDOW_SAMPLES).
     ///
-    /// Every `{0}` of the name becomes the label of a quantile when the series is read. What cannot be stored is
-    /// counted as rejected; see [`try_record`](Self::try_record).
+    /// Every `{0}` in the name is replaced with the label of a quantile when the series is read. A rejected call is
+    /// counted; see [`try_record`](Self::try_record).
     #[inline]
     pub fn record(&self, name: impl AsRef<[u8]>, value: impl IntoValue) {
         self.count_rejected(self.try_record(name, value));
     }
 
-    /// Adds a sample to the series, whose quantiles are named by `format`. The first `format` of a name stays.
+    /// Adds a sample to the series, whose quantiles are named by `format`. A series keeps the `format` of its first
+    /// sample.
     ///
-    /// What cannot be stored is counted as rejected; see [`try_record_with`](Self::try_record_with).
+    /// A rejected call is counted; see [`try_record_with`](Self::try_record_with).
     ///
     /// ```
     /// use statvent_core::{name::NameBuf, Registry};
@@ -171,10 +172,11 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.count_rejected(self.try_record_with(name, value, format));
     }
 
-    /// Adds `value` to the stat, or says why not.
+    /// Adds `value` to the stat, or returns why it was rejected.
     ///
     /// # Errors
-    /// The name breaks a rule, the value does not fit, or the registry is full. Nothing was stored or counted.
+    /// If the name breaks a rule, the value cannot be stored, or the registry is full. Then nothing is stored or
+    /// counted.
     ///
     /// ```
     /// use statvent_core::{name::NameError, RecordError, Registry};
@@ -190,7 +192,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.write_by_name(name.as_ref(), WriteOp::Add, StoredValue::from_value(value.into_value()?))
     }
 
-    /// Sets the stat to `value`, or says why not.
+    /// Sets the stat to `value`, or returns why it was rejected.
     ///
     /// # Errors
     /// As [`try_incr`](Self::try_incr).
@@ -199,20 +201,20 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.write_by_name(name.as_ref(), WriteOp::Set, StoredValue::from_value(value.into_value()?))
     }
 
-    /// Adds a sample to the series, or says why not.
+    /// Adds a sample to the series, or returns why it was rejected.
     ///
     /// # Errors
-    /// As [`try_incr`](Self::try_incr); also if the name has no `{0}`, or breaks a rule with a label in it.
+    /// As [`try_incr`](Self::try_incr). Also if the name has no `{0}`, or breaks a rule once a label is inserted.
     #[inline]
     pub fn try_record(&self, name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), RecordError> {
         let sample = value.into_value()?.as_f64();
         self.record_by_name(name.as_ref(), sample, expand_template)
     }
 
-    /// Adds a sample to the series, whose quantiles are named by `format`, or says why not.
+    /// Adds a sample to the series, whose quantiles are named by `format`, or returns why it was rejected.
     ///
     /// # Errors
-    /// As [`try_incr`](Self::try_incr); also if a name that `format` writes breaks a rule.
+    /// As [`try_incr`](Self::try_incr). Also if a name that `format` writes breaks a rule.
     #[inline]
     pub fn try_record_with(
         &self,
@@ -224,7 +226,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.record_by_name(name.as_ref(), sample, format)
     }
 
-    /// As [`try_incr`](Self::try_incr), and keeps a new name by reference instead of copying it.
+    /// As [`try_incr`](Self::try_incr), but stores a new name by reference instead of copying it.
     ///
     /// # Errors
     /// As [`try_incr`](Self::try_incr).
@@ -237,7 +239,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         .map(drop)
     }
 
-    /// As [`try_set`](Self::try_set), and keeps a new name by reference instead of copying it.
+    /// As [`try_set`](Self::try_set), but stores a new name by reference instead of copying it.
     ///
     /// # Errors
     /// As [`try_set`](Self::try_set).
@@ -250,7 +252,7 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         .map(drop)
     }
 
-    /// As [`try_record`](Self::try_record), and keeps a new name by reference instead of copying it.
+    /// As [`try_record`](Self::try_record), but stores a new name by reference instead of copying it.
     ///
     /// # Errors
     /// As [`try_record`](Self::try_record).
@@ -258,20 +260,20 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.insert_or_record(NewName::Literal(name), value.into_value()?.as_f64(), expand_template).map(drop)
     }
 
-    /// Returns the stat's value; `None` if nothing was recorded under this name. Series have no value of their own.
+    /// Returns the value of the stat, or `None` if nothing was recorded under this name. A series has no value.
     ///
-    /// After a `set` it is exactly what was set, unless another thread wrote the stat meanwhile.
+    /// After a `set` it is exactly that value, unless another thread wrote to the stat in between.
     #[must_use]
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<Value> {
         let name = name.as_ref();
         let Ok(idx) = self.stat_names.find(name, &self.arena) else {
-            // It is no entry of the directory.
+            // This stat is not in the directory.
             return rejected_value(&self.rejected).filter(|_| name == REJECTED_NAME);
         };
         Some(self.stats.view().get(idx)?.value())
     }
 
-    /// Returns how many calls were rejected, as the stat `statvent.rejected` shows it.
+    /// Returns the number of rejected calls, the value of the stat `statvent.rejected`.
     #[must_use]
     pub fn rejected(&self) -> u64 {
         self.rejected.load(Ordering::Relaxed)
@@ -282,13 +284,13 @@ impl<const STATS: usize, const SERIES: usize, const NAME_BYTES: usize, const SHA
         self.reader().for_each(f);
     }
 
-    /// Begins to write all stats as text; see [`Snapshot`].
+    /// Returns a [`Snapshot`] that writes all stats as text.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot<'_> {
         self.reader().snapshot()
     }
 
-    /// Returns the reading side of this registry, whose type does not depend on the registry's size.
+    /// Returns a reader of this registry. Its type does not depend on the size of the registry.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
         Reader {

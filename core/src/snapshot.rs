@@ -1,7 +1,7 @@
-//! The reading side: one walk over all stats of a registry, as calls or as text.
+//! Reading a registry: its reader, and the snapshot as text.
 //!
-//! Owns the order of stats and the pauses of a snapshot. It changes no stat. The recorder, JSON and `for_each` all read
-//! through here.
+//! Owns the order of stats and the position of a snapshot. It changes no stat. All ways to read go through here,
+//! also JSON and `for_each`.
 
 use crate::backend::{AtomicU64, SamplesView, StatsView, StoredValue};
 use crate::line::BufferTooSmall;
@@ -13,11 +13,11 @@ use crate::quantiles::{MEAN_LABEL, Quantile, Window};
 use crate::sync::Ordering;
 use crate::value::Value;
 
-/// The reading side of a registry of any size: a few references, cheap to copy.
+/// Reader of a registry of any size: a few references, cheap to copy.
 ///
-/// Readers never make a recording thread wait, and wait for nobody but each other, while one of them fetches the new
-/// samples of a series; any number may read at once. The order is: all stats in the order of their registration,
-/// then the quantiles of all series, then `statvent.rejected` if anything was.
+/// Any number of readers may read at once. They never block a recording thread. They wait only for each other,
+/// while one of them drains the new samples of a series. The order is: all stats in the order of registration, then
+/// the quantiles of all series, then `statvent.rejected` if a call was rejected.
 #[derive(Clone, Copy)]
 pub struct Reader<'r> {
     pub(crate) stat_names: AppendVecView<'r, StoredName>,
@@ -30,17 +30,17 @@ pub struct Reader<'r> {
     pub(crate) load_quantile: Option<LoadQuantile>,
     pub(crate) rejected: &'r AtomicU64,
     pub(crate) memory: MemoryRegion,
-    /// In the order in which they are taken one within the other.
+    /// In locking order.
     #[cfg(feature = "std")]
     pub(crate) mutexes: [&'r crate::backend::RawMutex; 4],
 }
 
-/// Where a registry lies: for whoever advises the system about that memory.
+/// The memory of a registry, for advice to the operating system about it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct MemoryRegion {
     /// The address of its first byte.
     pub address: usize,
-    /// Its size in bytes, of which a part is in use.
+    /// Its size in bytes. Not all of it is in use.
     pub n_bytes: usize,
 }
 
@@ -54,13 +54,13 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Returns where the registry lies.
+    /// Returns the memory of the registry.
     #[must_use]
     pub fn memory(self) -> MemoryRegion {
         self.memory
     }
 
-    /// Begins to write all stats as text.
+    /// Returns a snapshot that writes all stats as text.
     #[must_use]
     #[inline(never)]
     pub fn snapshot(self) -> Snapshot<'r> {
@@ -85,17 +85,17 @@ impl core::fmt::Debug for Reader<'_> {
     }
 }
 
-/// The value of the stat that counts rejections, which is there once there was one.
+/// Returns the value of the stat that counts rejected calls, or `None` if there were none.
 pub(crate) fn rejected_value(rejected: &AtomicU64) -> Option<Value> {
     let n_rejected = i64::try_from(rejected.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
     (n_rejected > 0).then_some(Value::Int(n_rejected))
 }
 
-/// All stats as text, in as many pieces as the caller's buffer makes necessary.
+/// Writer of all stats as text, in as many pieces as the caller's buffer requires.
 ///
-/// Each value is read when its line is written; the lines of one series come from one moment, also when they end
-/// up in different pieces. Stats that are registered meanwhile are included if their turn is still to come.
-/// Allocates nothing; holds one series' samples, about 1 KiB, in place.
+/// Each value is read when its line is written. The lines of one series come from one moment, even in different
+/// pieces. A stat that is registered during the snapshot is included if its position has not passed. Allocates
+/// nothing. Holds the samples of one series, about 1 KiB, in place.
 ///
 /// ```
 /// use statvent_core::Registry;
@@ -120,7 +120,7 @@ pub(crate) fn rejected_value(rejected: &AtomicU64) -> Option<Value> {
 #[derive(Debug)]
 pub struct Snapshot<'r> {
     reader: Reader<'r>,
-    /// Where it stands among the stats.
+    /// The position among the stats.
     position: Position,
     /// The samples of the series at `position`.
     window: Window,
@@ -132,18 +132,18 @@ pub struct Snapshot<'r> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Position {
     Stat(usize),
-    /// A series and, of its table, a quantile; one past the last is the mean.
+    /// A series, and a row of the table of quantiles. The row after the last is the mean.
     Quantile(usize, usize),
     Rejected,
     End,
 }
 
 impl Snapshot<'_> {
-    /// Writes as many whole lines as fit to the beginning of `out` and returns their length in bytes; 0 when
-    /// there are no more.
+    /// Writes as many complete lines as fit to the beginning of `out`. Returns their length in bytes, or 0 at the
+    /// end.
     ///
     /// # Errors
-    /// [`BufferTooSmall`] if not even the next line fits. It is not lost: call again with a larger buffer.
+    /// [`BufferTooSmall`] if not even the next line fits. The line is not lost: call again with a larger buffer.
     /// [`MAX_OWN_LINE_BYTES`](crate::line::MAX_OWN_LINE_BYTES) hold any line.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
         let mut n_bytes = 0;
@@ -158,7 +158,7 @@ impl Snapshot<'_> {
         Ok(n_bytes)
     }
 
-    /// The stat at which the snapshot stands; `None` at the end.
+    /// Returns the stat at the current position, or `None` at the end.
     pub(crate) fn current(&self) -> Option<(&[u8], StoredValue)> {
         let reader = &self.reader;
         match self.position {
@@ -174,7 +174,7 @@ impl Snapshot<'_> {
         }
     }
 
-    /// Goes on to the next stat.
+    /// Moves to the next stat.
     #[inline]
     pub(crate) fn advance(&mut self) {
         self.position = match self.position {
@@ -192,7 +192,7 @@ impl Snapshot<'_> {
         self.normalize();
     }
 
-    /// Moves on until the position is one that has a stat, and loads what that stat needs.
+    /// Moves to the first position, from the current one on, that has a stat, and loads what the stat needs.
     #[inline(never)]
     fn normalize(&mut self) {
         loop {
@@ -214,11 +214,12 @@ impl Snapshot<'_> {
     }
 }
 
-/// What reading series takes, by reference: a registry without series has none of it, and a program that has no other
-/// registry none of this code.
+/// Function that reads series, as a pointer. A registry without series has none, so that a program without series
+/// does not contain this code.
 pub(crate) type LoadQuantile = fn(&mut Snapshot<'_>, series: usize, row: usize) -> Result<(), Position>;
 
-/// Loads the name and value of a quantile, and with the first one of a series its window; or says where to go on.
+/// Loads the name and value of a quantile, and with the first quantile the window of its series. Without that
+/// quantile it returns the next position.
 pub(crate) fn load_quantile(snapshot: &mut Snapshot<'_>, series: usize, row: usize) -> Result<(), Position> {
     let reader = snapshot.reader;
     let (Some(name), Some(format)) = (reader.series_names.get(series), reader.formats.get(series)) else {
@@ -232,7 +233,7 @@ pub(crate) fn load_quantile(snapshot: &mut Snapshot<'_>, series: usize, row: usi
     let quantile = reader.quantiles.get(row);
     snapshot.name = NameBuf::new();
     format(name.bytes(reader.arena), quantile.map_or(MEAN_LABEL, |(_, label)| label), &mut snapshot.name);
-    // Registration has ruled out bad names for every format that writes the same bytes each time.
+    // Registration rejects invalid names, so this fails only if a format writes different bytes at each call.
     if snapshot.window.is_empty() || snapshot.name.finish().is_err() {
         return Err(Position::Quantile(series + 1, 0));
     }

@@ -1,23 +1,23 @@
-//! Atomics: the platform's, or the model checker's under `--cfg loom`.
+//! Atomic types of the platform, or of the model checker loom under `--cfg loom`.
 //!
-//! The only file that imports atomics; everything that is shared is built from what stands here. Locks belong to
-//! `backend`, because an interrupt cannot wait for one as a thread does.
+//! Only this file imports atomics. Locks belong to `backend`, because a thread may wait for a lock and an interrupt
+//! must not.
 
-#![cfg_attr(loom, allow(unsafe_code, reason = "the model checker's own look at a word"))]
+#![cfg_attr(loom, allow(unsafe_code, reason = "loom's unsync_load is unsafe"))]
 
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 #[cfg(all(not(loom), target_has_atomic = "64"))]
-#[allow(unused_imports, reason = "the backend for interrupts does without")]
+#[allow(unused_imports, reason = "the critical_section backend does not use them")]
 pub(crate) use portable_atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, fence};
 #[cfg(not(loom))]
 pub(crate) use portable_atomic::{AtomicU32, Ordering};
 
-/// A word that one thread at a time writes, read by that thread: it finds what it stored last.
+/// A load for the only thread that stores to an atomic: it reads its own last store.
 pub(crate) trait OwnerLoad {
     type Value;
 
-    /// Loads what the calling thread, or the one that handed the word on to it, stored last.
+    /// Loads the last store of the calling thread, or of the thread that passed the ownership of the word to it.
     fn load_own(&self) -> Self::Value;
 }
 
@@ -33,11 +33,11 @@ macro_rules! owner_load {
                 self.load(Ordering::Relaxed)
             }
 
-            /// The checker fails here if another thread may store at the same time, and it misses interleavings of
-            /// threads that load before they store, which this load does not count as.
+            /// The model checker fails here if another thread may store at the same time. It does not count this
+            /// load as an interleaving point, so it misses orders that only such a load makes visible.
             #[cfg(loom)]
             fn load_own(&self) -> $value {
-                // SAFETY: the checker itself tells when this races.
+                // SAFETY: the model checker reports a race of this load as a failure of the model.
                 unsafe { self.unsync_load() }
             }
         }
@@ -47,7 +47,8 @@ owner_load!(AtomicU32: u32);
 #[cfg(target_has_atomic = "64")]
 owner_load!(AtomicI64: i64, AtomicU64: u64);
 
-/// Declares `new` as a constant function, but for the model checker, whose atomics have no constant form.
+/// Declares `new` as a `const fn`. Under loom it is a plain function, because loom's atomics have no constant
+/// constructor.
 macro_rules! const_new {
     ($(#[$meta:meta])* $vis:vis fn new() -> Self $body:block) => {
         $(#[$meta])*
@@ -59,7 +60,7 @@ macro_rules! const_new {
     };
 }
 
-/// An array of `$n` times the same new value; see `const_new`.
+/// An array with `$n` copies of a new value; see `const_new`.
 macro_rules! filled {
     ($new:expr; $n:expr) => {{
         #[cfg(not(loom))]

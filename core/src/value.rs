@@ -1,23 +1,22 @@
-//! A stat's value: an integer or a float, and what callers may pass for one.
+//! Value of a stat, an integer or a float, and the types that convert into it.
 //!
-//! Owns the two kinds and the conversions into them. It knows neither text (see `line`) nor where a value is
-//! kept (see `cell`).
+//! Owns the two kinds and the conversions. Text belongs to `line`, storage to `backend`.
 
 use crate::error::ValueError;
 
 /// The value of a stat.
 ///
-/// A stat begins as an integer and becomes a float for good once it was given one.
+/// A stat starts as an integer. The first float makes it a float for good.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
     /// A 64-bit signed integer; sums wrap on overflow.
     Int(i64),
-    /// A double; may be infinite or not a number.
+    /// A 64-bit float; may be infinite or NaN.
     Float(f64),
 }
 
 impl Value {
-    /// Returns the value as a double, rounded to the nearest one where an integer has more than 53 bits.
+    /// Returns the value as a float. An integer of more than 53 bits is rounded to the nearest one.
     #[must_use]
     pub const fn as_f64(self) -> f64 {
         match self {
@@ -39,9 +38,9 @@ impl From<f64> for Value {
     }
 }
 
-/// What can be recorded: every integer type up to 64 bits, `f32`, `f64` and [`Value`].
+/// Types that can be recorded: all integers of up to 64 bits, `f32`, `f64` and [`Value`].
 ///
-/// Implemented for those types and closed to others.
+/// The trait is sealed: other types cannot implement it.
 ///
 /// ```
 /// use statvent_core::{IntoValue, Value, ValueError};
@@ -76,7 +75,7 @@ macro_rules! into_value {
 into_value!(i8 i16 i32 i64 u8 u16 u32 => |int| Ok(Value::Int(Into::into(int))));
 into_value!(f32 f64 => |float| Ok(Value::Float(Into::into(float))));
 into_value!(Value => Ok);
-// Lossless, also below: no supported target has pointers wider than 64 bits.
+// The casts here and below are lossless: no supported target has pointers wider than 64 bits.
 into_value!(isize => |int| Ok(Value::Int(int as i64)));
 into_value!(usize => |int| (int as u64).into_value());
 into_value!(u64 => |int: u64| match i64::try_from(int) {
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn one_above_the_largest_is_refused_and_says_what_to_do() {
+    fn the_error_of_an_integer_above_i64_max_says_what_to_do() {
         let err = (i64::MAX as u64 + 1).into_value().unwrap_err();
         assert_eq!(
             std::format!("{err}"),
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_float_widens_exactly() {
+    fn an_f32_widens_exactly() {
         assert_eq!(0.1f32.into_value(), Ok(Value::Float(0.100_000_001_490_116_12)));
     }
 }

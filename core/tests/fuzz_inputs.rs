@@ -1,6 +1,6 @@
-//! Replays the committed inputs of the fuzz targets, the seeds and whatever was once found, without a fuzzer.
+//! Replay of the committed inputs of the fuzz targets: seeds and earlier findings, without a fuzzer.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 
 #[path = "../../fuzz/properties/parse_line.rs"]
 mod parse_line;

@@ -1,9 +1,9 @@
-//! The registry as its users see it: the three calls, their errors, handles, reading.
+//! Tests of the registry's public calls, their errors, handles and reading.
 //!
-//! Properties: sums are exact from any number of threads; what is rejected is counted once and changes nothing
-//! else; the order of stats is that of registration.
+//! Properties: sums are exact with any number of threads; a rejected call is counted once and changes nothing else;
+//! stats keep the order of registration.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use std::thread;
 
@@ -70,7 +70,7 @@ fn the_order_is_stats_as_registered_then_series_then_rejected() {
 }
 
 #[test]
-fn a_hundred_samples_give_the_quantiles_of_the_contract() {
+fn a_hundred_samples_give_the_documented_quantiles() {
     let stats = small();
     for sample in 1..=100 {
         stats.record("s.{0}", sample);
@@ -82,7 +82,7 @@ fn a_hundred_samples_give_the_quantiles_of_the_contract() {
 }
 
 #[test]
-fn every_placeholder_of_a_series_is_replaced_and_quotes_are_plain() {
+fn every_placeholder_of_a_series_is_replaced_and_quotes_are_kept() {
     let stats = small();
     stats.record("{0}: rpc{method=\"get\",q=\"{0}\"}", 1);
     assert_eq!(lines(&stats)[1], "95th: rpc{method=\"get\",q=\"95th\"}: 1.0");
@@ -117,7 +117,7 @@ fn every_rejection_is_counted_once_and_returned_by_the_try_call_without_counting
 }
 
 #[test]
-fn a_label_may_complete_a_reserved_name_and_is_caught() {
+fn a_format_that_writes_a_reserved_name_is_rejected() {
     fn ours(_: &[u8], label: &str, out: &mut NameBuf) {
         out.push(b"statvent.");
         out.push(label.as_bytes());
@@ -126,7 +126,7 @@ fn a_label_may_complete_a_reserved_name_and_is_caught() {
 }
 
 #[test]
-fn a_full_registry_says_what_is_full_and_goes_on_with_what_it_knows() {
+fn a_full_registry_names_its_limit_and_keeps_known_names() {
     let stats: Box<Registry<2, 1, 12>> = Box::default();
     stats.incr("a", 1);
     stats.incr("b", 1);
@@ -173,7 +173,7 @@ fn every_kind_of_value_can_be_recorded() {
 }
 
 #[test]
-fn names_are_bytes_of_any_kind() {
+fn a_name_may_contain_any_bytes() {
     let stats = small();
     stats.incr(b"\xff\0\"{}", 1);
     stats.incr(String::from("owned"), 1);
@@ -201,7 +201,7 @@ fn handles_write_the_same_stats_and_a_rejected_one_counts_its_uses() {
 }
 
 #[test]
-fn the_first_format_of_a_series_stays() {
+fn a_series_keeps_its_first_format() {
     fn slash(name: &[u8], label: &str, out: &mut NameBuf) {
         out.push(name);
         out.push(b"/");
@@ -266,7 +266,8 @@ fn a_new_stat_is_never_seen_without_its_first_value() {
     });
 }
 
-/// What the README says of 64 bits: a stat, a series, and both in a shard, which there are none of between interrupts.
+/// The README's numbers for 64 bits: a stat, a series, and both per shard. The backend for interrupts has no
+/// shards.
 const BYTES: (usize, usize, usize, usize) = if cfg!(all(feature = "critical-section", not(feature = "std"))) {
     (32, 832, 0, 0)
 } else {
@@ -275,7 +276,7 @@ const BYTES: (usize, usize, usize, usize) = if cfg!(all(feature = "critical-sect
 
 #[cfg(target_pointer_width = "64")]
 #[test]
-fn a_registry_takes_the_memory_that_the_readme_says() {
+fn a_registry_takes_the_documented_memory() {
     let stat = (size_of::<Registry<1024, 0, 0>>() - size_of::<Registry<512, 0, 0>>()) / 512;
     let series = (size_of::<Registry<2, 80, 0>>() - size_of::<Registry<2, 16, 0>>()) / 64;
     let stat_of_shard = (size_of::<Registry<1024, 0, 0, 1>>() - size_of::<Registry<1024, 0, 0>>()) / 1024;

@@ -1,8 +1,8 @@
-//! Snapshots: pauses, small buffers, the moment a series is read, JSON.
+//! Tests of snapshots: small buffers, changes between pieces, JSON.
 //!
-//! Property: a snapshot is the same text whatever the buffer, and the same stats as `for_each`.
+//! Property: the text does not depend on the buffer, and it has the same stats as `for_each`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 use proptest::prelude::*;
 use statvent_core::line::{BufferTooSmall, MAX_OWN_LINE_BYTES, Number, parse_line};
@@ -38,7 +38,7 @@ proptest! {
 }
 
 #[test]
-fn for_each_and_the_text_tell_the_same() {
+fn for_each_and_the_text_are_equal() {
     let stats = filled();
     let text = text(&stats, MAX_OWN_LINE_BYTES);
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').map(|line| parse_line(line).unwrap());
@@ -50,7 +50,7 @@ fn for_each_and_the_text_tell_the_same() {
 }
 
 #[test]
-fn a_buffer_without_room_for_one_line_is_an_error_and_the_line_comes_later() {
+fn a_buffer_too_small_for_one_line_is_an_error_and_the_line_is_not_lost() {
     let stats: Box<Registry<2, 0, 16>> = Box::default();
     stats.incr("abc", 12);
     let mut snapshot = stats.snapshot();
@@ -63,7 +63,7 @@ fn a_buffer_without_room_for_one_line_is_an_error_and_the_line_comes_later() {
 }
 
 #[test]
-fn the_lines_of_a_series_come_from_one_moment_though_samples_arrive_in_the_pause() {
+fn the_lines_of_a_series_come_from_one_moment_even_if_samples_arrive_between_pieces() {
     let stats: Box<Registry<2, 1, 16>> = Box::default();
     stats.record("{0}", 1);
     let mut snapshot = stats.snapshot();
@@ -77,7 +77,7 @@ fn the_lines_of_a_series_come_from_one_moment_though_samples_arrive_in_the_pause
 }
 
 #[test]
-fn a_stat_registered_in_the_pause_is_included_in_its_turn() {
+fn a_stat_registered_between_pieces_is_included() {
     let stats: Box<Registry<4, 1, 16>> = Box::default();
     stats.incr("a", 1);
     stats.incr("b", 1);
@@ -126,7 +126,7 @@ mod json {
     }
 
     #[test]
-    fn json_of_nothing_is_an_empty_object() {
+    fn json_of_an_empty_registry_is_an_empty_object() {
         assert_eq!(json(&Registry::new()), "{}");
     }
 
@@ -142,7 +142,7 @@ mod json {
 }
 
 #[test]
-fn two_readers_at_once_see_the_same() {
+fn two_readers_at_once_read_the_same_text() {
     let stats = filled();
     let (mut one, mut two) = (stats.snapshot(), stats.snapshot());
     let (mut left, mut right) = ([0; 30], [0; 30]);

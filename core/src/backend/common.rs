@@ -1,4 +1,4 @@
-//! Items that both backends share: the kind of a write and the limit of shards.
+//! Kind of a write and limit of shards, shared by both backends.
 //!
 //! Owns no state.
 

@@ -1,16 +1,17 @@
-//! What a registry keeps its numbers and names in: the one place that decides who else may be in the middle of a call.
+//! Storage of a registry: a backend for threads and one for interrupts.
 //!
-//! Owns the choice between two implementations of one seam. `atomic` is for threads: words with one writer each, opaque_i64
-//! by the reader, and a lock that spins. `critical_section` is for interrupts (feature `critical-section` without
-//! `std`): a lock that waits would wait for ever there, so every change is made with interrupts off, and everything is
-//! smaller. What lies above is the same code for both.
+//! Owns the choice of the backend; no other file depends on the features that select it. `atomic` is for threads:
+//! words with one writer each, summed by the reader, and a spin lock. `critical_section` is for interrupts (feature
+//! `critical-section` without `std`): a lock that waits in an interrupt would wait for ever, so every change is
+//! made with interrupts off, and everything is smaller. The modules above use both through the same interface.
 //!
-//! The seam:
-//! - [`StatStore`] keeps the values of stats by number. [`StatRef`] is one of them, [`StatsView`] all, without the
-//!   capacity in its type, and [`StoredValue`] is a value as it goes in and out, with its text.
-//! - [`SampleStore`] keeps the last samples of each series; [`SamplesView`] is the same without the capacity.
-//! - [`NameIndex`] finds the number of a name. The names themselves are kept by `directory`.
-//! - [`RawMutex`] lets one in at a time, for short work. [`AtomicU64`] counts what was rejected.
+//! The interface:
+//! - [`StatStore`] stores the values of stats by index. [`StatRef`] is one of them, [`StatsView`] all of them
+//!   without the capacity in the type. [`StoredValue`] is a value as it is passed in and out, with its text.
+//! - [`SampleStore`] stores the last samples of each series. [`SamplesView`] is the same without the capacity.
+//! - [`NameIndex`] finds the index of a name, in steps of a [`SearchCursor`]. `directory` stores the names
+//!   themselves.
+//! - [`RawMutex`] is a mutex without data, for short work. [`AtomicU64`] counts rejected calls.
 
 #[cfg(not(all(feature = "critical-section", not(any(feature = "std", loom)))))]
 mod atomic;

@@ -1,32 +1,32 @@
-//! What can be wrong with a line that is read, or with the buffer for one that is written.
+//! Errors of reading a line, and of a buffer that is too small to write one.
 //!
-//! Owns the two error types of `line` and their words.
+//! Owns the two error types of `line` and their messages.
 
 use core::fmt;
 
 use super::limits::{MAX_LINE_BYTES, MAX_OWN_LINE_BYTES};
 
-/// Why bytes from a pipe are not a line.
+/// Reason why bytes from a pipe are not a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum LineError {
-    /// Nothing but white space.
+    /// The line is empty or only white space.
     Blank,
-    /// No colon between a name and a value.
+    /// The line has no colon between a name and a value.
     NoColon,
-    /// A newline within the line: the bytes were not split into lines first.
+    /// The line contains a newline: the bytes were not split into lines first.
     Newline {
         /// Its byte offset.
         at: usize,
     },
-    /// What follows the last colon is neither an integer nor a float.
+    /// The text after the last colon is neither an integer nor a float.
     NotANumber {
-        /// Where the value begins (or would), as a byte offset.
+        /// The byte offset where the value begins, or would begin.
         at: usize,
     },
-    /// More than [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES) before the newline.
+    /// The line has more than [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES) before its newline.
     TooLong,
-    /// The end came before the line's newline.
+    /// The stream ended before the newline of the line.
     Torn,
 }
 
@@ -54,12 +54,12 @@ impl fmt::Display for LineError {
 
 impl core::error::Error for LineError {}
 
-/// The caller's buffer cannot hold the next line; nothing was written or lost.
+/// The caller's buffer cannot hold the next line. Nothing was written, and the line is not lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct BufferTooSmall {
-    /// The bytes that the line takes.
+    /// The length of the line, in bytes.
     pub needed: usize,
-    /// The bytes that the buffer has.
+    /// The size of the buffer, in bytes.
     pub available: usize,
 }
 

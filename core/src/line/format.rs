@@ -1,6 +1,6 @@
-//! Writes one line: `name: value` and a newline.
+//! Writer of one line: `name: value` and a newline.
 //!
-//! Owns how a line is laid out. It does not check the name: a registry did when it took it.
+//! Owns the layout of a line. It does not check the name: the registry did so when the name was new.
 
 use core::fmt;
 
@@ -8,14 +8,14 @@ use super::error::BufferTooSmall;
 use super::limits::SEPARATOR;
 use super::number::Number;
 
-/// Writes the line of one stat to the beginning of `out` and returns its length in bytes.
+/// Writes the line of one stat to the beginning of `out`. Returns its length in bytes.
 ///
-/// Integers as decimal digits; floats as the shortest text that reads back equal, always with a point, an
-/// exponent or a word (`nan`, `inf`, `-inf`). Allocates nothing, cannot block. A name of more bytes than a registry
-/// takes may make a line that is longer than readers take ([`MAX_LINE_BYTES`](super::MAX_LINE_BYTES)).
+/// Integers are decimal digits. Floats are the shortest text that reads back equal, always with a point, an
+/// exponent or a word (`nan`, `inf`, `-inf`). Allocates nothing and does not block. With a name that is longer than
+/// a registry accepts, the line may be longer than readers accept ([`MAX_LINE_BYTES`](super::MAX_LINE_BYTES)).
 ///
 /// # Errors
-/// [`BufferTooSmall`] says how much is missing; `out` is left as it was.
+/// [`BufferTooSmall`] with the size that is needed. `out` is unchanged.
 ///
 /// ```
 /// use statvent_core::{line::format_line, Value};
@@ -33,7 +33,7 @@ pub fn format_line<'a>(
     value.into().with_text(|text| format_text_line(name, text, out))
 }
 
-/// Writes a line whose value is text already.
+/// Writes a line whose value is already text.
 #[inline]
 pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Result<usize, BufferTooSmall> {
     let needed = name.len().saturating_add(SEPARATOR.len() + b"\n".len()).saturating_add(text.len());
@@ -42,7 +42,7 @@ pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Resu
         return Err(BufferTooSmall { needed, available });
     }
     let mut rest = out;
-    // All of them fit. One by one, because the compiler copies what has a known length without a call.
+    // All parts fit. They are copied one by one, because the compiler inlines copies of known length.
     let _ = put(name, &mut rest).is_ok()
         && put(SEPARATOR, &mut rest).is_ok()
         && put(text, &mut rest).is_ok()
@@ -50,9 +50,9 @@ pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Resu
     Ok(needed)
 }
 
-/// Puts bytes to the beginning of the room, which is what is behind them afterwards; an error if they do not fit.
+/// Copies bytes to the beginning of the buffer and advances it past them; an error if they do not fit.
 ///
-/// In a form that says that it cannot panic, for programs without room for messages.
+/// Written so that the compiler sees that it cannot panic, for programs without space for panic messages.
 #[inline]
 pub(crate) fn put(bytes: &[u8], room: &mut &mut [u8]) -> fmt::Result {
     let (place, rest) = core::mem::take(room).split_at_mut_checked(bytes.len()).ok_or(fmt::Error)?;

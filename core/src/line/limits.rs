@@ -1,6 +1,6 @@
-//! Lengths of lines and their parts, in bytes.
+//! Length limits of lines and their parts.
 //!
-//! Owns these constants, so that the errors of a line can name them.
+//! Owns these constants, which both the code and the errors of `line` use.
 
 use crate::names::name::MAX_NAME_BYTES;
 

@@ -1,8 +1,8 @@
 #![doc = include_str!("../../FORMAT.md")]
 //!
 //! # This module
-//! Owns both halves of the format: [`format_line`] writes, [`LineSplitter`] and [`parse_line`] read. Neither
-//! touches a registry, a pipe or a clock. The recorder calls the first, the web service the others.
+//! Owns both directions of the format: [`format_line`] writes, [`LineSplitter`] and [`parse_line`] read. It touches
+//! no registry, no pipe and no clock.
 
 mod error;
 pub(crate) mod format;

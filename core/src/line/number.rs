@@ -1,16 +1,17 @@
-//! A number as it stands in a line: of any size, borrowed from the line where it has to be.
+//! Number in a line, of any size.
 //!
-//! Owns what text is a number, and the text of a number.
+//! Owns the text of numbers: what is a number, and how a number is written. A number that an `i64` cannot hold is
+//! borrowed from its line.
 
 use super::limits::MAX_VALUE_BYTES;
 use crate::value::Value;
 
-/// The value of a line.
+/// Value of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number<'a> {
-    /// An integer that an `i64` holds.
+    /// An integer that fits an `i64`.
     Int(i64),
-    /// An integer that it does not hold: an optional sign and ASCII digits, as they stood in the line.
+    /// An integer that does not fit: an optional sign and ASCII digits, as in the line.
     BigInt(&'a [u8]),
     /// A float.
     Float(f64),
@@ -26,7 +27,7 @@ impl From<Value> for Number<'_> {
 }
 
 impl<'a> Number<'a> {
-    /// Reads what Python's `int()` and `float()` read, `_` aside; no white space.
+    /// Parses what Python's `int()` and `float()` accept, without `_` and white space.
     #[inline]
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let digits = unsigned(text);
@@ -38,7 +39,7 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// Calls `write` with the number's text: digits, or the shortest float that reads back equal.
+    /// Calls `write` with the text of the number: digits, or the shortest float that reads back equal.
     #[inline]
     pub(crate) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
         match self {
@@ -49,16 +50,16 @@ impl<'a> Number<'a> {
     }
 }
 
-/// Room for the text of any integer or float of 64 bits.
+/// Buffer for the text of any 64-bit integer or float.
 pub(crate) type TextBuf = [u8; MAX_VALUE_BYTES];
 
-/// Calls `write` with the shortest text that reads back equal, which has no plus in its exponent.
+/// Calls `write` with the shortest text that reads back equal. An exponent has no plus sign.
 pub(crate) fn with_float_text<R>(float: f64, write: impl FnOnce(&[u8]) -> R) -> R {
-    /// From here on there may be an exponent that is not negative.
+    /// Floats from here on may have a positive exponent.
     const LARGE: u64 = 1e15f64.to_bits();
     const INFINITE: u64 = f64::INFINITY.to_bits();
 
-    // As integers, because small processors compare floats by a function.
+    // Compared as integers: small processors call a function to compare floats.
     match float.abs().to_bits() {
         INFINITE if float.is_sign_negative() => write(b"-inf"),
         INFINITE => write(b"inf"),
@@ -74,7 +75,7 @@ pub(crate) fn with_float_text<R>(float: f64, write: impl FnOnce(&[u8]) -> R) -> 
     }
 }
 
-/// Puts bytes into `out`, as many as it takes, and returns them.
+/// Copies bytes into `out`, as many as fit, and returns them.
 pub(crate) fn collect_bytes<'a, 'b>(bytes: impl Iterator<Item = &'a u8>, out: &'b mut TextBuf) -> &'b [u8] {
     let mut n_bytes = 0;
     for (room, byte) in out.iter_mut().zip(bytes) {
@@ -92,16 +93,16 @@ fn unsigned(text: &[u8]) -> &[u8] {
     }
 }
 
-/// What digits say of an integer's size.
+/// Magnitude of an integer by its digits.
 enum Magnitude {
     Small(i64),
-    /// Too many digits to be sure that it is small.
+    /// Too many digits to be sure that it fits an `i64`.
     Large,
-    /// Not all of them are digits, or there are none.
+    /// No digits, or other bytes among them.
     None,
 }
 
-/// Any number of so many digits fits an `i64`.
+/// Every integer of 18 digits fits an `i64`.
 const MOST_SMALL_DIGITS: usize = 18;
 
 #[inline]
@@ -115,13 +116,13 @@ fn magnitude(digits: &[u8]) -> Magnitude {
         if digit > 9 {
             return Magnitude::None;
         }
-        // Wraps where there are too many digits, and is not used then.
+        // Wraps if there are too many digits; the result is not used then.
         sum = sum.wrapping_mul(10).wrapping_add(digit.into());
     }
     if digits.len() > MOST_SMALL_DIGITS { Magnitude::Large } else { Magnitude::Small(sum) }
 }
 
-/// The integer, if an `i64` holds it.
+/// Returns the integer if an `i64` holds it.
 #[cold]
 fn large_int(text: &[u8]) -> Option<i64> {
     core::str::from_utf8(text).ok()?.parse().ok()

@@ -1,28 +1,28 @@
-//! Reads one line: a name, the last colon, a number.
+//! Parser of one line: a name, the last colon, a number.
 //!
-//! Owns what a line is. Lines come from any program that can write to a pipe, so nothing is assumed of them.
+//! Owns the definition of a valid line. Any program can write to a pipe, so it assumes nothing about the bytes.
 
 use super::error::LineError;
 use super::limits::MAX_LINE_BYTES;
 use super::number::Number;
 use crate::names::name::is_space;
 
-/// What a line says.
+/// Name and value of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line<'a> {
-    /// The stat's name: trimmed, any bytes but a newline, maybe empty.
+    /// The name: trimmed, any bytes except a newline, possibly empty.
     pub name: &'a [u8],
-    /// Its value.
+    /// The value.
     pub value: Number<'a>,
 }
 
-/// Reads one line, with or without its newline.
+/// Parses one line, with or without its newline.
 ///
-/// Splits at the last colon and trims ASCII white space around both halves. Takes integers of any length,
-/// exactly, and what Rust reads as an `f64`. Cost: two passes over the line, no allocation.
+/// Splits at the last colon and trims ASCII white space around both halves. Accepts integers of any length,
+/// exactly, and every text that Rust parses as an `f64`. Cost: two passes over the line, no allocation.
 ///
 /// # Errors
-/// [`LineError`] says what is wrong and where; an offset lies within the line or at its end.
+/// [`LineError`] with the reason. An offset lies within the line or at its end.
 ///
 /// ```
 /// use statvent_core::line::{parse_line, LineError, Number};
@@ -48,7 +48,7 @@ pub fn parse_line(line: &[u8]) -> Result<Line<'_>, LineError> {
     Ok(Line { name: trim(&line[..colon_idx]).1, value })
 }
 
-/// What is left without white space at the ends, and how much was cut off in front.
+/// Trims white space at both ends. Returns the number of bytes removed in front, and the rest.
 #[inline]
 fn trim(bytes: &[u8]) -> (usize, &[u8]) {
     let mut rest = bytes;

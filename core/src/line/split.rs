@@ -1,15 +1,15 @@
-//! Makes whole lines of the chunks that a pipe happens to give.
+//! Splitter of a byte stream into lines.
 //!
-//! Owns the rest of a chunk until its newline comes, within a bound. It does not look into a line (see `parse`).
+//! Owns the unfinished line at the end of a chunk, up to a limit. It does not interpret lines (see `parse`).
 
 use super::error::LineError;
 use super::limits::MAX_LINE_BYTES;
 
-/// Cuts a stream of bytes into lines.
+/// Splits a stream of bytes into lines.
 ///
-/// The lines are the same however the stream is cut into chunks. A line longer than [`MAX_LINE_BYTES`] is
-/// reported once and skipped to its end. Holds one such line, 4 KiB, in place; allocates nothing. Lines that
-/// are whole within a chunk are not copied.
+/// The lines do not depend on the sizes of the chunks. A line longer than [`MAX_LINE_BYTES`] is reported once and
+/// skipped to its end. Holds one line, 4 KiB, in place and allocates nothing. A line that is complete within a
+/// chunk is not copied.
 ///
 /// ```
 /// use statvent_core::line::{LineError, LineSplitter};
@@ -29,14 +29,14 @@ pub struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Returns a splitter that stands at the beginning of a stream.
+    /// Returns a splitter at the beginning of a stream.
     #[must_use]
     pub const fn new() -> Self {
         Self { held: heapless::Vec::new(), skipping: false }
     }
 
-    /// Takes the next chunk and calls `on_line` for each line that ends in it, without its newline, or with
-    /// [`LineError::TooLong`] where a line grew beyond the bound.
+    /// Processes the next chunk. Calls `on_line` for each line that ends in it, without its newline, or with
+    /// [`LineError::TooLong`] if the line exceeds the limit.
     pub fn feed(&mut self, mut chunk: &[u8], mut on_line: impl FnMut(Result<&[u8], LineError>)) {
         while let Some(newline_idx) = memchr::memchr(b'\n', chunk) {
             let line_end = &chunk[..newline_idx];
@@ -60,7 +60,7 @@ impl LineSplitter {
         }
     }
 
-    /// Ends the stream and makes the splitter ready for another.
+    /// Ends the stream and resets the splitter for another one.
     ///
     /// # Errors
     /// [`LineError::Torn`] if the stream ended within a line that was not reported yet.

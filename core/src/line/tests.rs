@@ -1,5 +1,7 @@
-//! Properties: reading never panics and its offsets lie inside; what is written reads back equal; any chunking
-//! gives the same lines. Then the tables of what is a line and what is not.
+//! Tests of the line format: properties, then tables of valid and invalid lines.
+//!
+//! Properties: parsing never panics and its offsets lie inside the line; a written line reads back equal; the lines
+//! do not depend on the chunks.
 
 use std::string::{String, ToString};
 use std::vec;
@@ -103,14 +105,14 @@ fn floats_are_short_and_look_like_floats() {
 }
 
 #[test]
-fn the_longest_own_line_has_the_length_that_buffers_are_made_for() {
+fn the_longest_line_has_the_documented_length() {
     let longest = written(&[b'n'; 255], Number::Float(-f64::MIN_POSITIVE));
     assert_eq!(longest.len(), MAX_OWN_LINE_BYTES);
     assert!(written(&[b'n'; 255], Value::Int(i64::MIN).into()).len() <= MAX_OWN_LINE_BYTES);
 }
 
 #[test]
-fn a_buffer_that_is_too_small_is_left_alone() {
+fn a_buffer_that_is_too_small_is_unchanged() {
     let mut out = [7; 4];
     let err = format_line(b"n", Value::Int(42), &mut out).unwrap_err();
     assert_eq!(err, BufferTooSmall { needed: 6, available: 4 });
@@ -193,7 +195,7 @@ fn same(left: Number<'_>, right: Number<'_>) -> bool {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back_equal(name in "[^\n]{0,20}", value in numbers()) {
+    fn a_written_line_reads_back_equal(name in "[^\n]{0,20}", value in numbers()) {
         let name = name.trim_matches(|c: char| c.is_ascii() && crate::names::name::is_space(c as u8));
         let line = written(name.as_bytes(), value);
         let back = parse_line(&line).unwrap();
@@ -202,14 +204,14 @@ proptest! {
     }
 
     #[test]
-    fn offsets_lie_inside(line in prop::collection::vec(any::<u8>(), 0..50)) {
+    fn offsets_lie_inside_the_line(line in prop::collection::vec(any::<u8>(), 0..50)) {
         if let Err(LineError::NotANumber { at } | LineError::Newline { at }) = parse_line(&line) {
             prop_assert!(at <= line.len());
         }
     }
 
     #[test]
-    fn any_chunking_gives_the_same_lines(
+    fn lines_do_not_depend_on_the_chunks(
         text in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..6000),
         cuts in prop::collection::vec(1usize..3000, 1..20),
     ) {

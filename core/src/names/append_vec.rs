@@ -1,11 +1,12 @@
-//! A fixed array that only grows: what was published never moves or changes, so it is read without a lock.
+//! Append-only array of fixed capacity that is read without a lock.
 //!
-//! Owns the storage of names (see `arena` and `directory`). Its writers take turns; its readers never wait.
+//! Owns the storage that `arena` and `directory` build on. Writers exclude each other; readers never wait.
 //!
-//! Invariant: slots below `len` are initialised and never written again; slots at or above `len` belong to the
-//! one [`Appender`]. It fills slots, then raises `len` (Release); a reader loads `len` (Acquire), then reads below it.
+//! Invariant: slots below `len` are initialised and never written again. Slots from `len` on belong to the only
+//! [`Appender`]. It fills slots, then raises `len` (Release). A reader loads `len` (Acquire), then reads below it.
+//! So published elements never move or change.
 
-#![allow(unsafe_code, reason = "shared references into an array that another thread is appending to")]
+#![allow(unsafe_code, reason = "shared references into an array that another thread appends to")]
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -13,25 +14,25 @@ use core::ops::Range;
 use crate::backend::RawMutex;
 use crate::sync::{AtomicU32, Ordering, OwnerLoad, const_new, filled};
 
-/// The array, at most `N` long.
+/// Array of at most `N` elements.
 pub(crate) struct AppendVec<T, const N: usize> {
-    /// Keeps other appenders out while held.
+    /// Locked by the current appender.
     pub(crate) mutex: RawMutex,
     len: AtomicU32,
     slots: [Slot<T>; N],
 }
 
-/// In this order, so that a slot's address is its value's.
+/// `repr(C)` with the value first: a slot and its value have the same address.
 #[repr(C)]
 struct Slot<T> {
     value: core::cell::UnsafeCell<MaybeUninit<T>>,
-    /// Lets the model checker see who touches the value and when.
+    /// Shows accesses to the value to the model checker.
     #[cfg(loom)]
     tracker: loom::cell::UnsafeCell<()>,
 }
 
-// SAFETY: shared slots are only read, by `AppendVecView`; the writing half is the `Appender`, of which there is
-// one at a time, and which touches no slot that a reader may read.
+// SAFETY: shared slots are only read, by `AppendVecView`. Writing is only possible through the `Appender`. There is
+// one at a time, and it never touches a slot that readers may read.
 unsafe impl<T: Send + Sync> Sync for Slot<T> {}
 
 impl<T> Slot<T> {
@@ -54,7 +55,8 @@ impl<T: Copy, const N: usize> AppendVec<T, N> {
         }
     }
 
-    /// Calls `work` with the right to append, while no other has it. Not to be called again from within `work`.
+    /// Calls `work` with the only [`Appender`]. `work` must not append to the same array again: that would
+    /// deadlock.
     pub(crate) fn append<R>(&self, work: impl FnOnce(&mut Appender<'_, T>) -> R) -> R {
         self.mutex.with_lock(|| work(&mut Appender(self.view())))
     }
@@ -64,23 +66,23 @@ impl<T: Copy, const N: usize> AppendVec<T, N> {
     }
 }
 
-/// The writing half: given to one caller at a time, by [`AppendVec::append`] alone.
+/// Writer of the array. Only [`AppendVec::append`] creates it, for one caller at a time.
 pub(crate) struct Appender<'r, T>(AppendVecView<'r, T>);
 
 impl<T: Copy> Appender<'_, T> {
-    /// Returns the next index to be appended.
+    /// Returns the index of the next element.
     pub(crate) fn next_idx(&self) -> usize {
-        // Last written by an appender before us.
+        // Only appenders write it, and this is the only one.
         self.0.len.load_own() as usize
     }
 
-    /// Appends all of `values`, or nothing when they do not fit, and says where they are.
+    /// Appends all of `values` and returns their range, or appends nothing if they do not fit.
     pub(crate) fn push_all(&mut self, values: &[T]) -> Option<Range<usize>> {
         let range = self.next_idx()..self.next_idx().checked_add(values.len())?;
         for (slot, value) in self.0.slots.get(range.clone())?.iter().zip(values) {
             #[cfg(loom)]
             slot.tracker.with_mut(|_| ());
-            // SAFETY: the slot is at or above `len`, so no reader looks at it, and there is no other appender.
+            // SAFETY: the slot is at or above `len`, so no reader accesses it, and there is no other appender.
             unsafe { slot.value.get().write(MaybeUninit::new(*value)) };
         }
         // Release pairs with the Acquire in `AppendVecView::len`.
@@ -89,7 +91,7 @@ impl<T: Copy> Appender<'_, T> {
     }
 }
 
-/// The reading half, without the capacity in its type.
+/// Reader of the array, without the capacity in its type.
 #[derive(Clone, Copy)]
 pub(crate) struct AppendVecView<'r, T> {
     len: &'r AtomicU32,
@@ -97,10 +99,10 @@ pub(crate) struct AppendVecView<'r, T> {
 }
 
 impl<'r, T: Copy> AppendVecView<'r, T> {
-    /// Returns how many are published by now. What a caller saw published stays.
+    /// Returns the number of published elements. It never decreases.
     #[inline]
     pub(crate) fn len(self) -> usize {
-        // Acquire pairs with the Release in `push_all`: the slots below are initialised for us.
+        // Acquire pairs with the Release in `push_all`: all slots below are initialised for this thread.
         self.len.load(Ordering::Acquire) as usize
     }
 
@@ -118,7 +120,7 @@ impl<'r, T: Copy> AppendVecView<'r, T> {
         Some(unsafe { value.assume_init_ref() })
     }
 
-    /// Returns the published part of `range`, which is empty unless all of it is.
+    /// Returns the elements of `range`, or an empty slice if one of them is not published.
     pub(crate) fn slice(self, range: Range<usize>) -> &'r [T] {
         let end = range.end;
         let Some(slots) = self.slots.get(range) else { return &[] };
@@ -129,9 +131,9 @@ impl<'r, T: Copy> AppendVecView<'r, T> {
         for slot in slots {
             slot.tracker.with(|_| ());
         }
-        // SAFETY: a slot has the layout of its value, but under the model checker, which reads single slots. All
-        // of them are below `len`, thus initialised, and never written again, so a shared slice of them may live
-        // as long as the array.
+        // SAFETY: a slot has the layout of its value, except under the model checker, which uses only `get`. All
+        // slots are below `len`, so they are initialised and never written again, and a shared slice of them may
+        // live as long as the array.
         unsafe { core::slice::from_raw_parts(slots.as_ptr().cast::<T>(), slots.len()) }
     }
 }
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_published_whole_and_what_does_not_is_not_begun() {
+    fn values_are_published_completely_or_not_at_all() {
         let array = AppendVec::<u8, 4>::new();
         assert_eq!(push(&array, b"abc"), Some(0..3));
         assert_eq!(push(&array, b"de"), None);
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_seen_beyond_what_was_published() {
+    fn readers_see_only_published_elements() {
         let array = AppendVec::<u8, 4>::new();
         push(&array, b"ab");
         assert_eq!(array.view().slice(1..3), b"");
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_without_room_takes_nothing() {
+    fn an_array_of_capacity_zero_stores_nothing() {
         let array = AppendVec::<u8, 0>::new();
         assert_eq!(push(&array, b"a"), None);
         assert_eq!(array.view().len(), 0);

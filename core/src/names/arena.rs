@@ -1,4 +1,4 @@
-//! Where names are kept: literals by reference, others copied into one arena per registry.
+//! Storage of names: literals by reference, other names copied into one arena.
 //!
 //! Owns the arena and the compact form of a stored name. It does not check names (see `name`) and does not find
 //! them (see `directory`).
@@ -9,12 +9,12 @@ use crate::names::append_vec::{AppendVec, AppendVecView};
 use crate::names::name::MAX_NAME_BYTES;
 use crate::sync::const_new;
 
-/// A name on its way into a directory.
+/// Name that is not stored yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NewName<'a> {
-    /// Lives as long as the program, so that a reference to it is kept.
+    /// Lives as long as the program: only a reference is stored.
     Literal(&'static str),
-    /// Has to be copied.
+    /// Must be copied.
     Borrowed(&'a [u8]),
 }
 
@@ -27,11 +27,11 @@ impl NewName<'_> {
     }
 }
 
-/// A name that is kept: two pointers wide.
+/// Stored name, two pointers wide.
 #[derive(Clone, Copy)]
 pub(crate) enum StoredName {
     Literal(&'static [u8]),
-    /// Offset in the arena and length, packed to stay as small as a reference on 32-bit targets.
+    /// Offset and length in the arena, packed so that it is not larger than a reference on 32-bit targets.
     Copied(PackedRange),
 }
 
@@ -66,7 +66,7 @@ impl PackedRange {
 /// The largest arena, in bytes: its offsets are 24 bits wide.
 pub(crate) const MAX_ARENA_BYTES: usize = 1 << (32 - LEN_BITS);
 
-/// Room for copied names. Nothing is ever taken out.
+/// Append-only storage of copied names.
 pub(crate) struct Arena<const BYTES: usize>(pub(crate) AppendVec<u8, BYTES>);
 
 impl<const BYTES: usize> Arena<BYTES> {
@@ -77,7 +77,7 @@ impl<const BYTES: usize> Arena<BYTES> {
         }
     }
 
-    /// Keeps a checked name, by copying it where that is needed; `None` when it does not fit.
+    /// Stores a checked name and copies it if necessary; `None` if it does not fit.
     pub(crate) fn store(&self, name: NewName<'_>) -> Option<StoredName> {
         Some(match name {
             NewName::Literal(name) => StoredName::Literal(name.as_bytes()),
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_literal_takes_no_room() {
+    fn a_literal_takes_no_space_in_the_arena() {
         let arena = Arena::<0>::new();
         let stored = arena.store(NewName::Literal("requests")).unwrap();
         assert_eq!(stored.bytes(arena.view()), b"requests");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_stand_side_by_side_until_the_arena_is_full() {
+    fn copies_fill_the_arena_without_gaps() {
         let arena = Arena::<8>::new();
         let first = arena.store(NewName::Borrowed(b"abcde")).unwrap();
         assert!(arena.store(NewName::Borrowed(b"fghi")).is_none());

@@ -1,31 +1,31 @@
-//! From a name to the number of its slot: a fixed-capacity directory that only grows.
+//! Directory of fixed capacity that maps a name to its index.
 //!
-//! Owns the names and how a new one is published. How a name is found is [`NameIndex`]'s. It does not know what a slot
-//! holds, and takes names as checked. Only a new name takes the lock.
+//! Owns the stored names and the publication of a new one. [`NameIndex`] owns the search. The directory does not
+//! know what is stored at an index, and does not check names. Only a new name takes the lock.
 
 use crate::backend::{NameIndex, SearchCursor};
 use crate::names::append_vec::{AppendVec, AppendVecView};
 use crate::names::arena::{Arena, NewName, StoredName};
 use crate::sync::const_new;
 
-/// The directory of at most `N` names.
+/// Directory of at most `N` names.
 pub(crate) struct Directory<const N: usize> {
     pub(crate) names: AppendVec<StoredName, N>,
     index: NameIndex<N>,
 }
 
-/// What stood in the way of a new name.
+/// Reason why a new name was not stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Full {
     Slots,
     NameBytes,
 }
 
-/// Where a name was found, or put.
+/// Index of a name, and whether the name is new.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Registered {
     Existing(usize),
-    /// New, with the value that it was published with.
+    /// The name is new and was published with its first value.
     Inserted(usize),
 }
 
@@ -48,13 +48,13 @@ impl<const N: usize> Directory<N> {
         self.names.view()
     }
 
-    /// Returns the number of nearly every name that is there, at once; takes no lock.
+    /// Returns the index of a name, or `None` for unknown names and a few known ones. Takes no lock.
     #[inline]
     pub(crate) fn find_fast<const B: usize>(&self, name: &[u8], arena: &Arena<B>) -> Option<usize> {
         self.index.find_fast(name, |idx| self.name_at(idx, arena))
     }
 
-    /// Returns the number of the name, or else where the search ended. Takes no lock.
+    /// Returns the index of the name, or the cursor at which the search ended. Takes no lock.
     pub(crate) fn find<const B: usize>(&self, name: &[u8], arena: &Arena<B>) -> Result<usize, SearchCursor> {
         self.search(SearchCursor::start(name), name, arena)
     }
@@ -73,10 +73,10 @@ impl<const N: usize> Directory<N> {
         Some(self.view().get(idx)?.bytes(arena.view()))
     }
 
-    /// Appends a name that was not found. Before it is published, `init` is called with its number, so that no
+    /// Appends a name that was not found. `init` is called with its index before the name is published, so that no
     /// reader sees the slot without its first value.
     ///
-    /// Of two that bring the same new name at once, one appends it and the other finds it.
+    /// If two threads insert the same new name at once, one appends it and the other finds it.
     pub(crate) fn insert<const B: usize>(
         &self,
         cursor: SearchCursor,
@@ -104,8 +104,8 @@ impl<const N: usize> Directory<N> {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    //! Properties: a name keeps its number; numbers follow the order of insertion; full means full and loses
-    //! nothing.
+    //! Properties: a name keeps its index; indexes follow the order of insertion; a full directory rejects new
+    //! names and keeps the known ones.
 
     use super::*;
     use proptest::prelude::*;
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_directory_still_finds_what_it_has() {
+    fn a_full_directory_still_finds_its_names() {
         let (directory, arena) = (Directory::<4>::new(), Arena::<64>::new());
         for idx in 0..4 {
             assert_eq!(put(&directory, format!("n{idx}").as_bytes(), &arena), Ok(idx));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_prepared_before_anybody_sees_it() {
+    fn a_slot_is_initialised_before_it_is_published() {
         let (directory, arena) = (Directory::<2>::new(), Arena::<8>::new());
         let found = directory.insert(SearchCursor::start(b"n"), NewName::Literal("n"), &arena, |idx| {
             assert_eq!((idx, directory.view().len()), (0, 0));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_serves_capacities_zero_and_one() {
+    fn capacities_zero_and_one_work() {
         let arena = Arena::<8>::new();
         let none = Directory::<0>::new();
         assert_eq!(put(&none, b"a", &arena), Err(Full::Slots));

@@ -1,38 +1,39 @@
 //! Errors of names.
 //!
-//! Owns the broken rule and its message. The rules are in `name`.
+//! Owns the messages of broken rules. `name` owns the rules.
 
 use core::fmt;
 
-/// Why a name is refused.
+/// Reason why a name is rejected.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum NameError {
-    /// No byte at all.
+    /// The name is empty.
     Empty,
-    /// More than [`MAX_NAME_BYTES`]; for a series, with its longest label put in.
+    /// The name is longer than [`MAX_NAME_BYTES`](super::name::MAX_NAME_BYTES). For a series this includes the
+    /// longest label.
     TooLong {
-        /// The length in bytes, as far as it was written.
+        /// The length, in bytes.
         found: usize,
     },
-    /// A newline, which would end the line that the name stands in.
+    /// The name contains a newline, which would end its line.
     Newline {
         /// Its byte offset.
         at: usize,
     },
-    /// White space at the beginning or the end, which every reader cuts off.
+    /// The name begins or ends with white space, which every reader trims.
     OuterSpace {
         /// Its byte offset.
         at: usize,
     },
-    /// The prefix `statvent.`, which is ours.
+    /// The name begins with `statvent.`, the prefix of the library's own stats.
     Reserved,
-    /// The name of a series without `{0}`, the place of the label.
+    /// The name of a series has no `{0}` to replace with the label.
     NoPlaceholder,
 }
 
 impl NameError {
-    /// The message as a constant, for errors at compile time.
+    /// Returns the constant part of the message, usable at compile time.
     #[must_use]
     pub const fn message(self) -> &'static str {
         match self {

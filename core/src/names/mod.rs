@@ -1,6 +1,6 @@
-//! Names of stats and series: their rules, their storage and the directory that finds them.
+//! Names of stats and series: rules, storage and lookup.
 //!
-//! Owns everything that a registry knows about names. It knows nothing about values.
+//! Owns all that a registry does with names. It does not touch values.
 
 pub(crate) mod append_vec;
 pub(crate) mod arena;

@@ -1,7 +1,7 @@
-//! The name of a stat: its rules, the `{0}` template of a series, and how a name is shown as text.
+//! Rules of names, the `{0}` template of a series, and names as text.
 //!
-//! Owns what a good name is, at run time and at compile time. It does not store names (see `directory`) and does
-//! not read lines (see `line`), whose names come from others and are taken as they are.
+//! Owns the rules, at run time and at compile time. It does not store names (see `directory`). It does not read
+//! lines (see `line`): names from other programs are accepted as they are.
 
 use core::fmt;
 
@@ -10,23 +10,23 @@ pub use super::error::NameError;
 /// The longest name, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// The beginning of names that this library keeps for its own stats.
+/// The prefix of the library's own stats.
 pub const RESERVED_PREFIX: &[u8] = PREFIX;
 
-/// The stat that counts what could not be recorded; published once it is above zero.
+/// The stat that counts rejected calls. It is published once it is above zero.
 pub const REJECTED_NAME: &[u8] = b"statvent.rejected";
 
 const PREFIX: &[u8; 9] = b"statvent.";
 const PLACEHOLDER: &[u8; 3] = b"{0}";
 
-/// Says whether `byte` is ASCII white space as Python's `strip` has it: the space and bytes 9 to 13.
+/// Returns whether `byte` is ASCII white space by the definition of Python's `strip`: space, or bytes 9 to 13.
 #[inline]
 #[must_use]
 pub const fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t'..=b'\r')
 }
 
-/// Checks the name of a stat: 1 to 255 bytes, no newline, no white space at either end, not ours.
+/// Checks the name of a stat: 1 to 255 bytes, no newline, no white space at either end, no reserved prefix.
 ///
 /// Cost: one pass over the bytes. Usable at compile time.
 ///
@@ -66,9 +66,9 @@ pub const fn check_name(name: &[u8]) -> Result<(), NameError> {
     Ok(())
 }
 
-/// Checks the name of a series before its labels are known: the rules of a stat's name, and a `{0}` in it.
+/// Checks the name of a series without its labels: the rules of a stat's name, and at least one `{0}`.
 ///
-/// Usable at compile time. A registry checks each name with its label in it as well.
+/// Usable at compile time. A registry also checks the name with each of its labels.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -86,12 +86,12 @@ pub const fn check_template(template: &[u8]) -> Result<(), NameError> {
     Err(NameError::NoPlaceholder)
 }
 
-/// Writes the name of one quantile of a series: its own name, the label, and where to write.
+/// Function that writes the name of one quantile to `out`, from the name of the series and the label.
 ///
-/// Given to `record_with`. It must write the same bytes each time it is called with the same arguments.
+/// It is passed to `record_with`. Calls with equal arguments must write equal bytes.
 pub type FormatName = fn(name: &[u8], label: &str, out: &mut NameBuf);
 
-/// Puts the label in the place of every `{0}`: how names of series become names of stats unless told otherwise.
+/// Replaces every `{0}` with the label: the default naming of quantiles.
 pub fn expand_template(template: &[u8], label: &str, out: &mut NameBuf) {
     let mut rest = template;
     while let Some((before, after)) = split_at_placeholder(rest) {
@@ -108,9 +108,9 @@ fn split_at_placeholder(template: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((before, rest.get(PLACEHOLDER.len()..)?))
 }
 
-/// Room for one name, into which a [`FormatName`] writes.
+/// Buffer for one name, filled by a [`FormatName`].
 ///
-/// What does not fit is left out and makes the name invalid.
+/// A piece that does not fit is dropped and makes the name invalid.
 #[derive(Debug, Default)]
 pub struct NameBuf {
     bytes: heapless::Vec<u8, MAX_NAME_BYTES>,
@@ -124,21 +124,21 @@ impl NameBuf {
         Self { bytes: heapless::Vec::new(), offered: 0 }
     }
 
-    /// Appends bytes; from the first piece that does not fit the name is too long.
+    /// Appends bytes. If they do not fit, the name counts as too long.
     pub fn push(&mut self, piece: &[u8]) {
         self.offered = self.offered.saturating_add(piece.len());
         if self.offered <= MAX_NAME_BYTES {
-            // Fits, because everything offered so far was taken.
+            // Fits, because all pieces before fitted.
             let _ = self.bytes.extend_from_slice(piece);
         }
     }
 
-    /// Returns what was taken.
+    /// Returns the bytes so far, without any check.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Returns the name if it is whole and keeps the rules of [`check_name`].
+    /// Returns the name if it is complete and follows the rules of [`check_name`].
     ///
     /// # Errors
     /// The rule that is broken.
@@ -158,10 +158,10 @@ impl fmt::Write for NameBuf {
     }
 }
 
-/// Shows a name as text: bytes that are not UTF-8 become `\xNN`.
+/// Displays a name as text: bytes that are not UTF-8 become `\xNN`.
 ///
-/// Two names never look the same: where a name itself has the text `\xNN`, its backslash becomes `\x5c`. So every
-/// `\xNN` that is shown stands for that byte.
+/// Different names have different texts: where a name contains the text `\xNN`, its backslash becomes `\x5c`. So
+/// every `\xNN` in the output means that byte.
 ///
 /// ```
 /// use statvent_core::name::EscapedName;
@@ -182,11 +182,11 @@ impl fmt::Display for EscapedName<'_> {
 }
 
 impl EscapedName<'_> {
-    /// Calls `write` with one piece of the text after the other, without a formatter.
+    /// Calls `write` with the text, piece by piece, without a formatter.
     pub(crate) fn write_to(&self, mut write: impl FnMut(&str) -> fmt::Result) -> fmt::Result {
         let digit = |value: u8| "0123456789abcdef".get(value.into()..=value.into()).unwrap_or_default();
         for chunk in self.0.utf8_chunks() {
-            write_guarded(chunk.valid(), &mut write)?;
+            write_unambiguous(chunk.valid(), &mut write)?;
             for byte in chunk.invalid() {
                 write("\\x")?;
                 write(digit(byte >> 4))?;
@@ -197,8 +197,9 @@ impl EscapedName<'_> {
     }
 }
 
-/// Writes text, with the backslash of what could be taken for an escape escaped. In a form that says that it cannot panic.
-fn write_guarded(mut text: &str, write: &mut impl FnMut(&str) -> fmt::Result) -> fmt::Result {
+/// Writes text and escapes a backslash that looks like the start of an escape. Written so that the compiler sees
+/// that it cannot panic.
+fn write_unambiguous(mut text: &str, write: &mut impl FnMut(&str) -> fmt::Result) -> fmt::Result {
     let backslash = |text: &str| text.bytes().position(|byte| byte == b'\\');
     while let Some((before, rest)) = backslash(text).and_then(|at| text.split_at_checked(at)) {
         write(before)?;
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_bytes_inside_are_fine() {
+    fn any_byte_but_a_newline_is_valid_inside_a_name() {
         for name in [&b"a: b"[..], b"a\tb", b"{\"}\0\xff", b"statvent", b"rpc{method=\"get\"}"] {
             assert_eq!(check_name(name), Ok(()), "{name:?}");
         }
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_grows_too_long_is_refused_whole() {
+    fn a_name_that_grows_too_long_is_rejected() {
         let mut template = vec![b'n'; 252];
         template.extend_from_slice(b"{0}");
         let mut out = NameBuf::new();
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_looks_like_an_escape_is_told_from_one() {
+    fn text_that_looks_like_an_escape_is_escaped() {
         for (name, shown) in [
             (&br"\xff"[..], r"\x5cxff"),
             (br"\\xff", r"\\x5cxff"),

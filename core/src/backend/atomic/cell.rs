@@ -1,8 +1,8 @@
-//! The state of one stat that all threads share, and the value that it makes together with their shards.
+//! Value of one stat: the cell that all threads share, combined with the shards.
 //!
-//! Owns how increments and settings of integers and floats meet; what a concurrent reader may see is said at
-//! [`StatCell`]. It knows neither names nor text. Threads without a shard increment here; those with one do so there (see
-//! `shard`).
+//! Owns how increments and settings of integers and floats combine; see [`StatCell`] for what concurrent readers
+//! may see. It knows neither names nor text. Threads without a shard increment the cell, the others their shard
+//! (see `shards`).
 
 use super::float::AtomicFloat;
 use super::shard_id;
@@ -13,21 +13,22 @@ use crate::line::Number;
 use crate::sync::{AtomicI64, AtomicU8, AtomicU32, Ordering, const_new, fence};
 use crate::value::Value;
 
-/// A stat's value, in words that are never torn.
+/// The shared part of a stat's value, in words that are never torn.
 ///
-/// Invariant: while `float` is absent the value is `offset` and all sums, integers that wrap; once it is there, for
-/// good, the value is `float` and what was added to the sums since it was set, and `offset` means nothing. Sums are
-/// this cell's, of threads without a shard, and those of the stat's [`StatShards`]. Settings by integers go to `offset`
-/// alone.
+/// Invariant: while `float` is absent, the value is `offset` plus all sums, integers that wrap. Once `float` is
+/// present it stays present: the value is `float` plus the increments since it was set, and `offset` is unused. The
+/// sums are `sum`, for threads without a shard, and those of the stat's [`StatShards`]. Setting an integer changes
+/// only `offset`.
 ///
-/// A setting of a stat that was never incremented is one store. Of one that was, an integer subtracts the sums from
-/// the offset; a float marks what they stand at: then `version` is odd meanwhile, and readers and others who do the
-/// same wait.
+/// Setting a stat that was never incremented is one store. If it was, an integer is stored in `offset` less the
+/// sums, and a float is stored together with the current sums as its baseline. The latter is a seqlock: `version`
+/// is odd in the meantime, and readers and other such writers wait.
 ///
-/// What another thread may see: an increment that runs at the same time as a setting is either part of what the
-/// setting replaced or added to it, each one on its own; a setting that runs at the same time as the stat's first
-/// float may be lost, as if it came first. A reader may see a newer increment of one thread and miss an older one
-/// of another.
+/// What other threads may see:
+///
+/// - An increment concurrent with a setting is replaced by it or added to it, each increment on its own.
+/// - A setting concurrent with the first float of the stat may be lost, as if it came first.
+/// - A reader may see a newer increment of one thread and miss an older increment of another.
 pub(crate) struct StatCell {
     sum: AtomicI64,
     offset: AtomicI64,
@@ -35,7 +36,7 @@ pub(crate) struct StatCell {
     version: AtomicU32,
 }
 
-/// A value as it goes into a cell and out of it: as it is.
+/// A value on its way into a cell and out of it, unchanged in this backend.
 pub(crate) type StoredValue = Value;
 
 impl StoredValue {
@@ -49,7 +50,7 @@ impl StoredValue {
         self
     }
 
-    /// Calls `write` with the value's text.
+    /// Calls `write` with the text of the value.
     #[inline]
     pub(crate) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
         Number::from(self).with_text(write)
@@ -69,13 +70,13 @@ impl StatCell {
     }
 }
 
-/// What was ever done to a stat. It changes twice at most, so it stands apart from what changes all the time: who only
-/// sets a stat then reads nothing that another thread writes.
+/// Kinds of writes that a stat ever had. It changes at most twice, so it is stored apart from words that change
+/// often: a thread that only sets a stat reads no word that other threads write.
 ///
-/// Invariant: it has `INCREMENTED` before the first increment, and `FLOAT` only after the float is there.
+/// Invariant: `INCREMENTED` is set before the first increment, `FLOAT` only after the float is present.
 pub(crate) struct Mode(AtomicU8);
 
-/// Only ever set, to integers.
+/// Only set so far, to integers.
 const SET_ONLY: u8 = 0;
 const INCREMENTED: u8 = 1;
 const FLOAT: u8 = 2;
@@ -87,8 +88,9 @@ impl Mode {
         }
     }
 
-    // Relaxed: the mode was set before the increments that it speaks of, and a thread that read one of them in `get`
-    // sees it. One that never did may set by one store what another thread is adding to for the first time.
+    // Relaxed: the mode is set before the increments that it announces, and a thread that read such an increment in
+    // `get` sees the mode as well. A thread that read none may set by one store while another thread makes the
+    // first increment.
     #[inline]
     fn load(&self) -> u8 {
         self.0.load(Ordering::Relaxed)
@@ -97,12 +99,12 @@ impl Mode {
     #[cold]
     fn insert(&self, mode: u8) {
         self.0.fetch_or(mode, Ordering::Relaxed);
-        // Pairs with the fence in `get`: who reads what this thread adds from now on sees the mode as well.
+        // Pairs with the fence in `get`: a thread that reads a later increment of this thread also sees the mode.
         fence(Ordering::Release);
     }
 }
 
-/// All there is of one stat.
+/// References to all parts of one stat.
 #[derive(Clone, Copy)]
 pub(crate) struct StatRef<'r> {
     pub(crate) cell: &'r StatCell,
@@ -118,7 +120,7 @@ impl StatRef<'_> {
         }
     }
 
-    /// Writes with a few instructions; false, and nothing is done, where it is not as simple.
+    /// Writes with a few instructions. Returns false, without effect, if only the slow path can write.
     #[inline]
     pub(crate) fn write_fast(&self, op: WriteOp, value: Value) -> bool {
         match (op, value) {
@@ -135,14 +137,14 @@ impl StatRef<'_> {
         true
     }
 
-    /// Writes whatever it takes.
+    /// Writes in all cases.
     #[cold]
     pub(crate) fn write_slow(&self, op: WriteOp, value: Value) {
         match (op, self.shards.own_slot()) {
             (WriteOp::Set, _) => self.set_slow(value),
             (WriteOp::Add, Some(slot)) => self.add_to(slot, value),
             (WriteOp::Add, None) => {
-                // The next increment of this thread finds its shard.
+                // The next increment of this thread goes to its shard.
                 if !self.shards.sums.is_empty() {
                     shard_id::acquire();
                 }
@@ -151,7 +153,7 @@ impl StatRef<'_> {
         }
     }
 
-    /// Gives a new stat, which is not published yet, its first value.
+    /// Writes the first value of a new stat, before its name is published.
     pub(crate) fn init(&self, op: WriteOp, value: Value) {
         match op {
             WriteOp::Add => self.add_shared(value),
@@ -159,7 +161,7 @@ impl StatRef<'_> {
         }
     }
 
-    /// Adds to a stat that was added to before.
+    /// Adds to a stat after [`mark_incremented`](Self::mark_incremented).
     #[inline]
     pub(crate) fn add_marked(&self, value: Value) {
         if !self.shards.add_fast(value) {
@@ -170,7 +172,7 @@ impl StatRef<'_> {
         }
     }
 
-    /// Takes its value in a register, which keeps its callers quick.
+    /// Receives its value in a register, which keeps the callers fast.
     #[cold]
     #[inline(never)]
     fn add_int_slow(&self, int: i64) {
@@ -183,7 +185,7 @@ impl StatRef<'_> {
         self.write_slow(WriteOp::Add, Value::Float(float));
     }
 
-    /// Makes the stat one that is incremented. Comes before an increment in a shard.
+    /// Marks the stat as incremented. Must come before an increment in a shard.
     #[inline]
     pub(crate) fn mark_incremented(&self) {
         if self.mode.load() & INCREMENTED == 0 {
@@ -191,11 +193,11 @@ impl StatRef<'_> {
         }
     }
 
-    /// Adds in the cell, as any thread may.
+    /// Adds in the shared cell.
     fn add_shared(&self, value: Value) {
         self.mark_incremented();
         match value {
-            // Relaxed: a reader learns this number, not what was written before it.
+            // Relaxed: a reader sees this sum, but not what was written before it.
             Value::Int(int) => {
                 self.cell.sum.fetch_add(int, Ordering::Relaxed);
             }
@@ -206,7 +208,7 @@ impl StatRef<'_> {
         }
     }
 
-    /// Adds to the words that the calling thread owns, or a float where all may.
+    /// Adds to the calling thread's own slot, or a float to the shared cell if the slot cannot hold it.
     pub(crate) fn add_to(&self, slot: ShardSlot<'_>, value: Value) {
         match value {
             Value::Int(int) => slot.add_int(int),
@@ -219,7 +221,7 @@ impl StatRef<'_> {
         }
     }
 
-    /// Makes the stat a float, if it is none. Comes before a float's increment.
+    /// Turns the stat into a float if it is an integer. Must come before the increment by a float.
     fn make_float(&self) {
         let cell = self.cell;
         if cell.float.load().is_some() {
@@ -227,7 +229,7 @@ impl StatRef<'_> {
         }
         cell.replace(|| {
             if cell.float.load().is_none() {
-                // The float from now on stands for all that there was, added up while it was exact.
+                // The float includes all earlier increments, added as integers while they were exact.
                 let sums = cell.sum.swap(0, Ordering::Relaxed).wrapping_add(self.shards.set_baseline());
                 cell.float.replace(cell.offset.load(Ordering::Relaxed).wrapping_add(sums) as f64);
             }
@@ -240,18 +242,18 @@ impl StatRef<'_> {
         match value {
             Value::Int(int) if cell.float.load().is_none() => {
                 let sums = cell.sum.load(Ordering::Relaxed).wrapping_add(self.shards.sum());
-                // Release pairs with the Acquire in `get`: who sees this offset sees at least these sums.
+                // Release pairs with the Acquire in `get`: a reader of this offset sees at least these sums.
                 cell.offset.store(int.wrapping_sub(sums), Ordering::Release);
             }
             _ if was_incremented => cell.replace(|| {
                 cell.sum.swap(0, Ordering::Relaxed);
                 cell.float.replace(value.as_f64());
-                // Pairs with the fence in `add_float`: who sees a mark adds to the new value.
+                // Pairs with the fence in `add_float`: a thread that sees a baseline adds to the new value.
                 fence(Ordering::Release);
                 self.shards.set_baseline();
             }),
             _ => {
-                // An increment that comes from now on is added to the new value.
+                // Later increments are added to the new value.
                 cell.float.store(value.as_f64());
                 self.mode.insert(FLOAT);
             }
@@ -260,12 +262,12 @@ impl StatRef<'_> {
 }
 
 impl StatCell {
-    /// Returns the value of the stat whose shards this is.
+    /// Returns the value of the stat with these shards.
     #[inline]
     pub(crate) fn get(&self, shards: StatShards<'_>) -> Value {
         let mut backoff = Backoff::new();
         loop {
-            // Acquire pairs with the Release that ends `replace`: what it stored is seen.
+            // Acquire pairs with the Release at the end of `replace`: its stores are visible.
             let before = self.version.load(Ordering::Acquire);
             let value = match self.float.load() {
                 None => {
@@ -276,7 +278,8 @@ impl StatCell {
                 }
                 Some(float) => Value::Float(self.add_since_baseline(float, shards)),
             };
-            // Pairs with the fence in `replace`: had we seen one of its stores, we would see its odd version.
+            // Pairs with the fence in `replace`: if a load above saw one of its stores, the load below sees its odd
+            // version.
             fence(Ordering::Acquire);
             if before.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == before {
                 return value;
@@ -285,18 +288,18 @@ impl StatCell {
         }
     }
 
-    /// Returns what `float` has become since it was set.
+    /// Returns `float` plus the increments since it was set.
     #[inline(never)]
     fn add_since_baseline(&self, float: f64, shards: StatShards<'_>) -> f64 {
-        let (since, float_since) = shards.since_baseline();
-        let since = since.wrapping_add(self.sum.load(Ordering::Relaxed));
-        // Nothing is added where nothing is to be: -0.0 + 0.0 is 0.0.
-        let float = if since == 0 { float } else { float + since as f64 };
+        let (int_since, float_since) = shards.since_baseline();
+        let int_since = int_since.wrapping_add(self.sum.load(Ordering::Relaxed));
+        // Zero is not added, because -0.0 + 0.0 is 0.0.
+        let float = if int_since == 0 { float } else { float + int_since as f64 };
         if float_since == 0.0 { float } else { float + float_since }
     }
 
-    /// Sets the stat to zero; a float stays one. While no other thread exists: one that was in the middle of a
-    /// replacement is gone.
+    /// Sets the stat to zero; a float stays a float. Only while no other thread exists: a thread that was inside
+    /// `replace` is gone.
     #[cfg(feature = "std")]
     pub(crate) fn reset(&self, shards: StatShards<'_>) {
         shards.clear();
@@ -308,14 +311,14 @@ impl StatCell {
         self.version.store(0, Ordering::Relaxed);
     }
 
-    /// Calls `stores` while readers wait, one caller at a time.
+    /// Calls `stores` while readers wait, for one caller at a time: the write side of the seqlock.
     #[cold]
     fn replace(&self, stores: impl FnOnce()) {
         let mut backoff = Backoff::new();
         let version = loop {
             let even = self.version.load(Ordering::Relaxed) & !1;
             let odd = even.wrapping_add(1);
-            // Acquire pairs with the Release below, of whoever replaced before us.
+            // Acquire pairs with the Release below, of the previous writer.
             if self.version.compare_exchange_weak(even, odd, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 break even;
             }

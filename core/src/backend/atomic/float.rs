@@ -1,10 +1,10 @@
-//! An atomic double that may be absent, and is absent when all its bits are zero.
+//! Atomic float that may be absent, and is absent when all bits are zero.
 //!
-//! Owns the encoding that makes large static arrays of doubles cost nothing until used.
+//! Owns this encoding, with which large static arrays of floats take no memory until they are used.
 
 use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new};
 
-/// An `f64` or nothing. Every access is relaxed: it orders no other memory.
+/// An optional `f64`. Every access is relaxed: it orders no other memory.
 pub(crate) struct AtomicFloat(AtomicU64);
 
 impl AtomicFloat {
@@ -19,7 +19,7 @@ impl AtomicFloat {
         decode(self.0.load(Ordering::Relaxed))
     }
 
-    /// Loads for the one thread that stores.
+    /// Loads, for the only thread that stores.
     #[inline]
     pub(crate) fn load_own(&self) -> Option<f64> {
         decode(self.0.load_own())
@@ -30,29 +30,29 @@ impl AtomicFloat {
         self.0.store(encode(value), Ordering::Relaxed);
     }
 
-    /// Stores where others may add at the same time. It is one exchange, as their additions are, because the model
-    /// checker does not know that no store comes between the two halves of an addition.
+    /// Stores while other threads may add. It is one exchange, like their additions, because the model checker does
+    /// not know that no store comes between the two halves of an addition.
     pub(crate) fn replace(&self, value: f64) {
         self.0.swap(encode(value), Ordering::Relaxed);
     }
 
-    /// Makes it absent again.
+    /// Makes the value absent again.
     #[cfg(feature = "std")]
     pub(crate) fn clear(&self) {
         self.0.store(ABSENT, Ordering::Relaxed);
     }
 
-    /// Adds to the value, or to zero while it is absent.
+    /// Adds to the value, or to zero if it is absent.
     pub(crate) fn add(&self, value: f64) {
         let add = |bits| Some(encode(decode(bits).unwrap_or(0.0) + value));
-        // Tries again only where another thread succeeded, so some thread always gets on.
+        // A retry means that another thread succeeded, so there is always progress.
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 }
 
 const ABSENT: u64 = 0;
 
-/// The bits of a double turned over, which leaves zero to the NaN of all bits: that one becomes its neighbour.
+/// Inverts the bits. Only the NaN with all bits set would become zero; its neighbour represents it.
 #[inline]
 fn encode(value: f64) -> u64 {
     (!value.to_bits()).max(ABSENT + 1)
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_double_reads_back() {
+    fn every_kind_of_float_reads_back() {
         let slot = AtomicFloat::new();
         assert_eq!(slot.load(), None);
         for value in [0.0, -0.0, 1.5, f64::MIN, f64::MAX, f64::INFINITY, f64::NEG_INFINITY, 5e-324] {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn adding_to_nothing_begins_at_zero() {
+    fn an_addition_to_an_absent_value_starts_at_zero() {
         let slot = AtomicFloat::new();
         slot.add(2.5);
         slot.add(-1.0);

@@ -1,6 +1,6 @@
-//! A registry for programs with threads: words with one writer each, opaque_i64 by the reader.
+//! Backend for threads: words with one writer each, summed by the reader.
 //!
-//! Owns the first implementation of the seam that `backend` describes.
+//! Owns one implementation of the interface that `backend` describes.
 
 mod cell;
 mod float;

@@ -1,33 +1,33 @@
-//! How a name is found among many: by its hash, without a lock.
+//! Hash table from names to indexes that is read without a lock.
 //!
-//! Owns a table of numbers with open addressing, and the comparison of a name with the one found. The names themselves
-//! are `directory`'s, which also lets one thread insert at a time.
+//! Owns a table of indexes with open addressing, and the comparison of names. `directory` stores the names and lets
+//! one thread insert at a time.
 //!
-//! Invariant: a place is written once, after the name of its number was published. Nothing is ever removed, so a search
-//! that ended at a free place may go on from there.
+//! Invariant: a slot is written once, after the name of its index was published. Nothing is ever removed, so a
+//! search that ended at a free slot may continue from there.
 
 use core::hash::Hasher;
 
 use crate::sync::{AtomicU32, Ordering, const_new, filled};
 
-/// The table has two slots for each name there may be, so that a search ends soon.
+/// The table, with two slots per name so that searches are short.
 pub(crate) struct NameIndex<const N: usize> {
-    /// The upper bits of a hash, and a number plus one; 0 while free.
+    /// Each slot holds the upper bits of a hash and an index plus one, or 0 while it is free.
     buckets: [[AtomicU32; 2]; N],
 }
 
-/// A hash, and how many slots from its first pair on have other names.
+/// A hash, and the number of slots from its first bucket on that hold other names.
 #[derive(Clone, Copy)]
 pub(crate) struct SearchCursor {
     hash: u32,
     n_skipped: usize,
 }
 
-/// A number plus one takes the lower bits: no registry has more than 65536.
+/// The lower 17 bits hold an index plus one: a registry has at most 65536 names.
 const TAG: u32 = !0x1_ffff;
 
 impl SearchCursor {
-    /// Returns where the search for a name begins.
+    /// Returns the start of the search for a name.
     #[inline]
     pub(crate) fn start(name: &[u8]) -> Self {
         let mut hasher = rustc_hash::FxHasher::default();
@@ -43,7 +43,7 @@ impl SearchCursor {
     }
 }
 
-/// Returns the number that a place holds; of a free place one that no name has.
+/// Returns the index in a slot's entry; for a free slot an index beyond all names.
 #[inline]
 fn idx_in(entry: u32) -> usize {
     ((entry & !TAG) as usize).wrapping_sub(1)
@@ -56,7 +56,8 @@ impl<const N: usize> NameIndex<N> {
         }
     }
 
-    /// Looks at the first pair only, which is where nearly all names are. Always inlined, because calls by name are quick then.
+    /// Searches only the first bucket, which holds nearly every name. Always inlined: this makes calls by name
+    /// fast.
     #[inline(always)]
     pub(crate) fn find_fast<'r>(
         &self,
@@ -66,13 +67,13 @@ impl<const N: usize> NameIndex<N> {
         let start = SearchCursor::start(name);
         // Acquire as in `search`.
         let [first, second] = self.bucket(start)?.each_ref().map(|slot| slot.load(Ordering::Acquire));
-        // Two names of one pair and one tag are too rare for a second comparison.
+        // Two names with the same bucket and tag are too rare to compare twice.
         let entry = if start.matches_tag(first) { first } else { second };
         let idx = idx_in(entry);
         (start.matches_tag(entry) && is_equal(name_at(idx)?, name)).then_some(idx)
     }
 
-    /// Returns the number of the name, or else the free place where it would be.
+    /// Returns the index of the name, or the free slot for it.
     pub(crate) fn search<'r>(
         &self,
         from: SearchCursor,
@@ -81,7 +82,7 @@ impl<const N: usize> NameIndex<N> {
     ) -> Result<usize, SearchCursor> {
         let mut at = from;
         while let Some(slot) = self.slot(at) {
-            // Acquire buckets with the Release in `insert`: the name of this number is seen.
+            // Acquire pairs with the Release in `insert`: the name of this index is visible.
             let entry = slot.load(Ordering::Acquire);
             let idx = idx_in(entry);
             if at.matches_tag(entry) && name_at(idx).is_some_and(|found| is_equal(found, name)) {
@@ -95,18 +96,18 @@ impl<const N: usize> NameIndex<N> {
         Err(at)
     }
 
-    /// Gives a free place to the name of this number.
+    /// Stores the index of a name in a free slot.
     pub(crate) fn insert(&self, cursor: SearchCursor, idx: usize) {
         if let Some(slot) = self.slot(cursor) {
-            // Release buckets with the Acquire in `search`.
+            // Release pairs with the Acquire in `search`.
             slot.store(cursor.hash & TAG | (idx as u32 + 1), Ordering::Release);
         }
     }
 
-    /// The pair where a search begins.
+    /// Returns the bucket where a search starts.
     #[inline]
     fn bucket(&self, start: SearchCursor) -> Option<&[AtomicU32; 2]> {
-        // Without names there is no pair, and no remainder.
+        // `None` if the capacity is zero.
         self.buckets.get((start.hash as usize).checked_rem(N)?)
     }
 
@@ -117,14 +118,15 @@ impl<const N: usize> NameIndex<N> {
     }
 }
 
-/// Compares in place, eight bytes at a time: for names, calling the C library's `memcmp` takes longer than its work.
+/// Compares eight bytes at a time, inline: for short names a call of the C library's `memcmp` takes longer than the
+/// comparison.
 #[inline]
 fn is_equal(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
         return false;
     }
     match (left.last_chunk::<8>(), right.last_chunk::<8>()) {
-        // The last eight of both overlap the eights before them.
+        // The last eight bytes overlap the chunks before them.
         (Some(left_end), Some(right_end)) => {
             let mut eights = left.as_chunks::<8>().0.iter().zip(right.as_chunks::<8>().0);
             left_end == right_end && eights.all(|(left, right)| left == right)
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_equal_hash_stay_apart_around_the_end_of_the_table() {
+    fn names_of_equal_hash_get_different_slots_around_the_end_of_the_table() {
         let names: [&[u8]; 3] = [b"a", b"b", b"c"];
         for slot in 0..3 {
             let index = NameIndex::<3>::new();

@@ -1,21 +1,21 @@
-//! Brings an address into one register before it is read and written.
+//! Optimisation barriers that force a value or an address into a register.
 //!
-//! Owns that one trick. Called by what a thread writes by itself: `shard` and `thread_ring`.
+//! Owns these barriers and nothing else.
 //!
-//! Recent x86-64 processors forward what was stored to the next load without going through the cache, in no time at
-//! all, if both name the address by one register alone. By two (base and index), as the compiler likes to,
-//! an increment of the same word as before waits for the cache: some 2 ns instead of 0.3 to 0.6. `benches/peers` has
-//! both beside each other (`own word` is what the compiler likes). There is no way to ask the compiler for it.
+//! Recent x86-64 processors forward a store to the next load in no time, without the cache, if both address the
+//! word through a single register. With two registers (base and index), which the compiler prefers, a second
+//! increment of the same word waits for the cache: about 2 ns instead of 0.3 to 0.6. `benches/peers` compares both
+//! (`own word` is the compiler's version). The compiler has no option for it.
 
-#![allow(unsafe_code, reason = "hides how an address was computed; benches/peers shows what for")]
+#![allow(unsafe_code, reason = "hides how an address was computed; benches/peers measures the gain")]
 
-/// Returns the value, computed into a register before it is stored, and not by an addition to memory, which waits too.
+/// Returns the value in a register, so that it is stored from there and not added to memory, which waits as well.
 #[inline(always)]
 pub(crate) fn opaque_i64(value: i64) -> i64 {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         let mut value = value;
-        // SAFETY: the assembly is empty; it touches neither memory nor stack nor flags, and returns what it is given.
+        // SAFETY: the assembly is empty: it touches neither memory nor stack nor flags, and returns its input.
         unsafe {
             core::arch::asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags));
         }
@@ -25,18 +25,18 @@ pub(crate) fn opaque_i64(value: i64) -> i64 {
     value
 }
 
-/// Returns the reference, computed into a register of its own.
+/// Returns the reference with its address in one register.
 #[inline(always)]
 pub(crate) fn opaque_ref<T>(reference: &T) -> &T {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         let mut address: *const T = reference;
-        #[expect(clippy::pointers_in_nomem_asm_block, reason = "nothing is read through it")]
-        // SAFETY: the assembly is empty; it touches neither memory nor stack nor flags, and returns what it is given.
+        #[expect(clippy::pointers_in_nomem_asm_block, reason = "the assembly does not read through it")]
+        // SAFETY: the assembly is empty: it touches neither memory nor stack nor flags, and returns its input.
         unsafe {
             core::arch::asm!("/* {0} */", inout(reg) address, options(pure, nomem, nostack, preserves_flags));
         }
-        // SAFETY: the address is that of `reference`, for as long.
+        // SAFETY: the address comes from `reference`, and the result has its lifetime.
         unsafe { &*address }
     }
     #[cfg(not(all(target_arch = "x86_64", not(miri))))]

@@ -1,7 +1,7 @@
-//! The last samples of all series, as threads keep them.
+//! Store of the samples of all series, for threads.
 //!
-//! Owns where the rings of a series are, and how readers move what is new in the threads' own rings into the series'
-//! window. One ring is `thread_ring`'s, the window `ring`'s, the quantiles `series`'s.
+//! Owns the layout of rings, and how readers drain the threads' rings into the ring that all share. `thread_ring`
+//! and `shared_ring` own one ring each, `quantiles` evaluates the window.
 
 use super::shard_id;
 use super::shared_ring::SharedRing;
@@ -11,11 +11,11 @@ use crate::backend::common::MAX_SHARDS;
 use crate::quantiles::Window;
 use crate::sync::{const_new, filled};
 
-/// The shared_rings of `SERIES` series, and for each of them a ring in each of `SHARDS` shards. What is recorded for a number
-/// that is none is ignored.
+/// The shared rings of `SERIES` series, and for each a ring in each of `SHARDS` shards. An invalid index is
+/// ignored.
 pub(crate) struct SampleStore<const SERIES: usize, const SHARDS: usize> {
     shared_rings: [SharedRing; SERIES],
-    /// Keeps other readers out while held.
+    /// Locked by the reader that drains.
     pub(crate) drain_mutex: RawMutex,
     thread_rings: [[ThreadRing; SERIES]; SHARDS],
 }
@@ -31,15 +31,15 @@ impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
         }
     }
 
-    /// Records in the calling thread's own ring; false, and nothing is done, where it has none.
+    /// Records in the calling thread's own ring. Returns false, without effect, if it has none.
     #[inline]
     pub(crate) fn record_fast(&self, idx: usize, sample: f64) -> bool {
-        // One comparison for both: a number or an index that is none lies beyond all rings.
+        // One comparison covers both: an invalid id or index lies beyond all rings.
         let ring_idx = shard_id::current().times(SERIES).wrapping_add(idx);
         self.thread_rings.as_flattened().get(ring_idx).map(|ring| ring.record(sample)).is_some()
     }
 
-    /// Returns the ring that the thread of this number owns.
+    /// Returns the ring of the thread with this shard id.
     #[cfg(all(test, loom))]
     pub(crate) fn thread_ring(&self, id: usize, idx: usize) -> &ThreadRing {
         &self.thread_rings[id][idx]
@@ -61,7 +61,7 @@ pub(crate) struct SamplesView<'r> {
 }
 
 impl<'r> SamplesView<'r> {
-    /// Records in the calling thread's own ring, or else in the window.
+    /// Records in the calling thread's own ring, or in the shared ring if it has none.
     #[inline]
     pub(crate) fn record(self, idx: usize, sample: f64) {
         let ring_idx = shard_id::current().get().wrapping_mul(self.shared_rings.len()).wrapping_add(idx);
@@ -79,16 +79,16 @@ impl<'r> SamplesView<'r> {
         self.init(idx, sample);
     }
 
-    /// Records in the window: the first sample of a new series, which is not published yet, or any.
+    /// Records in the shared ring: any sample, or the first one of a new series before its name is published.
     pub(crate) fn init(self, idx: usize, sample: f64) {
         if let Some(shared) = self.shared_rings.get(idx) {
             shared.record(sample);
         }
     }
 
-    /// Returns the last samples of a series, also those that no reader fetched yet.
+    /// Returns the last samples of a series, after draining the threads' rings.
     ///
-    /// Readers take turns; threads that record do not wait for them.
+    /// Readers exclude each other. Recording threads do not wait for them.
     pub(crate) fn window(self, idx: usize) -> Option<Window> {
         let shared = self.shared_rings.get(idx)?;
         if !self.thread_rings.is_empty() {
@@ -97,18 +97,19 @@ impl<'r> SamplesView<'r> {
         Some(shared.window())
     }
 
-    /// Moves what is new in the rings of a series into its window. Of more than fit, each thread gives the same share
-    /// of its newest, and so do those without a ring, whose samples are in the window already.
+    /// Moves new samples from the threads' rings into the shared ring. If more are new than fit, each thread
+    /// contributes the same proportion of its newest samples. So do the threads without a ring, whose samples are
+    /// in the shared ring already.
     fn drain(self, idx: usize, shared: &SharedRing) {
         let mut ends = [0; MAX_SHARDS];
-        // What comes from here on is for the next reader.
+        // The next reader takes samples that come later.
         let (n_there, n_shared) = shared.end();
         let mut n_new = n_shared;
         for (ring, end) in self.rings(idx).zip(&mut ends) {
             *end = ring.end();
             n_new = n_new.saturating_add(ring.n_new(*end));
         }
-        // What the shares leave of the window stays with those who have no ring.
+        // The rest of the window stays with the threads without a ring.
         let (mut n_seen, mut n_accounted) = (0u64, n_there);
         for (ring, end) in self.rings(idx).zip(ends) {
             let n_before = n_seen;
@@ -120,13 +121,13 @@ impl<'r> SamplesView<'r> {
         shared.set_accounted(n_accounted);
     }
 
-    /// The rings of a series, in all shards that were ever used.
+    /// Returns the rings of a series in all shards that were ever used.
     fn rings(self, idx: usize) -> impl Iterator<Item = &'r ThreadRing> {
         let n_series = self.shared_rings.len().max(1);
         self.thread_rings.iter().skip(idx).step_by(n_series).take(shard_id::n_used())
     }
 
-    /// Forgets the samples of the first `n_series`; while no other thread exists.
+    /// Discards the samples of the first `n_series`. Only while no other thread exists.
     #[cfg(feature = "std")]
     pub(crate) fn reset(self, n_series: usize) {
         for (idx, shared) in self.shared_rings.iter().take(n_series).enumerate() {

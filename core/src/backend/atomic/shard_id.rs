@@ -1,24 +1,25 @@
-//! A small number for each thread, unique among the live ones: whose shard is whose.
+//! Shard ids of threads: small numbers, unique among live threads.
 //!
-//! Owns the pool of numbers, and with feature `std` the thread-local that holds one until the thread ends. It knows
-//! no registry: the thread of number `k` owns shard `k` of every registry.
+//! Owns the pool of ids, and with feature `std` the thread-local id, which is released when the thread ends. It
+//! knows no registry: the thread with id `k` owns shard `k` of every registry.
 //!
-//! Invariant: a number is held by at most one live thread. Who takes it sees all that its last holder wrote to
-//! the shards of that number.
+//! Invariant: at most one live thread holds an id. A thread that acquires it sees all writes of the last holder to
+//! the shards of that id.
 
 use crate::backend::common::MAX_SHARDS;
 #[cfg(any(feature = "std", loom))]
 use crate::sync::{AtomicU32, Ordering, const_new};
 
-/// The number of the calling thread, or one that is no shard's. Kept multiplied, so that finding a place in what every
-/// thread has 4096 of, as the global registry's stats, takes no multiplication.
+/// Shard id of the calling thread, or a value beyond all shards. Stored multiplied: registries with a multiple of
+/// 4096 stats, such as the global one, need no multiplication to find a slot.
 #[derive(Clone, Copy)]
 pub(crate) struct ShardId(usize);
 
 impl ShardId {
     const FACTOR: usize = 4096;
 
-    /// Not a number: so large that a place in its shard lies beyond all shards, and so small that none wraps around.
+    /// Returns an invalid id: so large that its slots lie beyond all shards, and so small that no index wraps
+    /// around.
     const fn none(which: usize) -> Self {
         const LARGE: usize = 1 << 15;
         Self((LARGE + which) * Self::FACTOR)
@@ -34,7 +35,7 @@ impl ShardId {
         self.0 / Self::FACTOR
     }
 
-    /// Returns the number times `n`, which should be a constant.
+    /// Returns the id times `n`, which should be a constant.
     #[inline(always)]
     pub(crate) const fn times(self, n: usize) -> usize {
         if n.is_multiple_of(Self::FACTOR) {
@@ -47,7 +48,7 @@ impl ShardId {
     }
 }
 
-/// The numbers that are held, as bits, and how many were ever given.
+/// Pool of ids: a bit for each allocated id, and the number of ids that were ever used.
 #[cfg(any(feature = "std", loom))]
 pub(crate) struct ShardPool {
     allocated: AtomicU32,
@@ -62,11 +63,11 @@ impl ShardPool {
         }
     }
 
-    /// Takes the smallest free number.
+    /// Acquires the smallest free id.
     pub(crate) fn acquire(&self) -> Option<usize> {
-        // The lowest bit that is zero becomes one; `None` where there is none.
+        // Sets the lowest zero bit; `None` if there is none.
         let set_lowest_zero = |allocated: u32| Some(allocated | allocated.checked_add(1)?);
-        // Acquire pairs with the Release in `release`: the last holder's writes to its shards are seen.
+        // Acquire pairs with the Release in `release`: this thread sees the last holder's writes to its shards.
         let allocated =
             self.allocated.fetch_update(Ordering::Acquire, Ordering::Relaxed, set_lowest_zero).ok()?;
         let id = allocated.trailing_ones();
@@ -75,23 +76,23 @@ impl ShardPool {
         Some(id as usize)
     }
 
-    /// Says whether there is no number to take, at the moment.
+    /// Returns whether all ids are allocated.
     pub(crate) fn is_empty(&self) -> bool {
-        // Relaxed: a thread that learns this too late asks again at its next call.
+        // Relaxed: a thread that sees a release too late asks again at its next call.
         self.allocated.load(Ordering::Relaxed) == u32::MAX
     }
 
     pub(crate) fn release(&self, id: usize) {
-        // Release pairs with the Acquire in `take`.
+        // Release pairs with the Acquire in `acquire`.
         self.allocated.fetch_and(!(1 << id), Ordering::Release);
     }
 
-    /// Frees all numbers but this one.
+    /// Releases all ids except this one.
     pub(crate) fn keep_only(&self, id: Option<usize>) {
         self.allocated.store(id.map_or(0, |id| 1 << id), Ordering::Relaxed);
     }
 
-    /// Returns how many of the numbers were ever held: shards from there on are untouched.
+    /// Returns the number of ids that were ever used. Shards from there on are untouched.
     #[inline]
     pub(crate) fn n_used(&self) -> usize {
         self.n_used.load(Ordering::Acquire) as usize
@@ -111,15 +112,15 @@ mod assigned {
     use super::{ShardId, ShardPool};
     use crate::backend::common::MAX_SHARDS;
 
-    /// Not asked for yet, or there was none left.
+    /// Not acquired yet, or the pool was empty.
     const UNKNOWN: ShardId = ShardId::none(0);
-    /// The thread is ending and gave it back.
+    /// The thread is ending and released its id.
     const ENDED: ShardId = ShardId::none(1);
 
     static POOL: ShardPool = ShardPool::new();
 
     std::thread_local! {
-        // Without a destructor, so that reading it is one load, also while the thread ends.
+        // Without a destructor, so that reading it is one load, even while the thread ends.
         static SHARD_ID: Cell<ShardId> = const { Cell::new(UNKNOWN) };
         static RELEASE_ON_EXIT: ReleaseOnExit = const { ReleaseOnExit };
     }
@@ -143,13 +144,13 @@ mod assigned {
         Some(id.get()).filter(|id| *id < MAX_SHARDS)
     }
 
-    /// Takes a number for this thread, if it has none and one is free; it is given back when the thread ends.
+    /// Acquires an id for this thread if it has none and one is free. It is released when the thread ends.
     #[cold]
     pub(crate) fn acquire() {
         if SHARD_ID.get().get() != UNKNOWN.get() || POOL.is_empty() {
             return;
         }
-        // Refused when the thread is past the destructors of its own variables.
+        // Fails once the thread has run the destructors of its thread-locals.
         if RELEASE_ON_EXIT.try_with(|_| ()).is_err() {
             return SHARD_ID.set(ENDED);
         }
@@ -160,10 +161,10 @@ mod assigned {
         });
     }
 
-    /// Held across a fork, so that the child knows of every number that was given.
+    /// Locked across a fork, so that the child knows every id that was acquired.
     pub(crate) static ALLOCATION: RawMutex = RawMutex::new();
 
-    /// Frees the numbers of all threads but this one, in a process that has no others.
+    /// Releases the ids of all other threads. Only for a process without other threads.
     pub(crate) fn free_other_ids() {
         POOL.keep_only(in_range(current()));
     }
@@ -177,7 +178,7 @@ mod assigned {
 #[cfg(any(not(feature = "std"), loom))]
 pub(crate) use unassigned::{acquire, current, n_used};
 
-/// Without `std` no thread is known: all share.
+/// Without `std` threads are unknown and share all words.
 #[cfg(any(not(feature = "std"), loom))]
 mod unassigned {
     use super::ShardId;
@@ -189,7 +190,7 @@ mod unassigned {
 
     pub(crate) const fn acquire() {}
 
-    /// The model checker's threads are given their shards by hand.
+    /// The models pass shard ids explicitly.
     pub(crate) const fn n_used() -> usize {
         if cfg!(loom) { usize::MAX } else { 0 }
     }
@@ -203,20 +204,20 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn a_number_times_anything_is_exact_and_what_is_no_number_lies_beyond_all_shards() {
+    fn a_product_of_an_id_is_exact_and_an_invalid_id_lies_beyond_all_shards() {
         for n in [0, 1, 2, 3, 256, 1000, 4096, 8192, 65536] {
             for id in 0..MAX_SHARDS {
                 assert_eq!(ShardId::new(id).times(n), id * n);
             }
             assert!(n == 0 || ShardId::none(0).times(n) >= MAX_SHARDS * n);
-            // Also where pointers have 32 bits and the index is that of a site that knows none.
+            // Also on 32-bit targets, with the index of a call site whose stat is not known.
             assert!(ShardId::none(1).times(n) < (1 << 32) - (1 << 30));
         }
     }
 
     #[test]
-    fn a_thread_that_found_no_number_takes_one_once_there_is_one() {
-        let is_held = || current().get() < MAX_SHARDS;
+    fn a_thread_without_an_id_acquires_one_once_one_is_free() {
+        let has_id = || current().get() < MAX_SHARDS;
         let (taken, done) = (Barrier::new(MAX_SHARDS + 1), Barrier::new(MAX_SHARDS + 1));
         thread::scope(|scope| {
             for _ in 0..MAX_SHARDS {
@@ -227,20 +228,20 @@ mod tests {
                 });
             }
             taken.wait();
-            // In vain, unless another test's thread ends right now.
+            // Fails, unless a thread of another test ends right now.
             acquire();
             done.wait();
         });
         let start = Instant::now();
-        while !is_held() && start.elapsed() < Duration::from_secs(10) {
+        while !has_id() && start.elapsed() < Duration::from_secs(10) {
             acquire();
             thread::yield_now();
         }
-        assert!(is_held(), "no number after all who had one ended");
+        assert!(has_id(), "no id was acquired although all threads with an id have ended");
     }
 
     #[test]
-    fn after_a_fork_all_numbers_are_free_but_the_own_one() {
+    fn after_a_fork_only_the_own_id_is_allocated() {
         let pool = ShardPool::new();
         assert_eq!((0..3).map(|_| pool.acquire()).collect::<std::vec::Vec<_>>(), [Some(0), Some(1), Some(2)]);
         pool.keep_only(Some(1));

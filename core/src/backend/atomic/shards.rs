@@ -1,11 +1,11 @@
-//! What each thread writes by itself of one stat: its words in the shard of each of a registry's numbered threads.
+//! Shards of one stat: the words that each thread owns.
 //!
-//! Owns the words that have one writer, and reading across them. Whose shard is whose is `shard_id`'s; how
-//! a stat's value is made of them is `cell`'s.
+//! Owns the words with one writer and reads across them. `shard_id` assigns shards to threads, `cell` computes the
+//! value.
 //!
-//! Invariant: the words of shard `k` are written by the thread of number `k` alone, by a relaxed load and a relaxed
-//! store; the marks beside them by the holder of the cell's version. ShardSlot only grow by what was added: nothing sets
-//! them back.
+//! Invariant: only the thread with id `k` writes the sums of shard `k`, by a relaxed load and a relaxed store. Only
+//! the holder of the cell's version writes the baselines beside them. Sums change only by additions: nothing resets
+//! them.
 
 use super::float::AtomicFloat;
 use super::opaque::{opaque_i64, opaque_ref};
@@ -13,7 +13,7 @@ use super::shard_id;
 use crate::sync::{AtomicI64, Ordering, OwnerLoad, const_new, fence};
 use crate::value::Value;
 
-/// One stat in all shards that were ever used.
+/// One stat in all shards.
 #[derive(Clone, Copy)]
 pub(crate) struct StatShards<'r> {
     pub(super) sums: &'r [AtomicI64],
@@ -23,13 +23,14 @@ pub(crate) struct StatShards<'r> {
 }
 
 impl<'r> StatShards<'r> {
-    /// Adds to the calling thread's own word; false, and nothing is done, where it is not as simple.
+    /// Adds to the calling thread's own word. Returns false, without effect, if only the slow path can add.
     #[inline]
     pub(crate) fn add_fast(self, value: Value) -> bool {
         self.add_fast_at(self.slot_idx(shard_id::current().get()), value)
     }
 
-    /// As [`add_fast`](Self::add_fast), at a place among the words of all stats; beyond them there is none.
+    /// As [`add_fast`](Self::add_fast), for the slot at this index among the slots of all stats. An invalid index
+    /// returns false.
     #[inline]
     pub(super) fn add_fast_at(self, slot_idx: usize, value: Value) -> bool {
         match value {
@@ -38,12 +39,12 @@ impl<'r> StatShards<'r> {
         }
     }
 
-    /// Returns the calling thread's own words; `None` where it has no shard.
+    /// Returns the calling thread's own slot, or `None` if it has no shard.
     pub(crate) fn own_slot(self) -> Option<ShardSlot<'r>> {
         self.slot(shard_id::current().get())
     }
 
-    /// Returns the words that the thread of this number owns.
+    /// Returns the slot of the thread with this id.
     #[inline]
     pub(crate) fn slot(self, id: usize) -> Option<ShardSlot<'r>> {
         let slot_idx = self.slot_idx(id);
@@ -55,19 +56,20 @@ impl<'r> StatShards<'r> {
         id.wrapping_mul(self.n_stats).wrapping_add(self.idx)
     }
 
-    /// Of the shards that were used by now. A thread that saw what another one wrote sees its shard here as well.
+    /// Returns the slots of all shards that were ever used. A thread that saw an increment also sees its shard
+    /// here.
     fn slots(self) -> impl Iterator<Item = ShardSlot<'r>> {
         (0..shard_id::n_used()).map_while(move |id| self.slot(id))
     }
 
-    /// Returns the sum of all integers; wraps.
+    /// Returns the sum of all integers; wraps on overflow.
     #[inline]
     pub(crate) fn sum(self) -> i64 {
         let sums = (0..shard_id::n_used()).map_while(|id| self.sums.get(self.slot_idx(id)));
         sums.fold(0, |all, sum| all.wrapping_add(sum.load(Ordering::Relaxed)))
     }
 
-    /// Returns what was added since the marks: integers and floats.
+    /// Returns the sums of integers and of floats since the baseline.
     pub(crate) fn since_baseline(self) -> (i64, f64) {
         self.slots().fold((0, 0.0), |(sum, float), slot| {
             let baseline = slot.floats.sum_baseline.load(Ordering::Relaxed);
@@ -76,12 +78,12 @@ impl<'r> StatShards<'r> {
         })
     }
 
-    /// Sets the marks to what the words stand at, and returns the sum of all integers; for the holder of the cell's
-    /// version.
+    /// Sets the baseline to the current sums, and returns the sum of all integers. Only for the holder of the
+    /// cell's version.
     pub(crate) fn set_baseline(self) -> i64 {
         self.slots().fold(0, |all, slot| {
             let sum = slot.sum.load(Ordering::Relaxed);
-            // Only what is new is written, so that memory that was never used stays so.
+            // Stores only a different number, so that unused memory stays untouched.
             if slot.floats.sum_baseline.load(Ordering::Relaxed) != sum {
                 slot.floats.sum_baseline.store(sum, Ordering::Relaxed);
             }
@@ -92,8 +94,8 @@ impl<'r> StatShards<'r> {
         })
     }
 
-    /// Sets all words to zero; while no other thread exists. Writes only what is not zero yet, so that memory that was
-    /// never used stays so.
+    /// Sets all words to zero. Only while no other thread exists. Writes only words that are not zero, so that
+    /// unused memory stays untouched.
     #[cfg(feature = "std")]
     pub(crate) fn clear(self) {
         for ShardSlot { sum, floats } in self.slots() {
@@ -110,7 +112,7 @@ impl<'r> StatShards<'r> {
     }
 }
 
-/// A thread's share of one stat: the integers that it added, and the rest.
+/// One stat in the shard of one thread: the sum of its integers, and its floats.
 #[derive(Clone, Copy)]
 pub(crate) struct ShardSlot<'r> {
     pub(crate) sum: &'r AtomicI64,
@@ -118,16 +120,16 @@ pub(crate) struct ShardSlot<'r> {
 }
 
 impl ShardSlot<'_> {
-    /// Adds an integer; for the owner alone.
+    /// Adds an integer. Only for the owner.
     pub(crate) fn add_int(self, int: i64) {
         add(self.sum, int);
     }
 
-    /// Adds a float; for the owner alone. False, and nothing is done, where the stat was set since this word had its
-    /// first: what is added to a large number, or to an infinite one, is not to be found by a difference.
+    /// Adds a float. Only for the owner. Returns false, without effect, if the stat was set after this slot got its
+    /// first float: a difference of sums cannot recover an addition to a large or infinite number.
     pub(crate) fn add_float(self, float: f64) -> bool {
         if self.floats.float_baseline.load().is_some() {
-            // Pairs with the fence of the thread that marked it.
+            // Pairs with the fence of the thread that set the baseline.
             fence(Ordering::Acquire);
             return false;
         }
@@ -138,12 +140,12 @@ impl ShardSlot<'_> {
 
 #[inline]
 fn add(sum: &AtomicI64, int: i64) {
-    // Relaxed: one writer, and a reader learns this number, not what was written before it.
+    // Relaxed: there is one writer, and a reader sees this sum, but not what was written before it.
     let sum = opaque_ref(sum);
     sum.store(opaque_i64(sum.load_own().wrapping_add(int)), Ordering::Relaxed);
 }
 
-/// The floats that a thread added, and what floats and integers stood at when the stat was last set to a float.
+/// The sum of the floats that a thread added, and both sums at the last setting of the stat to a float.
 pub(super) struct FloatSlot {
     float: AtomicFloat,
     sum_baseline: AtomicI64,
@@ -157,7 +159,7 @@ impl FloatSlot {
         }
     }
 
-    /// Adds a float that is not the word's first, to a stat that was not set since; for the owner alone.
+    /// Adds a float if it is not the first of this slot and the stat was not set since. Only for the owner.
     #[inline]
     fn add_fast(&self, float: f64) -> bool {
         let floats = opaque_ref(self);
@@ -174,7 +176,7 @@ impl FloatSlot {
         match (self.float.load(), self.float_baseline.load()) {
             (None, _) => 0.0,
             (Some(float), None) => float,
-            // Compared first, because the difference of two infinities is no number.
+            // Compared first, because the difference of two infinities is NaN.
             (Some(float), Some(baseline)) if float.to_bits() == baseline.to_bits() => 0.0,
             (Some(float), Some(baseline)) => float - baseline,
         }

@@ -1,7 +1,7 @@
-//! The last samples of one series, as all threads record them.
+//! Ring of the last samples of one series, written by all threads.
 //!
-//! Owns the ring that threads without one of their own record into, and that readers take a series' window of. What is
-//! made of the window is `series`'s.
+//! Owns the ring that threads without a ring of their own write to. Readers take a series' window from it.
+//! `quantiles` evaluates the window.
 
 use core::ops::Range;
 
@@ -9,7 +9,7 @@ use super::float::AtomicFloat;
 use crate::quantiles::{WINDOW_SAMPLES, Window};
 use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new, filled};
 
-/// Finds the key of one place among many, which takes half the time of sorting them all; sorts few.
+/// Selects the key of one index, which takes half the time of sorting all keys; sorts if there are few.
 fn select(keys: &mut [u64], idx: usize) -> Range<usize> {
     const FEW: usize = 16;
     if keys.len() <= FEW || idx >= keys.len() {
@@ -20,11 +20,11 @@ fn select(keys: &mut [u64], idx: usize) -> Range<usize> {
     idx..idx + 1
 }
 
-/// The last samples of one series, written by all threads.
+/// The last samples of one series, from all threads.
 ///
-/// Invariant: `n_claimed` counts the slots that were ever claimed; a slot is absent until its first sample. A
-/// reader may see a claimed slot's older sample, or miss a sample that is being stored. `n_accounted` is that of the reader
-/// who fetches from the threads' own rings.
+/// Invariant: `n_claimed` counts all claims of a slot. A slot is absent until its first sample. A reader may see
+/// the older sample of a claimed slot, or miss a sample that is being stored. Only the reader that drains the
+/// threads' rings writes `n_accounted`: the claims up to its last drain.
 pub(crate) struct SharedRing {
     n_claimed: AtomicU64,
     n_accounted: AtomicU64,
@@ -47,10 +47,10 @@ impl SharedRing {
         self.record_all(1, core::iter::once(sample));
     }
 
-    /// Adds so many samples: of one claim, which takes longer than they do.
+    /// Adds `n` samples with a single claim, because a claim takes longer than the stores.
     #[inline]
     pub(crate) fn record_all(&self, n: u64, samples: impl Iterator<Item = f64>) {
-        // Relaxed: the claim orders nothing, each slot is whole by itself. 64 bits do not wrap around.
+        // Relaxed: the claim orders nothing, and each slot is complete by itself. 64 bits do not wrap around.
         let claimed = self.n_claimed.fetch_add(n, Ordering::Relaxed);
         let mut idx = (claimed % WINDOW_SAMPLES as u64) as usize;
         for sample in samples {
@@ -59,20 +59,20 @@ impl SharedRing {
         }
     }
 
-    /// Returns how many were recorded by now, and how many of them by others than the readers that fetch since they
-    /// last did.
+    /// Returns the number of recorded samples, and how many of them came directly from threads since the last
+    /// drain.
     pub(crate) fn end(&self) -> (u64, u64) {
-        // Relaxed: a sample that is missed now is new to the next reader.
+        // Relaxed: the next reader counts a sample that this one misses.
         let end = self.n_claimed.load(Ordering::Relaxed);
         (end, end.wrapping_sub(self.n_accounted.load_own()))
     }
 
-    /// Takes so many for known; for the reader that fetches.
+    /// Sets the number of accounted samples. Only for the reader that drains.
     pub(crate) fn set_accounted(&self, n_accounted: u64) {
         self.n_accounted.store(n_accounted, Ordering::Relaxed);
     }
 
-    /// Forgets all samples; while no other thread exists.
+    /// Discards all samples. Only while no other thread exists.
     #[cfg(feature = "std")]
     pub(crate) fn reset(&self) {
         self.n_accounted.store(0, Ordering::Relaxed);

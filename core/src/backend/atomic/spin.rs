@@ -1,11 +1,11 @@
-//! A lock that spins, for programs with threads.
+//! Spin lock and back-off, for threads.
 //!
-//! Owns the lock and the back-off of a thread that waits for a few instructions of another one. In an interrupt it would
-//! wait for what it interrupted. It knows nothing of stats.
+//! Owns the lock, and the back-off of a thread that waits for a few instructions of another thread. It must not be
+//! used in an interrupt, which would wait for the code that it interrupted.
 
 use crate::sync::{AtomicBool, Ordering, const_new};
 
-/// Lets one in at a time, for short work that happens once per name: it spins, and yields where there is a scheduler.
+/// Mutex without data, for short work that happens once per name. It spins, and yields if there is a scheduler.
 pub(crate) struct RawMutex {
     locked: AtomicBool,
 }
@@ -17,7 +17,7 @@ impl RawMutex {
         }
     }
 
-    /// Calls `work`, which must not panic, while no other is in. Not to be called again from within `work`.
+    /// Calls `work` with the mutex locked. `work` must not panic, and must not lock this mutex again.
     pub(crate) fn with_lock<R>(&self, work: impl FnOnce() -> R) -> R {
         self.lock();
         let result = work();
@@ -27,19 +27,19 @@ impl RawMutex {
 
     pub(crate) fn lock(&self) {
         let mut backoff = Backoff::new();
-        // Acquire pairs with the Release in `leave`: what the last holder wrote is seen.
+        // Acquire pairs with the Release in `unlock`: this thread sees the writes of the last holder.
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             backoff.wait();
         }
     }
 
     pub(crate) fn unlock(&self) {
-        // Release pairs with the Acquire in `enter`.
+        // Release pairs with the Acquire in `lock`.
         self.locked.store(false, Ordering::Release);
     }
 }
 
-/// Waits a little longer each time, for a thread that is in the middle of a few instructions.
+/// Exponential back-off for a thread that waits for a few instructions of another one.
 pub(crate) struct Backoff {
     n_spins: u32,
 }
@@ -59,7 +59,7 @@ impl Backoff {
         if self.n_spins < MOST_SPINS && cfg!(not(loom)) {
             self.n_spins *= 2;
         } else {
-            // The holder was probably put off its processor.
+            // The scheduler has probably suspended the holder.
             #[cfg(loom)]
             loom::thread::yield_now();
             #[cfg(all(feature = "std", not(loom)))]

@@ -1,7 +1,7 @@
-//! The values of all stats, as threads keep them.
+//! Store of the values of all stats, for threads.
 //!
-//! Owns where a stat's parts are, and what may be done by a number alone. What one stat is made of is `cell`'s and
-//! `shard`'s.
+//! Owns the layout of the parts of a stat, and the fast paths that need only an index. `cell` and `shards` own the
+//! parts.
 
 use super::cell::{Mode, StatCell, StatRef, StoredValue};
 use super::shard_id;
@@ -10,10 +10,10 @@ use crate::backend::common::WriteOp;
 use crate::sync::{AtomicI64, const_new, filled};
 use crate::value::Value;
 
-/// `STATS` stats, each with words in each of `SHARDS` shards; with none of them all threads share the cells, and nothing
-/// is paid. What is done to a number that is none is ignored.
+/// `STATS` stats, each with a slot in each of `SHARDS` shards. Without shards all threads share the cells, and
+/// shards cost nothing. An invalid index is ignored.
 ///
-/// What integers are added to comes first in the registry, so that its address is computed by one instruction.
+/// The sums of integers come first in the registry, so that one instruction computes their address.
 #[repr(C, align(128))]
 pub(crate) struct StatStore<const STATS: usize, const SHARDS: usize> {
     sums: [[AtomicI64; STATS]; SHARDS],
@@ -34,8 +34,8 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
         }
     }
 
-    /// Adds to the calling thread's own word of a stat that was added to before; false, and nothing is done, where it is
-    /// not as simple.
+    /// Adds to the calling thread's own word of a stat that is marked as incremented. Returns false, without
+    /// effect, if only the slow path can add.
     #[inline]
     pub(crate) fn add_fast(&self, idx: usize, value: Value) -> bool {
         // One comparison for both: a number or an index that is none lies beyond all words.
@@ -43,7 +43,7 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
         self.view().shards(idx).add_fast_at(slot_idx, value)
     }
 
-    /// Writes with a few instructions; false, and nothing is done, where it is not as simple.
+    /// Writes with a few instructions. Returns false, without effect, if only the slow path can write.
     #[inline]
     pub(crate) fn write_fast(&self, idx: usize, op: WriteOp, value: StoredValue) -> bool {
         self.stat(idx).is_some_and(|stat| stat.write_fast(op, value))
@@ -56,7 +56,7 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
         }
     }
 
-    /// Apart, so that `write` passes it no more than it has at hand.
+    /// A function of its own, so that `write` passes only what it has at hand.
     #[cold]
     fn write_slow(&self, idx: usize, op: WriteOp, value: StoredValue) {
         if let Some(stat) = self.stat(idx) {
@@ -77,7 +77,7 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     }
 }
 
-/// All stats, to be read, without the capacities in the type.
+/// Reader of all stats, without the capacities in the type.
 #[derive(Clone, Copy)]
 pub(crate) struct StatsView<'r> {
     cells: &'r [StatCell],
@@ -96,7 +96,7 @@ impl<'r> StatsView<'r> {
         Some(self.cells.get(idx)?.get(self.shards(idx)))
     }
 
-    /// Sets the first `n_stats` to zero; while no other thread exists.
+    /// Sets the first `n_stats` to zero. Only while no other thread exists.
     #[cfg(feature = "std")]
     pub(crate) fn reset(self, n_stats: usize) {
         for (idx, cell) in self.cells.iter().take(n_stats).enumerate() {

@@ -1,32 +1,32 @@
-//! The samples that one thread recorded into one series and that no reader has fetched yet.
+//! Ring of the samples that one thread recorded into one series.
 //!
-//! Owns the ring with one writer, and how many samples each ring gives to a window that is too small for all. Whose ring
-//! is whose is `shard_id`'s; readers fetch through `samples`.
+//! Owns the ring with one writer, and the fair share of each ring when the window is too small for all. `shard_id`
+//! assigns rings to threads; `samples` drains them.
 //!
-//! Invariant: `n_recorded` and the slots are written by the owner alone, a slot before the count that covers it;
-//! `n_drained` by the reader that is alone with the series. A slow reader may find newer samples in slots that
-//! were overwritten meanwhile, and then finds them again: it never finds anything else.
+//! Invariant: only the owner writes `n_recorded` and the slots, a slot before the count that includes it. Only the
+//! reader that holds the drain mutex writes `n_drained`. A slow reader may find newer samples in slots that were
+//! overwritten in the meantime, and finds the same samples again later. It never finds anything else.
 
 use super::opaque::opaque_ref;
 use crate::quantiles::WINDOW_SAMPLES;
 use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new, filled};
 
-/// More than a window, so that the owner has to record many before it overwrites what a reader is drain_mutex.
+/// More than a window, so that the owner must record many samples before it overwrites those that a reader drains.
 const SLOTS: usize = 128;
 const _: () = assert!(SLOTS.is_power_of_two() && SLOTS > WINDOW_SAMPLES);
 
-/// Returns how many of the first `n` of `n_all` new samples have a place in the window, which may be too small for all: the
-/// same share of any of them. Rounded down, so that the differences add up to what fits, exactly.
+/// Returns how many of the first `n` of `n_all` new samples fit the window: in the same proportion for all. Rounded
+/// down, so that the differences of successive results add up to exactly what fits.
 pub(super) fn fair_share(n: u64, n_all: u64) -> u64 {
     let n_fitting = u128::from(n_all.min(WINDOW_SAMPLES as u64));
     (u128::from(n) * n_fitting / u128::from(n_all.max(1))) as u64
 }
 
-/// One thread's samples of one series.
+/// The samples of one thread in one series.
 pub(crate) struct ThreadRing {
     n_recorded: AtomicU64,
     n_drained: AtomicU64,
-    /// The bits of doubles.
+    /// Floats as bits.
     slots: [AtomicU64; SLOTS],
 }
 
@@ -41,28 +41,29 @@ impl ThreadRing {
         }
     }
 
-    /// Adds a sample; for the owner alone.
+    /// Adds a sample. Only for the owner.
     #[inline]
     pub(crate) fn record(&self, sample: f64) {
         let ring = opaque_ref(self);
         let at = ring.n_recorded.load_own();
         ring.slots[at as usize % SLOTS].store(sample.to_bits(), Ordering::Relaxed);
-        // Release pairs with the Acquire in `end`: who counts this sample finds it.
+        // Release pairs with the Acquire in `end`: a reader of this count sees the sample.
         ring.n_recorded.store(at.wrapping_add(1), Ordering::Release);
     }
 
-    /// Returns how many were recorded by now.
+    /// Returns the number of recorded samples.
     pub(super) fn end(&self) -> u64 {
         // Acquire pairs with the Release in `record`.
         self.n_recorded.load(Ordering::Acquire)
     }
 
-    /// Returns how many are new before `end`, also of those that were overwritten.
+    /// Returns the number of samples before `end` that are not drained, including overwritten ones.
     pub(super) fn n_new(&self, end: u64) -> u64 {
         end.wrapping_sub(self.n_drained.load_own())
     }
 
-    /// Returns the newest `n` before `end`, at most a window, oldest first, and takes all before it for fetched.
+    /// Returns the newest `n` samples before `end`, at most a window, oldest first. Marks all samples before `end`
+    /// as drained.
     pub(super) fn drain(&self, n: u64, end: u64) -> impl Iterator<Item = f64> {
         self.n_drained.store(end, Ordering::Relaxed);
         (0..n).rev().map(move |back| {
@@ -71,7 +72,7 @@ impl ThreadRing {
         })
     }
 
-    /// Forgets the samples that no reader fetched; while no other thread exists.
+    /// Discards the samples that are not drained. Only while no other thread exists.
     #[cfg(feature = "std")]
     pub(super) fn reset(&self) {
         self.n_drained.store(self.end(), Ordering::Relaxed);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_come_oldest_first_and_only_once() {
+    fn the_newest_samples_are_drained_once_in_order() {
         let ring = ThreadRing::new();
         (1..=3).for_each(|sample| ring.record(sample.into()));
         assert_eq!((ring.n_new(ring.end()), drained(&ring, 2)), (3, [2.0, 3.0].to_vec()));
@@ -99,9 +100,9 @@ mod tests {
     }
 
     proptest! {
-        /// Of which some are absurdly large.
+        /// Some bursts are far beyond real numbers of samples.
         #[test]
-        fn shares_fill_the_window_and_are_in_proportion(
+        fn shares_fill_the_window_and_are_proportional(
             bursts in prop::collection::vec(prop_oneof![0..200u64, 0..100_000u64, 0..1u64 << 57], 1..=32),
         ) {
             let n_all: u64 = bursts.iter().sum();
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn around_the_end_of_the_ring_and_of_its_count() {
+    fn samples_survive_the_wrap_around_of_ring_and_count() {
         let ring = ThreadRing::new();
         ring.n_recorded.store(u64::MAX - 2, Ordering::Relaxed);
         ring.n_drained.store(u64::MAX - 2, Ordering::Relaxed);

@@ -1,7 +1,7 @@
-//! The text of an integer, by subtraction alone.
+//! Decimal digits of an integer without division.
 //!
-//! Owns the digits where program memory is scarce: processors without a division of 64 bits, or of any, call a function
-//! for each, and all of them together take five times the room of this.
+//! Owns the conversion for targets with little program memory. Processors without a 64-bit division, or without
+//! any, call a function for each division; those functions together are five times as large as this one.
 
 use crate::line::number::TextBuf;
 
@@ -34,7 +34,7 @@ pub(crate) fn digits(int: i64, out: &mut TextBuf) -> &[u8] {
     out.get(..n_bytes).unwrap_or_default()
 }
 
-/// From the largest that an integer of 64 bits contains down to one.
+/// Powers of ten, from the largest that fits an `i64` down to one.
 static POWERS_OF_TEN: [u64; 19] = {
     let mut powers = [1; 19];
     let mut idx = powers.len() - 1;
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_the_largest_and_those_around_a_power_of_ten() {
+    fn extremes_and_neighbours_of_powers_of_ten() {
         for int in [0, 1, -1, 9, 10, 99, 100, i64::MIN, i64::MAX, 10i64.pow(18), 10i64.pow(18) - 1] {
             agrees(int);
         }
@@ -64,7 +64,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_librarys_formatting_agrees(int: i64, shift in 0..64) {
+        fn the_standard_library_agrees(int: i64, shift in 0..64) {
             agrees(int >> shift);
         }
     }

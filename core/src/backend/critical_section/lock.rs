@@ -1,7 +1,7 @@
-//! Locks where interrupts may come between: critical sections.
+//! Locks that work in interrupts: critical sections.
 //!
-//! Owns how values are changed with interrupts off. A lock that waits would wait for ever in an interrupt, for what it
-//! interrupted. How a critical section is made is the program's choice (crate `critical-section`).
+//! Owns all changes with interrupts off. A lock that waits in an interrupt would wait for ever for the code that it
+//! interrupted. The program chooses the implementation of critical sections (crate `critical-section`).
 
 use core::cell::Cell;
 
@@ -9,7 +9,7 @@ use critical_section::Mutex;
 
 use crate::sync::Ordering;
 
-/// Lets one in at a time: interrupts are off meanwhile, and other cores kept out.
+/// Mutex without data: interrupts are off while it is locked, and other cores are locked out.
 pub(crate) struct RawMutex;
 
 impl RawMutex {
@@ -22,7 +22,7 @@ impl RawMutex {
     }
 }
 
-/// A small value that is changed in a critical section.
+/// Small value that is changed in a critical section.
 pub(crate) struct CriticalCell<T>(Mutex<Cell<T>>);
 
 impl<T: Copy> CriticalCell<T> {
@@ -30,8 +30,8 @@ impl<T: Copy> CriticalCell<T> {
         Self(Mutex::new(Cell::new(value)))
     }
 
-    /// Calls `f` alone with a copy of the value, which then takes the value's place. Other locks may be taken within
-    /// `f`, and this one not.
+    /// Calls `f` in a critical section with a copy of the value, then stores the copy. `f` may use other cells, but
+    /// not this one.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         critical_section::with(|section| {
@@ -44,7 +44,7 @@ impl<T: Copy> CriticalCell<T> {
     }
 }
 
-/// A 64-bit word on any processor, with the part of the platform's interface that is used here.
+/// 64-bit word on any processor, with the subset of the platform's interface that is used here.
 pub(crate) struct AtomicU64(CriticalCell<u64>);
 
 impl AtomicU64 {

@@ -1,8 +1,8 @@
-//! A registry for programs with interrupts: small, and with every change in a critical section.
+//! Backend for interrupts: small, with every change in a critical section.
 //!
-//! Owns the second implementation of the seam that `backend` describes. Interrupts are off for a few instructions at a
-//! time: never during a search, a check of a name, or the writing of text. Threads are not told apart, so there are no
-//! shards, whatever a registry's `SHARDS`.
+//! Owns one implementation of the interface that `backend` describes. Interrupts are off for a few instructions at
+//! a time, never during a search, the check of a name, or the writing of text. There are no threads, so `SHARDS` is
+//! ignored.
 
 mod digits;
 mod lock;

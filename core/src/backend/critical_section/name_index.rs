@@ -1,18 +1,18 @@
-//! How a name is found where interrupts may come between: by looking at each, with interrupts on.
+//! Linear search for a name, with interrupts on.
 //!
-//! Owns the search. Names are never removed or changed, so what was looked at before the critical section needs no
-//! second look within it: interrupts are off for one append, however many names there are. There is no table to take
-//! memory.
+//! Owns the search. Names are never removed or changed, so a critical section only needs to search the names that
+//! are newer than the first search: interrupts are off for one append, for any number of names. There is no table
+//! in memory.
 
-/// Takes no memory: the names themselves are searched.
+/// Takes no memory: the search reads the names themselves.
 pub(crate) struct NameIndex<const N: usize>;
 
-/// A number from which on a name may be.
+/// The index of the first name that was not searched.
 #[derive(Clone, Copy)]
 pub(crate) struct SearchCursor(usize);
 
 impl SearchCursor {
-    /// Returns where the search for a name begins.
+    /// Returns the start of every search.
     pub(crate) const fn start(_: &[u8]) -> Self {
         Self(0)
     }
@@ -23,13 +23,13 @@ impl<const N: usize> NameIndex<N> {
         Self
     }
 
-    /// Nothing is quicker than [`search`](Self::search).
+    /// Always `None`: there is no faster way than [`search`](Self::search).
     #[inline(always)]
     pub(crate) fn find_fast<'r>(&self, _: &[u8], _: impl Fn(usize) -> Option<&'r [u8]>) -> Option<usize> {
         None
     }
 
-    /// Returns the number of the name, or else that of the next new one.
+    /// Returns the index of the name, or of the next new name.
     pub(crate) fn search<'r>(
         &self,
         from: SearchCursor,
@@ -46,6 +46,6 @@ impl<const N: usize> NameIndex<N> {
         Err(SearchCursor(idx))
     }
 
-    /// There is nothing to write.
+    /// Does nothing: there is no table.
     pub(crate) fn insert(&self, _: SearchCursor, _: usize) {}
 }

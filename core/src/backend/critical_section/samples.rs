@@ -1,11 +1,11 @@
-//! The last samples of all series where interrupts may come between.
+//! Store of the samples of all series, for interrupts.
 //!
-//! Owns the rings. What is made of a window is `series`'s.
+//! Owns the rings. `quantiles` evaluates the window.
 
 use super::lock::CriticalCell;
 use crate::quantiles::{WINDOW_SAMPLES, Window};
 
-/// The rings of `SERIES` series. What is recorded for a number that is none is ignored.
+/// The rings of `SERIES` series. An invalid index is ignored.
 pub(crate) struct SampleStore<const SERIES: usize, const SHARDS: usize>([SampleRing; SERIES]);
 
 impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
@@ -13,7 +13,7 @@ impl<const SERIES: usize, const SHARDS: usize> SampleStore<SERIES, SHARDS> {
         Self([const { SampleRing::new() }; SERIES])
     }
 
-    /// No thread has a ring of its own.
+    /// Always false: there are no rings of threads.
     #[inline(always)]
     pub(crate) fn record_fast(&self, _: usize, _: f64) -> bool {
         false
@@ -35,7 +35,7 @@ impl SamplesView<'_> {
         }
     }
 
-    /// Records the first sample of a new series, which is not published yet.
+    /// Records the first sample of a new series, before its name is published.
     pub(crate) fn init(self, idx: usize, sample: f64) {
         self.record(idx, sample);
     }
@@ -45,14 +45,14 @@ impl SamplesView<'_> {
     }
 }
 
-/// The last samples, as bits. A reader takes one slot after the other while others record: it may have a sample and
-/// lack one that was recorded before it.
+/// The last samples, as bits. A reader copies slot by slot while others record: its window may contain a sample and
+/// lack an older one.
 struct SampleRing {
     state: CriticalCell<RingState>,
     slots: [CriticalCell<u64>; WINDOW_SAMPLES],
 }
 
-/// How many slots were ever claimed, at most all, and which is the next.
+/// The number of slots that were ever claimed, at most all, and the next slot.
 #[derive(Clone, Copy)]
 struct RingState {
     n_claimed: u8,
@@ -64,7 +64,7 @@ const _: () = assert!(WINDOW_SAMPLES <= u8::MAX as usize);
 impl RingState {
     fn claim(&mut self) -> usize {
         let claimed = usize::from(self.next);
-        // Not by a remainder, which small processors call a function for.
+        // Not by a remainder: small processors call a function for that.
         self.next = if claimed + 1 < WINDOW_SAMPLES { self.next + 1 } else { 0 };
         self.n_claimed = self.n_claimed.max(claimed as u8 + 1);
         claimed
@@ -98,7 +98,7 @@ impl SampleRing {
     }
 }
 
-/// A tenth of the code of the library's sort, and quick enough for a hundred keys.
+/// A tenth of the code of the standard library's sort, and fast enough for a hundred keys.
 fn shell_sort(keys: &mut [u64]) {
     for gap in [57, 23, 10, 4, 1] {
         for end in gap..keys.len() {
@@ -120,7 +120,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_sort_agrees_with_the_librarys(mut keys in prop::collection::vec(0u64..50, 0..=WINDOW_SAMPLES)) {
+        fn the_standard_librarys_sort_agrees(mut keys in prop::collection::vec(0u64..50, 0..=WINDOW_SAMPLES)) {
             let mut sorted = keys.clone();
             sorted.sort_unstable();
             shell_sort(&mut keys);

@@ -1,7 +1,7 @@
-//! The values of all stats where interrupts may come between: 12 bytes each on 32-bit targets.
+//! Store of the values of all stats, for interrupts: 12 bytes each on 32-bit targets.
 //!
-//! Owns how integers and floats meet in one word. A float brings the code for floats along, so that a program without
-//! floats has none of it.
+//! Owns how integers and floats share one word. A float carries a pointer to the code for floats, so that a program
+//! without floats does not contain that code.
 
 use super::digits::digits;
 use super::lock::CriticalCell;
@@ -9,7 +9,7 @@ use crate::backend::common::WriteOp;
 use crate::line::number::{TextBuf, collect_bytes, with_float_text};
 use crate::value::Value;
 
-/// `STATS` stats. What is done to a number that is none is ignored.
+/// `STATS` stats. An invalid index is ignored.
 pub(crate) struct StatStore<const STATS: usize, const SHARDS: usize>([CriticalCell<StoredValue>; STATS]);
 
 impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
@@ -17,13 +17,13 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
         Self([const { CriticalCell::new(StoredValue::from_bits(0, None)) }; STATS])
     }
 
-    /// No thread has a word of its own.
+    /// Always false: there are no words of threads.
     #[inline(always)]
     pub(crate) fn add_fast(&self, _: usize, _: Value) -> bool {
         false
     }
 
-    /// There is no faster way than [`write`](Self::write).
+    /// Always false: there is no faster way than [`write`](Self::write).
     #[inline(always)]
     pub(crate) fn write_fast(&self, _: usize, _: WriteOp, _: StoredValue) -> bool {
         false
@@ -44,7 +44,7 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     }
 }
 
-/// All stats, to be read, without the capacity in the type.
+/// Reader of all stats, without the capacity in the type.
 #[derive(Clone, Copy)]
 pub(crate) struct StatsView<'r>(&'r [CriticalCell<StoredValue>]);
 
@@ -54,7 +54,7 @@ impl StatsView<'_> {
     }
 }
 
-/// One stat: an integer, until it is given a float and stays one.
+/// One stat: an integer until its first float, then a float for good.
 #[derive(Clone, Copy)]
 pub(crate) struct StatRef<'r>(&'r CriticalCell<StoredValue>);
 
@@ -66,24 +66,24 @@ impl StatRef<'_> {
         }
     }
 
-    /// Gives a new stat, which is not published yet, its first value.
+    /// Writes the first value of a new stat, before its name is published.
     pub(crate) fn init(self, _: WriteOp, value: StoredValue) {
         self.set(value);
     }
 
-    /// Adds to a stat that was added to before.
+    /// The same as an increment: no mark is needed.
     pub(crate) fn add_marked(self, value: StoredValue) {
         self.add(value);
     }
 
-    /// Nothing has to be known beforehand.
+    /// Does nothing: increments need no mark.
     #[inline(always)]
     pub(crate) fn mark_incremented(self) {}
 
-    /// Adds; wraps on overflow of the integer.
+    /// Adds; integers wrap on overflow.
     ///
-    /// Integers in one critical section. Floats are added outside of it, which takes small processors hundreds of
-    /// instructions, and again if something came between.
+    /// Integers are added in one critical section. Floats are added outside of it, because that takes hundreds of
+    /// instructions on small processors. If the stat changed in the meantime, the addition is repeated.
     fn add(self, value: StoredValue) {
         let mut added = self.0.with(|sum| sum.add_int(value));
         while let Err(seen) = added {
@@ -92,7 +92,7 @@ impl StatRef<'_> {
         }
     }
 
-    /// Sets; what has to be made a float is made one outside of the critical section.
+    /// Sets. An integer that must become a float is converted outside of the critical section.
     fn set(self, mut value: StoredValue) {
         while let Err(code) = self.0.with(|now| now.replace(value)) {
             value = StoredValue::from_bits((code.sum)(value.value(), Value::Int(0)).to_bits(), Some(code));
@@ -100,16 +100,17 @@ impl StatRef<'_> {
     }
 }
 
-/// A value as it is kept. With nothing undefined in an integer, which the compiler would take for the code for floats.
+/// A stored value. An integer has no undefined bytes: the compiler could fill them with the pointer to the code for
+/// floats.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StoredValue {
-    /// Halves, so that nothing is left empty for the sake of alignment.
+    /// Two halves, to avoid padding for alignment.
     halves: [u32; 2],
-    /// There where the bits are those of a float.
+    /// Present if the bits are those of a float.
     code: Option<&'static FloatCode>,
 }
 
-/// What floats alone need.
+/// The code that only floats need.
 #[derive(Debug)]
 pub(crate) struct FloatCode {
     sum: fn(Value, Value) -> f64,
@@ -126,8 +127,8 @@ impl StoredValue {
         Self { halves: [bits as u32, (bits >> 32) as u32], code }
     }
 
-    /// To be called where the kind of the value is known when compiling, which is why it is always inlined: only there
-    /// can be seen that a program has no floats.
+    /// Always inlined, and to be called where the kind of value is known at compile time: only there the compiler
+    /// can see that a program has no floats.
     #[inline(always)]
     pub(crate) const fn from_value(value: Value) -> Self {
         match value {
@@ -144,17 +145,17 @@ impl StoredValue {
         }
     }
 
-    /// Calls `write` with the value's text.
+    /// Calls `write` with the text of the value.
     pub(crate) fn with_text<R>(self, write: impl FnOnce(&[u8]) -> R) -> R {
         match (self.value(), self.code) {
             (Value::Float(float), Some(code)) => write((code.text)(float, &mut TextBuf::default())),
             (Value::Int(int), _) => write(digits(int, &mut TextBuf::default())),
-            // A float always has its code.
+            // Unreachable: a float always has its code.
             (Value::Float(_), None) => write(b"nan"),
         }
     }
 
-    /// Adds where both are integers; else says what is there.
+    /// Adds if both are integers; otherwise returns the current value.
     fn add_int(&mut self, more: Self) -> Result<(), Self> {
         match (self.value(), more.value()) {
             (Value::Int(sum), Value::Int(int)) => {
@@ -165,7 +166,7 @@ impl StoredValue {
         }
     }
 
-    /// The sum, which is a float, of two of which one is.
+    /// Returns the sum as a float. One of the two must be a float.
     fn plus(self, more: Self) -> Self {
         match self.code.or(more.code) {
             Some(code) => Self::from_bits((code.sum)(self.value(), more.value()).to_bits(), Some(code)),
@@ -173,7 +174,7 @@ impl StoredValue {
         }
     }
 
-    /// Puts `new` in the place of what was `seen`; else says what is there.
+    /// Replaces the value if it still equals `seen`; otherwise returns the current value.
     fn exchange(&mut self, seen: Self, new: Self) -> Result<(), Self> {
         if self.halves != seen.halves || self.code.is_some() != seen.code.is_some() {
             return Err(*self);
@@ -182,7 +183,7 @@ impl StoredValue {
         Ok(())
     }
 
-    /// Puts `new` here, if it does not have to be made a float before.
+    /// Replaces the value, unless `new` must be converted to a float first.
     fn replace(&mut self, new: Self) -> Result<(), &'static FloatCode> {
         match (self.code, new.code) {
             (Some(code), None) => Err(code),

@@ -1,6 +1,6 @@
-//! Tests of one stat's state: what increments and settings of integers and floats make of it.
+//! Tests of one stat: results of increments and settings of integers and floats.
 //!
-//! Owns cases of one thread; what several threads do to it is in `models`.
+//! Owns single-threaded cases. `models` tests concurrent ones.
 
 use super::*;
 use crate::backend::StatStore;
@@ -34,7 +34,7 @@ fn integers_add_up_and_wrap() {
 }
 
 #[test]
-fn a_float_makes_it_a_float_for_good() {
+fn a_float_turns_the_stat_into_a_float_for_good() {
     let stat = OneStat::new();
     stat.add(Value::Int(2));
     stat.add(Value::Float(0.5));
@@ -48,7 +48,7 @@ fn a_float_makes_it_a_float_for_good() {
 }
 
 #[test]
-fn what_was_set_is_read_back_exactly() {
+fn a_set_value_is_read_back_exactly() {
     let stat = OneStat::new();
     stat.add(Value::Int(i64::MAX));
     for value in [Value::Int(-4), Value::Float(0.1), Value::Float(-0.0), Value::Float(f64::INFINITY)] {
@@ -60,7 +60,7 @@ fn what_was_set_is_read_back_exactly() {
 }
 
 #[test]
-fn integer_settings_replace_what_increments_left() {
+fn an_integer_setting_replaces_earlier_increments() {
     let stat = OneStat::new();
     stat.add(Value::Int(i64::MIN));
     stat.set(Value::Int(i64::MAX));
@@ -72,7 +72,7 @@ fn integer_settings_replace_what_increments_left() {
 }
 
 #[test]
-fn settings_replace_what_increments_left() {
+fn a_float_setting_replaces_earlier_increments() {
     let stat = OneStat::new();
     stat.set(Value::Float(0.1));
     stat.add(Value::Int(i64::MAX));
