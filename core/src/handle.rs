@@ -9,21 +9,21 @@ use crate::registry::Registry;
 use crate::sync::Ordering;
 use crate::value::{IntoValue, Value};
 
-/// Handle to a stat to increment: small, copyable, without a search for the name.
+/// Handle that increments one stat: small, copyable, without a search for the name.
 ///
 /// Created by [`Registry::counter`] and [`Registry::counter_literal`]. If the name was rejected, every use of the
 /// handle is counted as rejected.
 #[derive(Clone, Copy, Debug)]
 pub struct Counter<'r>(Target<'r, StatRef<'r>>);
 
-/// Handle to a stat to set: small, copyable, without a search for the name.
+/// Handle that sets one stat: small, copyable, without a search for the name.
 ///
 /// Created by [`Registry::gauge`] and [`Registry::gauge_literal`]. If the name was rejected, every use of the
 /// handle is counted as rejected.
 #[derive(Clone, Copy, Debug)]
 pub struct Gauge<'r>(Target<'r, StatRef<'r>>);
 
-/// Handle to a series: small, copyable, without a search for the name.
+/// Handle that records samples of one series: small, copyable, without a search for the name.
 ///
 /// Created by [`Registry::series`] and [`Registry::series_literal`]. If the name was rejected, every use of the
 /// handle is counted as rejected.

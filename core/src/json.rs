@@ -61,49 +61,49 @@ impl Reader<'_> {
     /// ```
     pub fn write_json(self, out: &mut [u8]) -> Result<usize, JsonTooLong> {
         let available = out.len();
-        let mut room = out;
-        write(self, &mut room).map_err(|_| JsonTooLong { available })?;
-        Ok(available - room.len())
+        let mut out = out;
+        write(self, &mut out).map_err(|_| JsonTooLong { available })?;
+        Ok(available - out.len())
     }
 }
 
 /// The only error is a full buffer.
-fn write(reader: Reader<'_>, room: &mut &mut [u8]) -> fmt::Result {
+fn write(reader: Reader<'_>, out: &mut &mut [u8]) -> fmt::Result {
     let mut snapshot = reader.snapshot();
     let mut before: &[u8] = b"{";
     while let Some((name, value)) = snapshot.current() {
-        push(before, room)?;
-        push(b"\"", room)?;
-        EscapedName(name).write_to(|piece| piece.bytes().try_for_each(|byte| put_escaped(byte, room)))?;
-        push(b"\":", room)?;
+        push(before, out)?;
+        push(b"\"", out)?;
+        EscapedName(name).write_to(|piece| piece.bytes().try_for_each(|byte| put_escaped(byte, out)))?;
+        push(b"\":", out)?;
         match value.value() {
-            Value::Float(float) if !float.is_finite() => push(b"null", room),
-            _ => value.with_text(|text| push(text, room)),
+            Value::Float(float) if !float.is_finite() => push(b"null", out),
+            _ => value.with_text(|text| push(text, out)),
         }?;
         before = b",";
         snapshot.advance();
     }
-    push(if before == b"{" { b"{}" } else { b"}" }, room)
+    push(if before == b"{" { b"{}" } else { b"}" }, out)
 }
 
 /// Not inlined, so that it is compiled once.
 #[inline(never)]
-fn push(bytes: &[u8], room: &mut &mut [u8]) -> fmt::Result {
-    put(bytes, room)
+fn push(bytes: &[u8], out: &mut &mut [u8]) -> fmt::Result {
+    put(bytes, out)
 }
 
 /// Writes one byte of a JSON string.
-fn put_escaped(byte: u8, room: &mut &mut [u8]) -> fmt::Result {
+fn put_escaped(byte: u8, out: &mut &mut [u8]) -> fmt::Result {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + value - 10 };
     match byte {
-        b'"' => push(br#"\""#, room),
-        b'\\' => push(br"\\", room),
-        b'\r' => push(br"\r", room),
-        b'\t' => push(br"\t", room),
-        0x08 => push(br"\b", room),
-        0x0c => push(br"\f", room),
-        0..0x20 => push(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)], room),
-        _ => push(&[byte], room),
+        b'"' => push(br#"\""#, out),
+        b'\\' => push(br"\\", out),
+        b'\r' => push(br"\r", out),
+        b'\t' => push(br"\t", out),
+        0x08 => push(br"\b", out),
+        0x0c => push(br"\f", out),
+        0..0x20 => push(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte & 15)], out),
+        _ => push(&[byte], out),
     }
 }
 

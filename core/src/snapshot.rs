@@ -147,8 +147,8 @@ impl Snapshot<'_> {
     /// [`MAX_OWN_LINE_BYTES`](crate::line::MAX_OWN_LINE_BYTES) hold any line.
     pub fn fill(&mut self, out: &mut [u8]) -> Result<usize, BufferTooSmall> {
         let mut n_bytes = 0;
-        while let (Some((name, value)), Some(room)) = (self.current(), out.get_mut(n_bytes..)) {
-            match value.with_text(|text| format_text_line(name, text, room)) {
+        while let (Some((name, value)), Some(rest)) = (self.current(), out.get_mut(n_bytes..)) {
+            match value.with_text(|text| format_text_line(name, text, rest)) {
                 Ok(n) => n_bytes += n,
                 Err(_) if n_bytes > 0 => break,
                 Err(err) => return Err(err),
@@ -233,7 +233,7 @@ pub(crate) fn load_quantile(snapshot: &mut Snapshot<'_>, series: usize, row: usi
     let quantile = reader.quantiles.get(row);
     snapshot.name = NameBuf::new();
     format(name.bytes(reader.arena), quantile.map_or(MEAN_LABEL, |(_, label)| label), &mut snapshot.name);
-    // Registration rejects invalid names, so this fails only if a format writes different bytes at each call.
+    // An invalid name is only possible if a format writes different bytes at each call: registration checks it.
     if snapshot.window.is_empty() || snapshot.name.finish().is_err() {
         return Err(Position::Quantile(series + 1, 0));
     }

@@ -24,7 +24,7 @@ pub enum LineError {
         /// The byte offset where the value begins, or would begin.
         at: usize,
     },
-    /// The line has more than [`MAX_LINE_BYTES`](super::MAX_LINE_BYTES) before its newline.
+    /// The line has more than [`MAX_LINE_BYTES`] before its newline.
     TooLong,
     /// The stream ended before the newline of the line.
     Torn,

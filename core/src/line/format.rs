@@ -54,9 +54,9 @@ pub(crate) fn format_text_line(name: &[u8], text: &[u8], out: &mut [u8]) -> Resu
 ///
 /// Written so that the compiler sees that it cannot panic, for programs without space for panic messages.
 #[inline]
-pub(crate) fn put(bytes: &[u8], room: &mut &mut [u8]) -> fmt::Result {
-    let (place, rest) = core::mem::take(room).split_at_mut_checked(bytes.len()).ok_or(fmt::Error)?;
-    place.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
-    *room = rest;
+pub(crate) fn put(bytes: &[u8], buf: &mut &mut [u8]) -> fmt::Result {
+    let (dest, rest) = core::mem::take(buf).split_at_mut_checked(bytes.len()).ok_or(fmt::Error)?;
+    dest.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte);
+    *buf = rest;
     Ok(())
 }

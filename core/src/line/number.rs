@@ -78,8 +78,8 @@ pub(crate) fn with_float_text<R>(float: f64, write: impl FnOnce(&[u8]) -> R) -> 
 /// Copies bytes into `out`, as many as fit, and returns them.
 pub(crate) fn collect_bytes<'a, 'b>(bytes: impl Iterator<Item = &'a u8>, out: &'b mut TextBuf) -> &'b [u8] {
     let mut n_bytes = 0;
-    for (room, byte) in out.iter_mut().zip(bytes) {
-        *room = *byte;
+    for (dest, byte) in out.iter_mut().zip(bytes) {
+        *dest = *byte;
         n_bytes += 1;
     }
     out.get(..n_bytes).unwrap_or_default()
@@ -103,7 +103,7 @@ enum Magnitude {
 }
 
 /// Every integer of 18 digits fits an `i64`.
-const MOST_SMALL_DIGITS: usize = 18;
+const MAX_SMALL_DIGITS: usize = 18;
 
 #[inline]
 fn magnitude(digits: &[u8]) -> Magnitude {
@@ -119,7 +119,7 @@ fn magnitude(digits: &[u8]) -> Magnitude {
         // Wraps if there are too many digits; the result is not used then.
         sum = sum.wrapping_mul(10).wrapping_add(digit.into());
     }
-    if digits.len() > MOST_SMALL_DIGITS { Magnitude::Large } else { Magnitude::Small(sum) }
+    if digits.len() > MAX_SMALL_DIGITS { Magnitude::Large } else { Magnitude::Small(sum) }
 }
 
 /// Returns the integer if an `i64` holds it.

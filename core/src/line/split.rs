@@ -24,7 +24,7 @@ use super::limits::MAX_LINE_BYTES;
 /// ```
 #[derive(Debug, Default)]
 pub struct LineSplitter {
-    held: heapless::Vec<u8, MAX_LINE_BYTES>,
+    partial: heapless::Vec<u8, MAX_LINE_BYTES>,
     skipping: bool,
 }
 
@@ -32,7 +32,7 @@ impl LineSplitter {
     /// Returns a splitter at the beginning of a stream.
     #[must_use]
     pub const fn new() -> Self {
-        Self { held: heapless::Vec::new(), skipping: false }
+        Self { partial: heapless::Vec::new(), skipping: false }
     }
 
     /// Processes the next chunk. Calls `on_line` for each line that ends in it, without its newline, or with
@@ -44,17 +44,17 @@ impl LineSplitter {
             if core::mem::take(&mut self.skipping) {
                 continue;
             }
-            if self.held.is_empty() && line_end.len() <= MAX_LINE_BYTES {
+            if self.partial.is_empty() && line_end.len() <= MAX_LINE_BYTES {
                 on_line(Ok(line_end));
-            } else if self.held.extend_from_slice(line_end).is_ok() {
-                on_line(Ok(&self.held));
+            } else if self.partial.extend_from_slice(line_end).is_ok() {
+                on_line(Ok(&self.partial));
             } else {
                 on_line(Err(LineError::TooLong));
             }
-            self.held.clear();
+            self.partial.clear();
         }
-        if !self.skipping && self.held.extend_from_slice(chunk).is_err() {
-            self.held.clear();
+        if !self.skipping && self.partial.extend_from_slice(chunk).is_err() {
+            self.partial.clear();
             self.skipping = true;
             on_line(Err(LineError::TooLong));
         }
@@ -65,7 +65,7 @@ impl LineSplitter {
     /// # Errors
     /// [`LineError::Torn`] if the stream ended within a line that was not reported yet.
     pub fn finish(&mut self) -> Result<(), LineError> {
-        let torn = !self.held.is_empty();
+        let torn = !self.partial.is_empty();
         *self = Self::new();
         if torn { Err(LineError::Torn) } else { Ok(()) }
     }

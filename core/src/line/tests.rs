@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::value::Value;
 
-fn written(name: &[u8], value: Number<'_>) -> Vec<u8> {
+fn format(name: &[u8], value: Number<'_>) -> Vec<u8> {
     let mut out = vec![0; 8192];
     let n_bytes = format_line(name, value, &mut out).unwrap();
     out.truncate(n_bytes);
@@ -95,10 +95,10 @@ fn floats_are_short_and_look_like_floats() {
         (f64::NEG_INFINITY, b"n: -inf\n"),
     ];
     for (float, line) in cases {
-        assert_eq!(written(b"n", Number::Float(*float)), *line);
+        assert_eq!(format(b"n", Number::Float(*float)), *line);
     }
     for float in [1e15, 1e16, 1e17, 1e300, f64::MIN, f64::MAX, -f64::MIN_POSITIVE] {
-        let line = written(b"n", Number::Float(float));
+        let line = format(b"n", Number::Float(float));
         assert!(line.iter().any(|byte| b".e".contains(byte)), "{}", String::from_utf8_lossy(&line));
         assert_eq!(parse_line(&line).unwrap().value, Number::Float(float));
     }
@@ -106,9 +106,9 @@ fn floats_are_short_and_look_like_floats() {
 
 #[test]
 fn the_longest_line_has_the_documented_length() {
-    let longest = written(&[b'n'; 255], Number::Float(-f64::MIN_POSITIVE));
+    let longest = format(&[b'n'; 255], Number::Float(-f64::MIN_POSITIVE));
     assert_eq!(longest.len(), MAX_OWN_LINE_BYTES);
-    assert!(written(&[b'n'; 255], Value::Int(i64::MIN).into()).len() <= MAX_OWN_LINE_BYTES);
+    assert!(format(&[b'n'; 255], Value::Int(i64::MIN).into()).len() <= MAX_OWN_LINE_BYTES);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn numbers() -> impl Strategy<Value = Number<'static>> {
     prop_oneof![any::<i64>().prop_map(Number::Int), any::<f64>().prop_map(Number::Float)]
 }
 
-fn same(left: Number<'_>, right: Number<'_>) -> bool {
+fn is_same(left: Number<'_>, right: Number<'_>) -> bool {
     match (left, right) {
         (Number::Float(left), Number::Float(right)) => {
             left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
@@ -197,10 +197,10 @@ proptest! {
     #[test]
     fn a_written_line_reads_back_equal(name in "[^\n]{0,20}", value in numbers()) {
         let name = name.trim_matches(|c: char| c.is_ascii() && crate::names::name::is_space(c as u8));
-        let line = written(name.as_bytes(), value);
+        let line = format(name.as_bytes(), value);
         let back = parse_line(&line).unwrap();
         prop_assert_eq!(back.name, name.as_bytes());
-        prop_assert!(same(back.value, value), "{:?} {:?}", back.value, value);
+        prop_assert!(is_same(back.value, value), "{:?} {:?}", back.value, value);
     }
 
     #[test]

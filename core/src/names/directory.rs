@@ -111,7 +111,7 @@ mod tests {
     use proptest::prelude::*;
     use std::{format, vec::Vec};
 
-    fn put<const N: usize, const B: usize>(
+    fn find_or_insert<const N: usize, const B: usize>(
         directory: &Directory<N>,
         name: &[u8],
         arena: &Arena<B>,
@@ -128,18 +128,18 @@ mod tests {
     fn a_full_directory_still_finds_its_names() {
         let (directory, arena) = (Directory::<4>::new(), Arena::<64>::new());
         for idx in 0..4 {
-            assert_eq!(put(&directory, format!("n{idx}").as_bytes(), &arena), Ok(idx));
+            assert_eq!(find_or_insert(&directory, format!("n{idx}").as_bytes(), &arena), Ok(idx));
         }
-        assert_eq!(put(&directory, b"n4", &arena), Err(Full::Slots));
-        assert_eq!(put(&directory, b"n2", &arena), Ok(2));
+        assert_eq!(find_or_insert(&directory, b"n4", &arena), Err(Full::Slots));
+        assert_eq!(find_or_insert(&directory, b"n2", &arena), Ok(2));
         assert!(directory.find(b"n4", &arena).is_err());
     }
 
     #[test]
     fn a_name_that_does_not_fit_the_arena_takes_no_slot() {
         let (directory, arena) = (Directory::<4>::new(), Arena::<4>::new());
-        assert_eq!(put(&directory, b"too long", &arena), Err(Full::NameBytes));
-        assert_eq!(put(&directory, b"fits", &arena), Ok(0));
+        assert_eq!(find_or_insert(&directory, b"too long", &arena), Err(Full::NameBytes));
+        assert_eq!(find_or_insert(&directory, b"fits", &arena), Ok(0));
         assert!(directory.find(b"too long", &arena).is_err());
     }
 
@@ -156,11 +156,11 @@ mod tests {
     fn capacities_zero_and_one_work() {
         let arena = Arena::<8>::new();
         let none = Directory::<0>::new();
-        assert_eq!(put(&none, b"a", &arena), Err(Full::Slots));
+        assert_eq!(find_or_insert(&none, b"a", &arena), Err(Full::Slots));
         let one = Directory::<1>::new();
-        assert_eq!(put(&one, b"a", &arena), Ok(0));
-        assert_eq!(put(&one, b"b", &arena), Err(Full::Slots));
-        assert_eq!(put(&one, b"a", &arena), Ok(0));
+        assert_eq!(find_or_insert(&one, b"a", &arena), Ok(0));
+        assert_eq!(find_or_insert(&one, b"b", &arena), Err(Full::Slots));
+        assert_eq!(find_or_insert(&one, b"a", &arena), Ok(0));
     }
 
     proptest! {
@@ -179,7 +179,7 @@ mod tests {
                         Ok(list.len() - 1)
                     }
                 };
-                prop_assert_eq!(put(&directory, name.as_bytes(), &arena), expected);
+                prop_assert_eq!(find_or_insert(&directory, name.as_bytes(), &arena), expected);
             }
             let stored: Vec<_> = (0..list.len())
                 .map(|idx| directory.view().get(idx).unwrap().bytes(arena.view()))

@@ -20,9 +20,9 @@ use crate::value::Value;
 /// sums are `sum`, for threads without a shard, and those of the stat's [`StatShards`]. Setting an integer changes
 /// only `offset`.
 ///
-/// Setting a stat that was never incremented is one store. If it was, an integer is stored in `offset` less the
-/// sums, and a float is stored together with the current sums as its baseline. The latter is a seqlock: `version`
-/// is odd in the meantime, and readers and other such writers wait.
+/// Setting a stat that was never incremented is one store. If it was, an integer setting stores the integer minus
+/// the sums in `offset`. A float setting stores the float and makes the current sums its baseline, under a seqlock:
+/// `version` is odd in the meantime, and readers and other such writers wait.
 ///
 /// What other threads may see:
 ///

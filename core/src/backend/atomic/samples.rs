@@ -103,18 +103,18 @@ impl<'r> SamplesView<'r> {
     fn drain(self, idx: usize, shared: &SharedRing) {
         let mut ends = [0; MAX_SHARDS];
         // The next reader takes samples that come later.
-        let (n_there, n_shared) = shared.end();
+        let (n_claimed, n_shared) = shared.end();
         let mut n_new = n_shared;
         for (ring, end) in self.rings(idx).zip(&mut ends) {
             *end = ring.end();
             n_new = n_new.saturating_add(ring.n_new(*end));
         }
         // The rest of the window stays with the threads without a ring.
-        let (mut n_seen, mut n_accounted) = (0u64, n_there);
+        let (mut n_so_far, mut n_accounted) = (0u64, n_claimed);
         for (ring, end) in self.rings(idx).zip(ends) {
-            let n_before = n_seen;
-            n_seen = n_seen.saturating_add(ring.n_new(end));
-            let n_drained = fair_share(n_seen, n_new) - fair_share(n_before, n_new);
+            let n_before = n_so_far;
+            n_so_far = n_so_far.saturating_add(ring.n_new(end));
+            let n_drained = fair_share(n_so_far, n_new) - fair_share(n_before, n_new);
             shared.record_all(n_drained, ring.drain(n_drained, end));
             n_accounted += n_drained;
         }

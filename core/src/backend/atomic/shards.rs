@@ -145,7 +145,7 @@ fn add(sum: &AtomicI64, int: i64) {
     sum.store(opaque_i64(sum.load_own().wrapping_add(int)), Ordering::Relaxed);
 }
 
-/// The sum of the floats that a thread added, and both sums at the last setting of the stat to a float.
+/// The sum of the floats that a thread added, and both sums when the stat was last set to a float.
 pub(super) struct FloatSlot {
     float: AtomicFloat,
     sum_baseline: AtomicI64,

@@ -11,8 +11,8 @@ use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new, filled};
 
 /// Selects the key of one index, which takes half the time of sorting all keys; sorts if there are few.
 fn select(keys: &mut [u64], idx: usize) -> Range<usize> {
-    const FEW: usize = 16;
-    if keys.len() <= FEW || idx >= keys.len() {
+    const MAX_SORTED: usize = 16;
+    if keys.len() <= MAX_SORTED || idx >= keys.len() {
         keys.sort_unstable();
         return 0..keys.len();
     }

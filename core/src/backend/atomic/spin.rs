@@ -52,11 +52,11 @@ impl Backoff {
     #[cold]
     #[inline(never)]
     pub(crate) fn wait(&mut self) {
-        const MOST_SPINS: u32 = 64;
+        const MAX_SPINS: u32 = 64;
         for _ in 0..self.n_spins {
             core::hint::spin_loop();
         }
-        if self.n_spins < MOST_SPINS && cfg!(not(loom)) {
+        if self.n_spins < MAX_SPINS && cfg!(not(loom)) {
             self.n_spins *= 2;
         } else {
             // The scheduler has probably suspended the holder.

@@ -38,7 +38,7 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
     /// effect, if only the slow path can add.
     #[inline]
     pub(crate) fn add_fast(&self, idx: usize, value: Value) -> bool {
-        // One comparison for both: a number or an index that is none lies beyond all words.
+        // One comparison covers both: an invalid id or index lies beyond all slots.
         let slot_idx = shard_id::current().times(STATS).wrapping_add(idx);
         self.view().shards(idx).add_fast_at(slot_idx, value)
     }

@@ -8,10 +8,10 @@ use crate::line::number::TextBuf;
 /// Writes the integer as decimal digits and returns them.
 pub(crate) fn digits(int: i64, out: &mut TextBuf) -> &[u8] {
     let mut n_bytes = 0;
-    let mut room = out.iter_mut();
+    let mut slots = out.iter_mut();
     let mut push = |byte| {
-        if let Some(place) = room.next() {
-            *place = byte;
+        if let Some(slot) = slots.next() {
+            *slot = byte;
             n_bytes += 1;
         }
     };
@@ -51,21 +51,21 @@ mod tests {
     use proptest::prelude::*;
     use std::format;
 
-    fn agrees(int: i64) {
+    fn assert_agrees(int: i64) {
         assert_eq!(digits(int, &mut TextBuf::default()), format!("{int}").as_bytes());
     }
 
     #[test]
     fn extremes_and_neighbours_of_powers_of_ten() {
         for int in [0, 1, -1, 9, 10, 99, 100, i64::MIN, i64::MAX, 10i64.pow(18), 10i64.pow(18) - 1] {
-            agrees(int);
+            assert_agrees(int);
         }
     }
 
     proptest! {
         #[test]
         fn the_standard_library_agrees(int: i64, shift in 0..64) {
-            agrees(int >> shift);
+            assert_agrees(int >> shift);
         }
     }
 }
