@@ -123,10 +123,10 @@ mod tests {
     }
 
     fn assert_equals_serde_json_core(reader: Reader<'_>) {
-        let ours = text_of(|out| reader.write_json(out).ok());
-        let theirs = text_of(|out| serde_json_core::to_slice(&reader, out).ok());
-        assert!(ours.is_some());
-        assert_eq!(ours, theirs);
+        let actual = text_of(|out| reader.write_json(out).ok());
+        let expected = text_of(|out| serde_json_core::to_slice(&reader, out).ok());
+        assert!(actual.is_some());
+        assert_eq!(actual, expected);
     }
 
     #[test]

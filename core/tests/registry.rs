@@ -118,11 +118,11 @@ fn every_rejection_is_counted_once_and_returned_by_the_try_call_without_counting
 
 #[test]
 fn a_format_that_writes_a_reserved_name_is_rejected() {
-    fn ours(_: &[u8], label: &str, out: &mut NameBuf) {
+    fn reserved(_: &[u8], label: &str, out: &mut NameBuf) {
         out.push(b"statvent.");
         out.push(label.as_bytes());
     }
-    assert_eq!(small().try_record_with("x", 1, ours), Err(NameError::Reserved.into()));
+    assert_eq!(small().try_record_with("x", 1, reserved), Err(NameError::Reserved.into()));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Storage of a registry: a backend for threads and one for interrupts.
 //!
-//! Owns the choice of the backend; no other file depends on the features that select it. `atomic` is for threads:
-//! words with one writer each, summed by the reader, and a spin lock. `critical_section` is for interrupts (feature
-//! `critical-section` without `std`): a lock that waits in an interrupt would wait for ever, so every change is
-//! made with interrupts off, and everything is smaller. The modules above use both through the same interface.
+//! Owns the choice of the backend. `atomic` is for threads: words with one writer each, summed by the reader, and a
+//! spin lock. `critical_section` is for interrupts (feature `critical-section` without `std`): a lock that waits in
+//! an interrupt would wait for ever, so every change is made with interrupts off, and everything is smaller. The
+//! modules above use both through the same interface.
 //!
 //! The interface:
 //! - [`StatStore`] stores the values of stats by index. [`StatRef`] is one of them, [`StatsView`] all of them
