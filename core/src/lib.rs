@@ -9,6 +9,7 @@ extern crate std;
 mod sync;
 
 mod error;
+mod limits;
 mod names;
 mod quantiles;
 mod value;
@@ -39,8 +40,9 @@ mod models;
 pub use error::{RecordError, ValueError};
 #[cfg(all(feature = "std", not(loom)))]
 pub use fork::{free_shards_of_parent, freeze_shard_allocation, unfreeze_shard_allocation};
+pub use limits::WINDOW_SAMPLES;
 pub use names::name;
-pub use quantiles::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile, WINDOW_SAMPLES};
+pub use quantiles::{DEFAULT_QUANTILES, MEAN_LABEL, Quantile};
 pub use value::{IntoValue, Value};
 #[cfg(not(loom))]
 pub use {

@@ -5,8 +5,7 @@
 
 use core::ops::Range;
 
-/// The number of samples that a series keeps.
-pub const WINDOW_SAMPLES: usize = 100;
+use crate::limits::{MAX_LABEL_BYTES, WINDOW_SAMPLES};
 
 /// A percentage from 0 to 100, and the label of its stat.
 pub type Quantile = (f64, &'static str);
@@ -99,8 +98,6 @@ pub(crate) const fn assert_quantiles(table: &[Quantile]) {
         idx += 1;
     }
 }
-
-const MAX_LABEL_BYTES: usize = 32;
 
 #[cfg(all(test, not(loom)))]
 mod tests {

@@ -3,8 +3,9 @@
 //! Owns the type and its public calls. `record` finds and registers names, `snapshot` reads, `handle` makes
 //! handles, and `call_site` serves the macros.
 
-use crate::backend::{AtomicU64, MAX_SHARDS, SampleStore, StatStore, StoredValue, WriteOp};
+use crate::backend::{AtomicU64, SampleStore, StatStore, StoredValue, WriteOp};
 use crate::error::RecordError;
+use crate::limits::MAX_SHARDS;
 use crate::names::append_vec::AppendVec;
 use crate::names::arena::{Arena, NewName};
 use crate::names::directory::Directory;

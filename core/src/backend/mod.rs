@@ -23,5 +23,5 @@ mod critical_section;
 #[cfg(all(feature = "critical-section", not(any(feature = "std", loom))))]
 pub(crate) use critical_section::*;
 
-mod common;
-pub(crate) use common::{MAX_SHARDS, WriteOp};
+mod write_op;
+pub(crate) use write_op::WriteOp;

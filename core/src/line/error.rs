@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use super::limits::{MAX_LINE_BYTES, MAX_OWN_LINE_BYTES};
+use crate::limits::{MAX_LINE_BYTES, MAX_OWN_LINE_BYTES};
 
 /// Reason why bytes from a pipe are not a line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,8 +5,10 @@
 use core::fmt;
 
 use super::error::BufferTooSmall;
-use super::limits::SEPARATOR;
 use super::number::Number;
+
+/// The bytes between the name and the value.
+const SEPARATOR: &[u8] = b": ";
 
 /// Writes the line of one stat to the beginning of `out`. Returns its length in bytes.
 ///

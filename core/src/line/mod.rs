@@ -6,16 +6,15 @@
 
 mod error;
 pub(crate) mod format;
-mod limits;
 pub(crate) mod number;
 mod parse;
 mod split;
 #[cfg(test)]
 mod tests;
 
+pub use crate::limits::{MAX_LINE_BYTES, MAX_OWN_LINE_BYTES};
 pub use error::{BufferTooSmall, LineError};
 pub use format::format_line;
-pub use limits::{MAX_LINE_BYTES, MAX_OWN_LINE_BYTES};
 pub use number::Number;
 pub use parse::{Line, parse_line};
 pub use split::LineSplitter;

@@ -3,7 +3,7 @@
 //! Owns the text of numbers: what is a number, and how a number is written. A number that an `i64` cannot hold is
 //! borrowed from its line.
 
-use super::limits::MAX_VALUE_BYTES;
+use crate::limits::MAX_VALUE_BYTES;
 use crate::value::Value;
 
 /// Value of a line.

@@ -3,8 +3,8 @@
 //! Owns the definition of a valid line. Any program can write to a pipe, so it assumes nothing about the bytes.
 
 use super::error::LineError;
-use super::limits::MAX_LINE_BYTES;
 use super::number::Number;
+use crate::limits::MAX_LINE_BYTES;
 use crate::names::name::is_space;
 
 /// Name and value of a line.

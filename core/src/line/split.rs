@@ -3,7 +3,7 @@
 //! Owns the unfinished line at the end of a chunk, up to a limit. It does not interpret lines (see `parse`).
 
 use super::error::LineError;
-use super::limits::MAX_LINE_BYTES;
+use crate::limits::MAX_LINE_BYTES;
 
 /// Splits a stream of bytes into lines.
 ///

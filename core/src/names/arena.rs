@@ -5,8 +5,8 @@
 
 use core::ops::Range;
 
+use crate::limits::MAX_NAME_BYTES;
 use crate::names::append_vec::{AppendVec, AppendVecView};
-use crate::names::name::MAX_NAME_BYTES;
 use crate::sync::const_new;
 
 /// Name that is not stored yet.

@@ -6,9 +6,7 @@
 use core::fmt;
 
 pub use super::error::NameError;
-
-/// The longest name, in bytes.
-pub const MAX_NAME_BYTES: usize = 255;
+pub use crate::limits::MAX_NAME_BYTES;
 
 /// The prefix of the library's own stats.
 pub const RESERVED_PREFIX: &[u8] = PREFIX;

@@ -8,7 +8,7 @@ use super::float::AtomicFloat;
 use super::shard_id;
 use super::shards::{ShardSlot, StatShards};
 use super::spin::Backoff;
-use crate::backend::common::WriteOp;
+use crate::backend::write_op::WriteOp;
 use crate::line::Number;
 use crate::sync::{AtomicI64, AtomicU8, AtomicU32, Ordering, const_new, fence};
 use crate::value::Value;

@@ -7,7 +7,7 @@ use super::shard_id;
 use super::shared_ring::SharedRing;
 use super::spin::RawMutex;
 use super::thread_ring::{ThreadRing, fair_share};
-use crate::backend::common::MAX_SHARDS;
+use crate::limits::MAX_SHARDS;
 use crate::quantiles::Window;
 use crate::sync::{const_new, filled};
 

@@ -6,7 +6,7 @@
 //! Invariant: at most one live thread holds an id. A thread that acquires it sees all writes of the last holder to
 //! the shards of that id.
 
-use crate::backend::common::MAX_SHARDS;
+use crate::limits::MAX_SHARDS;
 #[cfg(any(feature = "std", loom))]
 use crate::sync::{AtomicU32, Ordering, const_new};
 
@@ -110,7 +110,7 @@ mod assigned {
 
     use super::super::spin::RawMutex;
     use super::{ShardId, ShardPool};
-    use crate::backend::common::MAX_SHARDS;
+    use crate::limits::MAX_SHARDS;
 
     /// Not acquired yet, or the pool was empty.
     const UNKNOWN: ShardId = ShardId::none(0);

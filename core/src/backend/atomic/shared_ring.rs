@@ -6,7 +6,8 @@
 use core::ops::Range;
 
 use super::float::AtomicFloat;
-use crate::quantiles::{WINDOW_SAMPLES, Window};
+use crate::limits::WINDOW_SAMPLES;
+use crate::quantiles::Window;
 use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new, filled};
 
 /// Selects the key of one index, which takes half the time of sorting all keys; sorts if there are few.

@@ -3,6 +3,7 @@
 //! Owns the lock, and the back-off of a thread that waits for a few instructions of another thread. It must not be
 //! used in an interrupt, which would wait for the code that it interrupted.
 
+use crate::limits::MAX_SPINS;
 use crate::sync::{AtomicBool, Ordering, const_new};
 
 /// Mutex without data, for short work that happens once per name. It spins, and yields if there is a scheduler.
@@ -52,7 +53,6 @@ impl Backoff {
     #[cold]
     #[inline(never)]
     pub(crate) fn wait(&mut self) {
-        const MAX_SPINS: u32 = 64;
         for _ in 0..self.n_spins {
             core::hint::spin_loop();
         }

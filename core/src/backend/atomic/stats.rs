@@ -6,7 +6,7 @@
 use super::cell::{Mode, StatCell, StatRef, StoredValue};
 use super::shard_id;
 use super::shards::{FloatSlot, StatShards};
-use crate::backend::common::WriteOp;
+use crate::backend::write_op::WriteOp;
 use crate::sync::{AtomicI64, const_new, filled};
 use crate::value::Value;
 

@@ -8,7 +8,7 @@
 //! overwritten in the meantime, and finds the same samples again later. It never finds anything else.
 
 use super::opaque::opaque_ref;
-use crate::quantiles::WINDOW_SAMPLES;
+use crate::limits::WINDOW_SAMPLES;
 use crate::sync::{AtomicU64, Ordering, OwnerLoad, const_new, filled};
 
 /// More than a window, so that the owner must record many samples before it overwrites those that a reader drains.

@@ -3,7 +3,8 @@
 //! Owns the rings. `quantiles` evaluates the window.
 
 use super::lock::CriticalCell;
-use crate::quantiles::{WINDOW_SAMPLES, Window};
+use crate::limits::WINDOW_SAMPLES;
+use crate::quantiles::Window;
 
 /// The rings of `SERIES` series. An invalid index is ignored.
 pub(crate) struct SampleStore<const SERIES: usize, const SHARDS: usize>([SampleRing; SERIES]);

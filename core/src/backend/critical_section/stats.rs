@@ -5,7 +5,7 @@
 
 use super::digits::digits;
 use super::lock::CriticalCell;
-use crate::backend::common::WriteOp;
+use crate::backend::write_op::WriteOp;
 use crate::line::number::{TextBuf, collect_bytes, with_float_text};
 use crate::value::Value;
 
