@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::value::RawValue;
 use statvent_core::line::{Line, MAX_LINE_BYTES, Number, parse_line};
 use statvent_web::aggregate::{Sum, aggregate};
-use statvent_web::collect::{Counts, Reading, ReadingBuilder};
+use statvent_web::collect::{Counts, ProcessSnapshot, SnapshotBuilder};
 use statvent_web::encode::json::encode_json;
 
 /// The most memory that a reading may take: for each byte that was said, and for itself.
@@ -18,7 +18,7 @@ pub(crate) fn collect(input: &[u8]) {
     let (head, mut stream) = input.split_at(input.len().min(5));
     let n_pipes = 1 + usize::from(head.first().copied().unwrap_or_default() % 4);
     let mut cuts = head.iter().skip(1).map(|cut| usize::from(*cut) * 3 + 1).cycle();
-    let mut builders: Vec<_> = (0..n_pipes).map(|_| ReadingBuilder::default()).collect();
+    let mut builders: Vec<_> = (0..n_pipes).map(|_| SnapshotBuilder::default()).collect();
     let mut wholes = vec![Vec::new(); n_pipes];
     for pipe in (0..n_pipes).cycle() {
         let (chunk, rest) = stream.split_at(cuts.next().unwrap_or(1).min(stream.len()));
@@ -31,11 +31,11 @@ pub(crate) fn collect(input: &[u8]) {
             break;
         }
     }
-    let readings: Vec<_> = builders.into_iter().map(ReadingBuilder::finish).collect();
-    for (reading, whole) in readings.iter().zip(&wholes) {
+    let snapshots: Vec<_> = builders.into_iter().map(SnapshotBuilder::finish).collect();
+    for (reading, whole) in snapshots.iter().zip(&wholes) {
         agrees(reading, whole);
     }
-    let sums = aggregate(&readings);
+    let sums = aggregate(&snapshots);
     sums_agree(&sums, &wholes);
     let body = encode_json(&sums, 1.5, &Counts::default()).expect("sums that can be written");
     serde_json::from_slice::<&RawValue>(&body).expect("JSON");
@@ -55,7 +55,7 @@ fn read(line: &[u8]) -> Option<Line<'_>> {
     if line.len() > MAX_LINE_BYTES { None } else { parse_line(line).ok() }
 }
 
-fn agrees(reading: &Reading, whole: &[u8]) {
+fn agrees(reading: &ProcessSnapshot, whole: &[u8]) {
     let (stats, n_malformed) = naive(whole);
     assert_eq!((reading.n_stats(), reading.n_malformed()), (stats.len(), n_malformed));
     for (found, expected) in reading.stats().zip(stats) {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use num_bigint::BigInt;
 use statvent_core::line::Number;
 
-use crate::collect::Reading;
+use crate::collect::ProcessSnapshot;
 
 /// The sum of one stat over all processes.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,36 +20,36 @@ pub enum Sum {
     Float(f64),
 }
 
-/// Sums each stat over all readings and returns the sums in the order of the names' bytes.
+/// Sums each stat over all snapshots and returns the sums in the order of the names' bytes.
 ///
 /// Integers are summed exactly, however large. Where one process gives a float the sum is a float: the floats
-/// are added in the order of the readings and the exact sum of the integers last, so that the same readings in
+/// are added in the order of the snapshots and the exact sum of the integers last, so that the same snapshots in
 /// the same order give the same bits. Of a name that comes twice in a reading the last value counts.
 ///
 /// Cost: one hash table entry for each name and no allocation for each line; names are borrowed.
 ///
 /// ```
 /// use statvent_web::aggregate::{aggregate, Sum};
-/// use statvent_web::collect::Reading;
+/// use statvent_web::collect::ProcessSnapshot;
 ///
-/// let one = Reading::parse(b"hits: 9223372036854775807\nload: 1\n")?;
-/// let two = Reading::parse(b"hits: 9223372036854775807\nload: 0.5\n")?;
+/// let one = ProcessSnapshot::parse(b"hits: 9223372036854775807\nload: 1\n")?;
+/// let two = ProcessSnapshot::parse(b"hits: 9223372036854775807\nload: 0.5\n")?;
 /// let sums = aggregate([&one, &two]);
 /// assert_eq!(sums[0], (&b"hits"[..], Sum::Int(18_446_744_073_709_551_614)));
 /// assert_eq!(sums[1], (&b"load"[..], Sum::Float(1.5)));
-/// # Ok::<(), statvent_web::collect::ReadingError>(())
+/// # Ok::<(), statvent_web::collect::SnapshotError>(())
 /// ```
-pub fn aggregate<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> Vec<(&'a [u8], Sum)> {
+pub fn aggregate<'a>(snapshots: impl IntoIterator<Item = &'a ProcessSnapshot>) -> Vec<(&'a [u8], Sum)> {
     // Totals are large, so a table that grows holds their places alone.
     let mut places = HashMap::<&[u8], usize>::new();
     let mut totals = Vec::<(&[u8], Total<'a>)>::new();
-    for (reading_idx, reading) in readings.into_iter().enumerate() {
+    for (snapshot_idx, reading) in snapshots.into_iter().enumerate() {
         for (name, value) in reading.stats() {
             let place = *places.entry(name).or_insert_with(|| {
                 totals.push((name, Total::default()));
                 totals.len() - 1
             });
-            totals[place].1.take(reading_idx, value);
+            totals[place].1.take(snapshot_idx, value);
         }
     }
     drop(places);
@@ -58,7 +58,7 @@ pub fn aggregate<'a>(readings: impl IntoIterator<Item = &'a Reading>) -> Vec<(&'
     sums
 }
 
-/// What is known of one stat while readings go by.
+/// What is known of one stat while snapshots go by.
 #[derive(Default)]
 struct Total<'a> {
     ints: i128,
@@ -70,9 +70,9 @@ struct Total<'a> {
 }
 
 impl<'a> Total<'a> {
-    fn take(&mut self, reading_idx: usize, value: Number<'a>) {
-        if let Some((newest_idx, newest)) = self.newest.replace((reading_idx, value))
-            && newest_idx != reading_idx
+    fn take(&mut self, snapshot_idx: usize, value: Number<'a>) {
+        if let Some((newest_idx, newest)) = self.newest.replace((snapshot_idx, value))
+            && newest_idx != snapshot_idx
         {
             self.add(newest);
         }
@@ -124,8 +124,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     fn sums(texts: &[&str]) -> Vec<(String, Sum)> {
-        let readings: Vec<_> = texts.iter().map(|text| Reading::parse(text.as_bytes()).unwrap()).collect();
-        let sums = aggregate(&readings);
+        let snapshots: Vec<_> =
+            texts.iter().map(|text| ProcessSnapshot::parse(text.as_bytes()).unwrap()).collect();
+        let sums = aggregate(&snapshots);
         sums.into_iter().map(|(name, sum)| (String::from_utf8_lossy(name).into_owned(), sum)).collect()
     }
 

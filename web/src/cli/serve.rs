@@ -11,7 +11,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use lexopt::prelude::*;
-use statvent_web::collect::{MAX_PIPES, Trouble};
+use statvent_web::collect::{MAX_PIPES, Warning};
 use statvent_web::descriptors::raise_limit;
 use statvent_web::serve::{Config, Service};
 
@@ -141,7 +141,7 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
 }
 
 /// Returns a way to standard error that never waits: a reader of it that stopped must not stop the collector.
-fn reporter() -> impl FnMut(&Trouble) + Send {
+fn reporter() -> impl FnMut(&Warning) + Send {
     let (report, reports) = sync_channel(MAX_PIPES);
     thread::spawn(move || {
         for line in reports {

@@ -6,11 +6,11 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-use statvent_web::collect::WithCauses;
+use statvent_web::collect::ErrorChain;
 
 /// Prints an error with its causes.
 pub(crate) fn print_error(err: &dyn Error) {
-    log_line(format_args!("statvent-web: {}", WithCauses(err)));
+    log_line(format_args!("statvent-web: {}", ErrorChain(err)));
 }
 
 /// Prints one line.

@@ -27,7 +27,7 @@ pub(super) enum Rank {
 pub(super) struct Candidates {
     pub(super) first: BTreeSet<(Rank, OsString)>,
     /// How many have no place.
-    pub(super) n_left_out: usize,
+    pub(super) n_omitted: usize,
 }
 
 impl Candidates {
@@ -37,7 +37,7 @@ impl Candidates {
         if self.first.len() > MAX_PIPES
             && let Some((rank, _)) = self.first.pop_last()
         {
-            self.n_left_out += usize::from(rank != Rank::Gone);
+            self.n_omitted += usize::from(rank != Rank::Gone);
         }
     }
 }
@@ -56,7 +56,7 @@ mod tests {
         candidates.offer(Rank::Answered, "z.stats".as_ref());
         candidates.offer(Rank::Answered, "z.stats".as_ref());
         let names: Vec<_> = candidates.first.into_iter().map(|(_, name)| name).collect();
-        assert_eq!((names.len(), candidates.n_left_out), (MAX_PIPES, 2));
+        assert_eq!((names.len(), candidates.n_omitted), (MAX_PIPES, 2));
         assert_eq!(names[..3], ["z.stats", "y.stats", "0000.stats"]);
         assert_eq!(names[MAX_PIPES - 1], *format!("{:04}.stats", MAX_PIPES - 3));
     }

@@ -19,10 +19,10 @@ use tokio::io::Interest;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{sleep, timeout};
 
-use super::discover::Source;
-use super::outcome::{PipeError, is_resource_exhaustion};
+use super::directory::FilteredDir;
+use super::error::{PipeError, is_resource_exhaustion};
 use super::quota::Charge;
-use super::reading::{Reading, ReadingBuilder};
+use super::snapshot::{ProcessSnapshot, SnapshotBuilder};
 
 /// The bytes read at a time, and the memory for them: the largest pipe of an ordinary user, so that what was written in
 /// one piece is read in one, and a reader that does not lock gets all of it or nothing.
@@ -37,7 +37,7 @@ const LONGEST_QUIET_PAUSE: Duration = Duration::from_millis(32);
 
 /// Why there is no pipe, or no snapshot from it.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub(super) enum ProbeError {
     /// Nothing has the name.
     NotFound,
     /// Something other than a pipe has it, or a pipe whose owner is not allowed.
@@ -55,11 +55,11 @@ pub(super) enum Progress {
     /// There is nothing more to read at the moment.
     Pending,
     /// The process said everything.
-    Complete(Reading),
+    Complete(ProcessSnapshot),
     /// The pipe was replaced or removed before it said anything: open the name again.
     Retired {
         /// We had it to ourselves before that, so no other reader can have got what it said.
-        was_ours: bool,
+        was_locked: bool,
     },
 }
 
@@ -69,11 +69,11 @@ pub(super) struct Pipe {
     id: FileId,
     lock: Lock,
     /// What was said so far.
-    pub(super) builder: ReadingBuilder,
+    pub(super) builder: SnapshotBuilder,
     has_writer: bool,
     /// The last read brought nothing, and the runtime goes on to report an event: its events tell nothing, as after a writer
     /// has left.
-    event_is_stale: bool,
+    readiness_is_stale: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -91,27 +91,27 @@ enum Lock {
 impl Pipe {
     /// Opens the pipe of that name, and nothing but a pipe of an allowed owner: no link, file, socket or device. Needs a
     /// tokio runtime with I/O.
-    pub(super) fn open(source: &Source, name: &OsStr, charge: Charge) -> Result<Box<Self>, Failure> {
+    pub(super) fn open(source: &FilteredDir, name: &OsStr, charge: Charge) -> Result<Box<Self>, ProbeError> {
         let is_allowed = |node: &Node| node.is_fifo && source.allows(node);
         match source.dir.node(name)? {
             Some(node) if is_allowed(&node) => {}
-            Some(_) => return Err(Failure::NotAFifo),
-            None => return Err(Failure::NotFound),
+            Some(_) => return Err(ProbeError::NotAFifo),
+            None => return Err(ProbeError::NotFound),
         }
         // Without `O_CREAT`, which `fs.protected_fifos` would refuse.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let receiver = openat(&source.dir, name, flags, Mode::empty()).map_err(io::Error::from)?;
         let node = Node::of(&receiver)?;
         if !is_allowed(&node) {
-            return Err(Failure::NotAFifo);
+            return Err(ProbeError::NotAFifo);
         }
         Ok(Box::new(Self {
             receiver: Receiver::from_owned_fd_unchecked(receiver)?,
             id: node.id,
             lock: Lock::None,
-            builder: ReadingBuilder::within(charge),
+            builder: SnapshotBuilder::within(charge),
             has_writer: false,
-            event_is_stale: false,
+            readiness_is_stale: false,
         }))
     }
 
@@ -129,14 +129,14 @@ impl Pipe {
                 bytes => bytes.map_err(io::Error::from),
             };
             match bytes {
-                Ok(0) => return Ok(self.at_end()?),
+                Ok(0) => return Ok(self.on_eof()?),
                 Ok(n_bytes) => {
                     self.has_writer = true;
-                    self.builder.feed(&chunk[..n_bytes]).map_err(PipeError::TooMuch)?;
+                    self.builder.feed(&chunk[..n_bytes]).map_err(PipeError::TooLarge)?;
                 }
                 Err(err) if err.kind() == ErrorKind::WouldBlock => {
                     self.has_writer = true;
-                    self.event_is_stale = self.has_stale_event();
+                    self.readiness_is_stale = self.still_reports_ready();
                     return Ok(Progress::Pending);
                 }
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
@@ -151,7 +151,7 @@ impl Pipe {
         if self.has_writer {
             *pause = FIRST_PAUSE;
         }
-        if !self.is_worth_watching() {
+        if !self.can_await_readiness() {
             sleep(*pause).await;
         } else if self.has_writer {
             self.readable().await;
@@ -169,8 +169,8 @@ impl Pipe {
     }
 
     /// Whether an event of the pipe means that there may be something to read for us.
-    pub(super) fn is_worth_watching(&self) -> bool {
-        self.lock != Lock::None && !self.event_is_stale
+    pub(super) fn can_await_readiness(&self) -> bool {
+        self.lock != Lock::None && !self.readiness_is_stale
     }
 
     /// Which pipe it is.
@@ -184,14 +184,14 @@ impl Pipe {
     }
 
     /// Whether something was said, and not all.
-    pub(super) const fn has_begun(&self) -> bool {
+    pub(super) const fn has_data(&self) -> bool {
         !self.builder.is_empty()
     }
 
     /// Whether nothing writes and nothing was said, seen while we had it to ourselves: else it is no evidence, because
     /// another reader may have it, and the writer with it.
     pub(super) fn has_no_writer(&self) -> bool {
-        matches!(self.lock, Lock::Held | Lock::HeldAfterUnlink) && !self.has_writer && !self.has_begun()
+        matches!(self.lock, Lock::Held | Lock::HeldAfterUnlink) && !self.has_writer && !self.has_data()
     }
 
     /// Gives the lock back where nothing writes: between two collections others may have to see that its process is
@@ -227,20 +227,20 @@ impl Pipe {
     }
 
     /// Nothing writes now: an end only if something was said before.
-    fn at_end(&mut self) -> io::Result<Progress> {
+    fn on_eof(&mut self) -> io::Result<Progress> {
         self.has_writer = false;
-        Ok(if self.has_begun() {
+        Ok(if self.has_data() {
             Progress::Complete(take(&mut self.builder).finish())
         } else if self.is_retired()? {
-            Progress::Retired { was_ours: self.lock == Lock::Held }
+            Progress::Retired { was_locked: self.lock == Lock::Held }
         } else {
-            self.event_is_stale = self.has_stale_event();
+            self.readiness_is_stale = self.still_reports_ready();
             Progress::Pending
         })
     }
 
     /// Whether the runtime goes on to report an event that brought nothing.
-    fn has_stale_event(&self) -> bool {
+    fn still_reports_ready(&self) -> bool {
         self.receiver.ready(Interest::READABLE).now_or_never().is_some()
     }
 }
@@ -251,7 +251,7 @@ impl AsFd for Pipe {
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for ProbeError {
     fn from(err: io::Error) -> Self {
         match err.raw_os_error().map(nix::Error::from_raw) {
             Some(nix::Error::ENOENT) => Self::NotFound,
@@ -277,7 +277,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("1.stats");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
-        let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+        let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut pipe = Pipe::open(&source, "1.stats".as_ref(), Charge::default()).unwrap();
@@ -288,7 +288,7 @@ mod tests {
             other.read_exact(&mut [0]).unwrap();
             drop(other);
             assert!(matches!(pipe.read(&mut [0; 9]), Ok(Progress::Pending)));
-            assert!(!pipe.is_worth_watching());
+            assert!(!pipe.can_await_readiness());
         });
     }
 }

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use statvent_posix::sweep::remove_dead;
 
-use super::belief::is_whole;
 use super::candidates::Rank;
-use super::discover::Source;
-use super::life::{self, Doubt, Life};
-use super::outcome::PipeError;
-use super::pipe::{Failure, Pipe, Progress};
+use super::directory::FilteredDir;
+use super::error::PipeError;
+use super::liveness::{self, AbandonedSince, Liveness};
+use super::pipe::{Pipe, ProbeError, Progress};
 use super::quota::{Charge, Quota};
-use super::reading::Reading;
 use super::scrape::Scrape;
+use super::snapshot::ProcessSnapshot;
+use super::validation::is_complete;
 
 /// How long a process is waited for that is dead as far as can be seen.
 const SUSPECT_TIMEOUT: Duration = Duration::from_millis(3);
@@ -39,7 +39,7 @@ pub(super) enum Status {
     /// Its pipe cannot be read.
     Unreadable(PipeError),
     /// Its name leads to something else than a pipe.
-    Foreign,
+    NotAPipe,
     /// It is gone, and nothing of it counts.
     Gone,
 }
@@ -48,7 +48,7 @@ pub(super) enum Status {
 #[derive(Default)]
 pub(super) struct Process {
     /// What it said last.
-    pub(super) last: Option<Reading>,
+    pub(super) last: Option<ProcessSnapshot>,
     /// The pipe that is still read.
     pub(super) open: Option<Box<Pipe>>,
     /// What became of it in the last collection.
@@ -61,7 +61,7 @@ pub(super) struct Process {
     is_suspect: bool,
     /// It answered all the same: its pid is one of another pid namespace.
     has_foreign_pid: bool,
-    doubt: Option<Doubt>,
+    doubt: Option<AbandonedSince>,
     is_gone: bool,
     /// Its name is in the newest listing of the directory.
     pub(super) is_listed: bool,
@@ -93,36 +93,36 @@ impl Process {
 
     /// What it said last, if what it says now must hold all of that: it has a registry of ours, whose stats only grow in
     /// number and keep their order.
-    pub(super) fn before(&self) -> Option<&Reading> {
+    pub(super) fn baseline(&self) -> Option<&ProcessSnapshot> {
         self.last.as_ref().filter(|_| self.was_locked)
     }
 
     /// What a new snapshot of it is charged.
     pub(super) fn charge(&self, quota: &Arc<Quota>) -> Charge {
-        Charge::new(quota, self.last.as_ref().map_or(0, Reading::n_bytes))
+        Charge::new(quota, self.last.as_ref().map_or(0, ProcessSnapshot::n_bytes))
     }
 
     /// Puts a snapshot in the place of the last one.
-    pub(super) fn replace_last(&mut self, mut snapshot: Reading) {
+    pub(super) fn replace_snapshot(&mut self, mut snapshot: ProcessSnapshot) {
         self.last = None;
-        snapshot.charge_beyond(0);
+        snapshot.recharge(0);
         self.last = Some(snapshot);
     }
 
     /// Returns how long to wait for its answer; `None` if it is dead.
     pub(super) fn response_timeout(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Option<Duration> {
         let mut life = self.check(scrape.source, name);
-        if life == Life::Dead {
+        if life == Liveness::Dead {
             if self.reap(scrape, name) {
                 return None;
             }
             life = self.check(scrape.source, name);
         }
-        self.is_suspect = life == Life::Doubtful;
+        self.is_suspect = life == Liveness::Suspect;
         Some(match life {
             _ if self.is_late => Duration::ZERO,
-            Life::Doubtful if !self.has_foreign_pid => SUSPECT_TIMEOUT,
-            Life::Dead => SUSPECT_TIMEOUT,
+            Liveness::Suspect if !self.has_foreign_pid => SUSPECT_TIMEOUT,
+            Liveness::Dead => SUSPECT_TIMEOUT,
             _ => scrape.deadline,
         })
     }
@@ -132,28 +132,28 @@ impl Process {
         &mut self,
         scrape: &Scrape<'_>,
         name: &OsStr,
-        result: Result<Reading, Failure>,
+        result: Result<ProcessSnapshot, ProbeError>,
     ) -> Status {
         match result {
             Ok(snapshot) => {
                 let has_foreign_pid = self.is_suspect;
                 self.forget();
                 self.has_foreign_pid = has_foreign_pid;
-                self.replace_last(snapshot);
+                self.replace_snapshot(snapshot);
                 Status::Ok
             }
-            Err(Failure::TimedOut | Failure::ResourceExhausted) => self.on_timeout(scrape, name),
-            Err(Failure::NotFound) => match self.check(scrape.source, name) {
+            Err(ProbeError::TimedOut | ProbeError::ResourceExhausted) => self.on_timeout(scrape, name),
+            Err(ProbeError::NotFound) => match self.check(scrape.source, name) {
                 // The name of a live recorder comes back: it looks after it. Until then what it said counts, and if it
                 // never said anything there is nothing to remember.
-                Life::Alive if self.last.is_some() => self.mark_late(),
+                Liveness::Alive if self.last.is_some() => self.mark_late(),
                 _ => self.mark_gone(),
             },
-            Err(Failure::NotAFifo) => {
+            Err(ProbeError::NotAFifo) => {
                 self.mark_gone();
-                Status::Foreign
+                Status::NotAPipe
             }
-            Err(Failure::Pipe(err)) => {
+            Err(ProbeError::Pipe(err)) => {
                 self.forget();
                 Status::Unreadable(err)
             }
@@ -161,15 +161,15 @@ impl Process {
     }
 
     /// Reads its open pipe, on which it was late.
-    pub(super) fn read_on(&mut self, chunk: &mut [u8]) {
+    pub(super) fn resume_read(&mut self, chunk: &mut [u8]) {
         let Some(pipe) = &mut self.open else { return };
         match pipe.read(chunk) {
             Ok(Progress::Pending) => return,
             // It has woken up. What is not complete is asked for again: by the next collection, without waiting.
             Ok(Progress::Complete(snapshot)) => {
-                if is_whole(&snapshot, self.before()) {
+                if is_complete(&snapshot, self.baseline()) {
                     self.is_late = false;
-                    self.replace_last(snapshot);
+                    self.replace_snapshot(snapshot);
                     if matches!(self.status, Status::Late) {
                         self.status = Status::Stale;
                     }
@@ -182,31 +182,31 @@ impl Process {
         self.open = None;
     }
 
-    fn check(&mut self, source: &Source, name: &OsStr) -> Life {
-        life::look(&source.dir, name, &mut self.was_locked)
+    fn check(&mut self, source: &FilteredDir, name: &OsStr) -> Liveness {
+        liveness::check(&source.dir, name, &mut self.was_locked)
     }
 
     /// It was asked and did not answer: late, unless it died meanwhile or long ago.
     fn on_timeout(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Status {
         match self.check(scrape.source, name) {
-            Life::Dead if self.reap(scrape, name) => Status::Gone,
-            Life::Doubtful => self.on_suspect(scrape.source, name, Instant::now()),
-            Life::Alive | Life::Unknown | Life::Dead => {
+            Liveness::Dead if self.reap(scrape, name) => Status::Gone,
+            Liveness::Suspect => self.on_suspect(scrape.source, name, Instant::now()),
+            Liveness::Alive | Liveness::Unknown | Liveness::Dead => {
                 self.doubt = None;
                 self.mark_late()
             }
         }
     }
 
-    fn on_suspect(&mut self, source: &Source, name: &OsStr, now: Instant) -> Status {
+    fn on_suspect(&mut self, source: &FilteredDir, name: &OsStr, now: Instant) -> Status {
         if self.open.as_ref().is_some_and(|open| open.has_writer()) {
             self.doubt = None;
         }
         // What is dead as far as can be seen keeps no descriptor.
         if let Some(quiet) = self.open.take_if(|open| open.has_no_writer()) {
-            let doubt = Doubt::grow(self.doubt, quiet.id(), now);
+            let doubt = AbandonedSince::extend(self.doubt, quiet.id(), now);
             self.doubt = Some(doubt);
-            if doubt.is_certain(now) && remove_dead(&source.dir, name, &*quiet).unwrap_or(false) {
+            if doubt.is_confirmed(now) && remove_dead(&source.dir, name, &*quiet).unwrap_or(false) {
                 return self.mark_gone();
             }
         }
@@ -237,7 +237,7 @@ impl Process {
         let named = take(&mut self.open).filter(|open| !open.is_retired().unwrap_or(false));
         let mut pipe = match named.map_or_else(|| Pipe::open(source, name, self.charge(scrape.quota)), Ok) {
             Ok(pipe) => pipe,
-            Err(Failure::ResourceExhausted) => return false,
+            Err(ProbeError::ResourceExhausted) => return false,
             Err(_) => {
                 self.mark_gone();
                 return true;
@@ -246,7 +246,7 @@ impl Process {
         let progress = pipe.read(&mut [0; PROBE_BYTES]);
         // A recorder takes its byte before it makes its pipe. So the byte is looked at once more, now that the pipe is
         // held: if it is still free, no recorder that lives made this one.
-        if self.check(source, name) != Life::Dead {
+        if self.check(source, name) != Liveness::Dead {
             self.open = Some(pipe);
             return false;
         }

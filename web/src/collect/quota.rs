@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use statvent_core::line::Number;
 
-use super::reading::Reading;
+use super::snapshot::ProcessSnapshot;
 
 /// The most stats of different names in one collection.
 pub const MAX_NAMES: usize = 65_536;
@@ -19,7 +19,7 @@ pub const MAX_NAMES: usize = 65_536;
 pub const MAX_NAME_BYTES: usize = 8 << 20;
 
 /// The most memory for the snapshots of one collection.
-pub const MAX_SNAPSHOT_BYTES: usize = 12 << 20;
+pub const MAX_TOTAL_BYTES: usize = 12 << 20;
 
 /// The most bytes that a byte of a name becomes where it has to be escaped.
 const LONGEST_ESCAPE: usize = 6;
@@ -100,7 +100,7 @@ impl Drop for Charge {
 }
 
 /// Cuts the largest snapshots off to one size, so that all fit.
-pub(super) fn enforce_bytes(snapshots: &mut [&mut Reading], limit_bytes: usize) {
+pub(super) fn enforce_memory_limit(snapshots: &mut [&mut ProcessSnapshot], limit_bytes: usize) {
     snapshots.sort_by_key(|snapshot| snapshot.n_bytes());
     let (mut left_bytes, mut n_left) = (limit_bytes, snapshots.len());
     for snapshot in snapshots {
@@ -114,7 +114,11 @@ pub(super) fn enforce_bytes(snapshots: &mut [&mut Reading], limit_bytes: usize) 
 /// Cuts snapshots off until all names fit: those with the fewest stats keep theirs first.
 ///
 /// Cost: a hash of each name where there are more stats than names are allowed; else next to nothing.
-pub(super) fn enforce_names(snapshots: &mut [&mut Reading], max_names: usize, max_name_bytes: usize) {
+pub(super) fn enforce_name_limit(
+    snapshots: &mut [&mut ProcessSnapshot],
+    max_names: usize,
+    max_name_bytes: usize,
+) {
     let n_stats: usize = snapshots.iter().map(|snapshot| snapshot.n_stats()).sum();
     let n_bytes: usize = snapshots.iter().map(|snapshot| snapshot.n_bytes()).sum();
     if n_stats <= max_names && n_bytes * LONGEST_ESCAPE <= max_name_bytes {
@@ -160,19 +164,19 @@ mod tests {
     //! left out is counted.
 
     use super::*;
-    use crate::collect::ReadingBuilder;
+    use crate::collect::SnapshotBuilder;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn kept(texts: &[impl AsRef<str>], max_names: usize, max_name_bytes: usize) -> Vec<usize> {
         let mut snapshots: Vec<_> =
-            texts.iter().map(|text| Reading::parse(text.as_ref().as_bytes()).unwrap()).collect();
-        let n_stats: Vec<_> = snapshots.iter().map(Reading::n_stats).collect();
-        enforce_names(&mut snapshots.iter_mut().collect::<Vec<_>>(), max_names, max_name_bytes);
+            texts.iter().map(|text| ProcessSnapshot::parse(text.as_ref().as_bytes()).unwrap()).collect();
+        let n_stats: Vec<_> = snapshots.iter().map(ProcessSnapshot::n_stats).collect();
+        enforce_name_limit(&mut snapshots.iter_mut().collect::<Vec<_>>(), max_names, max_name_bytes);
         for (snapshot, n_stats) in snapshots.iter().zip(n_stats) {
-            assert_eq!(snapshot.n_stats() + snapshot.n_left_out(), n_stats);
+            assert_eq!(snapshot.n_stats() + snapshot.n_omitted(), n_stats);
         }
-        snapshots.iter().map(Reading::n_stats).collect()
+        snapshots.iter().map(ProcessSnapshot::n_stats).collect()
     }
 
     const AMPLE: usize = usize::MAX;
@@ -210,11 +214,11 @@ mod tests {
     /// A stat of these lines and its name.
     const LINE_BYTES: usize = 24 + 11;
 
-    fn builder(quota: &Arc<Quota>, replaced_bytes: usize) -> ReadingBuilder {
-        ReadingBuilder::within(Charge::new(quota, replaced_bytes))
+    fn builder(quota: &Arc<Quota>, replaced_bytes: usize) -> SnapshotBuilder {
+        SnapshotBuilder::within(Charge::new(quota, replaced_bytes))
     }
 
-    fn read(quota: &Arc<Quota>, replaced_bytes: usize, n_stats: usize) -> Reading {
+    fn read(quota: &Arc<Quota>, replaced_bytes: usize, n_stats: usize) -> ProcessSnapshot {
         let mut builder = builder(quota, replaced_bytes);
         lines(n_stats).chunks(7000).for_each(|chunk| builder.feed(chunk).unwrap());
         builder.finish()
@@ -225,11 +229,11 @@ mod tests {
         let quota = Quota::new(1000 * LINE_BYTES);
         quota.share_among(10);
         let large = read(&quota, 0, 5000);
-        assert_eq!((large.n_stats(), large.n_left_out()), (1000, 4000));
+        assert_eq!((large.n_stats(), large.n_omitted()), (1000, 4000));
         let other = read(&quota, 0, 5000);
-        assert_eq!((other.n_stats(), other.n_left_out()), (100, 4900));
+        assert_eq!((other.n_stats(), other.n_omitted()), (100, 4900));
         let small = read(&quota, 0, 50);
-        assert_eq!((small.n_stats(), small.n_left_out()), (50, 0));
+        assert_eq!((small.n_stats(), small.n_omitted()), (50, 0));
         drop((large, other, small));
         assert_eq!(quota.used_bytes.load(Ordering::Relaxed), 0);
     }
@@ -244,7 +248,7 @@ mod tests {
             let mut next = read(&quota, last.n_bytes(), 900);
             assert_eq!(next.n_stats(), 900);
             drop(last);
-            next.charge_beyond(0);
+            next.recharge(0);
             assert_eq!(quota.used_bytes.load(Ordering::Relaxed), 1000 * LINE_BYTES);
             last = next;
         }
@@ -257,11 +261,11 @@ mod tests {
             ([100, 100, 100, 100, 100], 500, [100; 5]),
             ([1, 1, 1, 1, 9], 3, [0, 0, 1, 1, 1]),
         ] {
-            let parse = |n_stats| Reading::parse(&lines(n_stats)).unwrap();
+            let parse = |n_stats| ProcessSnapshot::parse(&lines(n_stats)).unwrap();
             let mut snapshots = n_stats.map(parse);
-            enforce_bytes(&mut snapshots.iter_mut().collect::<Vec<_>>(), n_fit * LINE_BYTES);
-            assert_eq!(snapshots.each_ref().map(Reading::n_stats), expected);
-            let n_whole = snapshots.map(|snapshot| snapshot.n_stats() + snapshot.n_left_out());
+            enforce_memory_limit(&mut snapshots.iter_mut().collect::<Vec<_>>(), n_fit * LINE_BYTES);
+            assert_eq!(snapshots.each_ref().map(ProcessSnapshot::n_stats), expected);
+            let n_whole = snapshots.map(|snapshot| snapshot.n_stats() + snapshot.n_omitted());
             assert_eq!(n_whole, n_stats);
         }
     }

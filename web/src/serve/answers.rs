@@ -18,7 +18,7 @@ use super::body::MemoryBudget;
 use super::panics::{Panicked, Panics};
 use super::reports::Reports;
 use crate::aggregate::aggregate;
-use crate::collect::{CollectError, Collector, Trouble};
+use crate::collect::{CollectError, Collector, Warning};
 use crate::encode::{Format, ScrapeResult};
 
 /// The longest time that a request waits for two scrapes, unless deadlines are long: each scrape may take two.
@@ -152,11 +152,11 @@ impl CollectorThread {
         let collection = match self.collector.collect().await {
             Ok(collection) => collection,
             Err(err) => {
-                self.reports.take(&[Trouble::of_directory(self.collector.path(), &err)], Instant::now());
+                self.reports.take(&[Warning::for_directory(self.collector.path(), &err)], Instant::now());
                 return Err(AnswerError::Collect(err));
             }
         };
-        self.reports.take(&collection.troubles, Instant::now());
+        self.reports.take(&collection.warnings, Instant::now());
         let sums = aggregate(collection.snapshots.iter().map(|(_, reading)| *reading));
         let result = ScrapeResult { collection, sums, timestamp_seconds: seconds_since_1970() };
         while let Some(format) = waiting.last().map(|request| request.format) {

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
-use crate::collect::{MAX_PIPES, Reason, Trouble};
+use crate::collect::{MAX_PIPES, Reason, Warning};
 
 /// How long a trouble must be gone to be news again.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -22,16 +22,16 @@ pub(super) struct Reports {
     /// When each was there last, and how long it is remembered from then on, by its hash: names may be long, and two of so
     /// few have the same hash once in billions.
     known: HashMap<u64, (Instant, Duration)>,
-    on_trouble: Box<dyn FnMut(&Trouble) + Send>,
+    on_trouble: Box<dyn FnMut(&Warning) + Send>,
 }
 
 impl Reports {
-    pub(super) fn new(on_trouble: impl FnMut(&Trouble) + Send + 'static) -> Self {
+    pub(super) fn new(on_trouble: impl FnMut(&Warning) + Send + 'static) -> Self {
         Self { hasher: RandomState::new(), known: HashMap::new(), on_trouble: Box::new(on_trouble) }
     }
 
     /// Takes all troubles of a collection that ended `now`, and reports those that are news.
-    pub(super) fn take(&mut self, troubles: &[Trouble], now: Instant) {
+    pub(super) fn take(&mut self, troubles: &[Warning], now: Instant) {
         let keys: Vec<_> = troubles.iter().map(|trouble| self.key(trouble)).collect();
         let mut news = Vec::new();
         for (trouble, key) in troubles.iter().zip(keys) {
@@ -46,7 +46,7 @@ impl Reports {
     }
 
     /// Tells kinds of trouble apart, not how many lines or bytes it is about.
-    fn key(&self, trouble: &Trouble) -> u64 {
+    fn key(&self, trouble: &Warning) -> u64 {
         let kind = match &trouble.reason {
             Reason::Unreadable(err) => Some(discriminant(err)),
             _ => None,
@@ -56,7 +56,7 @@ impl Reports {
 }
 
 /// What the owner of the directory does is told each time; writers may do what they like as often as they like.
-const fn memory(trouble: &Trouble) -> Duration {
+const fn memory(trouble: &Warning) -> Duration {
     match trouble.reason {
         Reason::Directory { .. } => Duration::ZERO,
         _ => MEMORY,
@@ -71,13 +71,13 @@ mod tests {
     use std::io::ErrorKind;
     use std::sync::mpsc::{Receiver, channel};
 
-    fn malformed(name: &str, n_lines: usize) -> Trouble {
-        Trouble { name: name.into(), reason: Reason::Malformed { n_lines } }
+    fn malformed(name: &str, n_lines: usize) -> Warning {
+        Warning { name: name.into(), reason: Reason::Malformed { n_lines } }
     }
 
-    fn unreadable(name: &str) -> Trouble {
+    fn unreadable(name: &str) -> Warning {
         let err = PipeError::System(ErrorKind::PermissionDenied.into());
-        Trouble { name: name.into(), reason: Reason::Unreadable(err) }
+        Warning { name: name.into(), reason: Reason::Unreadable(err) }
     }
 
     fn reports() -> (Reports, Receiver<OsString>) {
@@ -114,7 +114,7 @@ mod tests {
         let (mut reports, said) = reports();
         let now = Instant::now();
         let unsafe_dir =
-            || Trouble { name: "/pipes".into(), reason: Reason::Directory { message: "why".into() } };
+            || Warning { name: "/pipes".into(), reason: Reason::Directory { message: "why".into() } };
         for (n, troubles, n_news) in [
             (0, vec![unsafe_dir()], 1),
             (1, vec![unsafe_dir()], 0),

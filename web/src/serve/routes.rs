@@ -72,7 +72,7 @@ impl Routes {
 
 fn status_of(err: &AnswerError) -> StatusCode {
     match err {
-        AnswerError::TooSlow { .. } | AnswerError::Collect(CollectError::Shortage(_)) => {
+        AnswerError::TooSlow { .. } | AnswerError::Collect(CollectError::ResourceExhausted(_)) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -27,7 +27,7 @@ use super::connection::ConnConfig;
 use super::panics::Panics;
 use super::reports::Reports;
 use super::routes::Routes;
-use crate::collect::{CollectError, Collector, Trouble};
+use crate::collect::{CollectError, Collector, Warning};
 use crate::descriptors::Descriptors;
 
 /// How long connections may take once the service is to end, their last answers included.
@@ -125,7 +125,7 @@ impl Service {
     /// ```
     pub fn start_reporting(
         config: Config,
-        on_trouble: impl FnMut(&Trouble) + Send + 'static,
+        on_trouble: impl FnMut(&Warning) + Send + 'static,
     ) -> Result<Self, ServeError> {
         let Config { stats_path, pipe_dir, deadline, client_deadline, allowed_uids } = config;
         let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);

@@ -109,5 +109,5 @@ fn what_a_late_process_says_between_collections_is_bounded_by_its_share() {
     let process = collector.processes.values().next().unwrap();
     let last = process.last.as_ref().unwrap();
     assert!(last.n_bytes() <= 1000);
-    assert_eq!(last.n_stats() + last.n_left_out(), 100);
+    assert_eq!(last.n_stats() + last.n_omitted(), 100);
 }

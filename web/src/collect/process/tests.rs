@@ -21,32 +21,36 @@ fn enter() -> EnterGuard<'static> {
     RUNTIME.enter()
 }
 
-fn abandoned() -> (tempfile::TempDir, Source) {
+fn abandoned() -> (tempfile::TempDir, FilteredDir) {
     let temp = tempfile::tempdir().unwrap();
     mkfifo(&temp.path().join(NAME), Mode::S_IRUSR).unwrap();
-    let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+    let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
     (temp, source)
 }
 
-fn open(source: &Source) -> Box<Pipe> {
+fn open(source: &FilteredDir) -> Box<Pipe> {
     Pipe::open(source, NAME.as_ref(), Charge::default()).map_err(drop).expect("a pipe")
 }
 
 /// Runs `f` as within a collection whose deadline is a second.
-fn within<T>(source: &Source, f: impl FnOnce(&Scrape<'_>) -> T) -> T {
+fn within<T>(source: &FilteredDir, f: impl FnOnce(&Scrape<'_>) -> T) -> T {
     f(&Scrape::new(source, &Quota::new(1 << 20), Duration::from_secs(1), &mut [], Descriptors::available()))
 }
 
 /// How long its answer is waited for; `None` if it is dead.
-fn timeout(process: &mut Process, source: &Source) -> Option<Duration> {
+fn timeout(process: &mut Process, source: &FilteredDir) -> Option<Duration> {
     within(source, |scrape| process.response_timeout(scrape, NAME.as_ref()))
 }
 
-fn conclude(process: &mut Process, source: &Source, result: Result<Reading, Failure>) -> Status {
+fn conclude(
+    process: &mut Process,
+    source: &FilteredDir,
+    result: Result<ProcessSnapshot, ProbeError>,
+) -> Status {
     within(source, |scrape| process.conclude(scrape, NAME.as_ref(), result))
 }
 
-fn ask(process: &mut Process, source: &Source, now: Instant) -> Status {
+fn ask(process: &mut Process, source: &FilteredDir, now: Instant) -> Status {
     let mut pipe = open(source);
     pipe.read(&mut [0; PROBE_BYTES]).unwrap();
     process.open = Some(pipe);
@@ -58,7 +62,7 @@ fn an_abandoned_pipe_is_removed_in_the_third_round_after_ten_seconds() {
     let _entered = enter();
     let (temp, source) = abandoned();
     let start = Instant::now();
-    let mut process = Process { last: Some(Reading::default()), ..Process::default() };
+    let mut process = Process { last: Some(ProcessSnapshot::default()), ..Process::default() };
     for (seconds, exists) in [(0, true), (1, true), (9, true), (10, false)] {
         let standing = ask(&mut process, &source, start + Duration::from_secs(seconds));
         assert_eq!(matches!(standing, Status::Stale), exists, "after {seconds} s");
@@ -103,7 +107,8 @@ fn a_writer_that_took_a_dead_pipe_s_name_is_not_buried() {
 fn a_pipe_whose_byte_was_held_and_is_free_is_removed_at_once() {
     let _entered = enter();
     let (temp, source) = abandoned();
-    let mut process = Process { was_locked: true, last: Some(Reading::default()), ..Process::default() };
+    let mut process =
+        Process { was_locked: true, last: Some(ProcessSnapshot::default()), ..Process::default() };
     assert!(timeout(&mut process, &source).is_none());
     assert!(process.is_gone && process.last.is_none());
     assert!(!temp.path().join(NAME).exists());
@@ -122,8 +127,12 @@ fn last_words_do_not_unprove_a_death() {
     rename(temp.path().join("fresh"), &path).unwrap();
     writer.write_all(b"a: 1\n").unwrap();
     drop(writer);
-    let mut process =
-        Process { was_locked: true, last: Some(Reading::default()), open: Some(open), ..Process::default() };
+    let mut process = Process {
+        was_locked: true,
+        last: Some(ProcessSnapshot::default()),
+        open: Some(open),
+        ..Process::default()
+    };
     assert!(timeout(&mut process, &source).is_none());
     assert!(process.is_gone && !path.exists());
 }
@@ -135,9 +144,10 @@ fn a_dead_process_does_not_count_where_another_reader_has_its_pipe() {
     let (temp, source) = abandoned();
     let reader = OpenOptions::new().read(true).write(true).open(temp.path().join(NAME)).unwrap();
     reader.try_lock().unwrap();
-    let mut process = Process { was_locked: true, last: Some(Reading::default()), ..Process::default() };
+    let mut process =
+        Process { was_locked: true, last: Some(ProcessSnapshot::default()), ..Process::default() };
     assert!(timeout(&mut process, &source).is_some());
-    assert!(!matches!(conclude(&mut process, &source, Err(Failure::TimedOut)), Status::Stale));
+    assert!(!matches!(conclude(&mut process, &source, Err(ProbeError::TimedOut)), Status::Stale));
     assert!(process.last.is_none());
 }
 
@@ -153,7 +163,7 @@ fn a_pipe_whose_byte_is_taken_by_the_time_it_is_open_is_not_buried() {
     // The pipe that has the name is one that the recorder does not wait at.
     remove_file(&path).unwrap();
     mkfifo(&path, Mode::S_IRUSR).unwrap();
-    let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+    let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
     let mut process = Process { was_locked: true, ..Process::default() };
     assert!(!within(&source, |scrape| process.reap(scrape, path.file_name().unwrap())));
     assert!(path.exists() && process.open.is_some());
@@ -171,7 +181,7 @@ fn a_pipe_that_another_reader_has_is_not_removed() {
     reader.try_lock().unwrap();
     let mut process = Process { was_locked: true, ..Process::default() };
     assert!(timeout(&mut process, &source).is_some());
-    assert!(matches!(conclude(&mut process, &source, Err(Failure::TimedOut)), Status::Late));
+    assert!(matches!(conclude(&mut process, &source, Err(ProbeError::TimedOut)), Status::Late));
     assert!(path.exists(), "removed on the strength of a byte");
 
     let start = Instant::now();
@@ -190,7 +200,7 @@ fn a_late_process_that_retires_its_pipe_is_waited_for_again() {
     assert_eq!(timeout(&mut process, &source).unwrap(), Duration::ZERO);
     process.open = Some(open(&source));
     remove_file(temp.path().join(NAME)).unwrap();
-    process.read_on(&mut [0; PROBE_BYTES]);
+    process.resume_read(&mut [0; PROBE_BYTES]);
     assert!(process.open.is_none());
     assert_eq!(timeout(&mut process, &source).unwrap(), Duration::from_secs(1));
 }
@@ -209,7 +219,7 @@ fn what_comes_between_two_collections_is_checked_as_well() {
         process.is_late = true;
         process.open = Some(open(&source));
         std::fs::write(temp.path().join(NAME), text).unwrap();
-        process.read_on(&mut [0; PROBE_BYTES]);
+        process.resume_read(&mut [0; PROBE_BYTES]);
         assert_eq!((process.last.as_ref().unwrap().n_stats(), process.is_late), (n_stats, is_late), "{text}");
     }
 }

@@ -23,47 +23,47 @@ const TIME_IN_DOUBT: Duration = Duration::from_secs(10);
 
 /// What is known of a process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Life {
+pub(super) enum Liveness {
     /// Its byte is held.
     Alive,
     /// Its byte was held once and is free now.
     Dead,
     /// It never held a byte, and no process here has its pid: dead, or in another pid namespace.
-    Doubtful,
+    Suspect,
     /// It never held a byte, and the pid says nothing against it.
     Unknown,
 }
 
-/// Judges the process whose pipe has that name; remembers in `seen_held` that its byte was held once.
-pub(super) fn look(dir: &PipeDir, name: &OsStr, seen_held: &mut bool) -> Life {
-    let Some(name) = PipeName::parse(name.as_bytes()) else { return Life::Unknown };
+/// Judges the process whose pipe has that name; remembers in `was_locked` that its byte was held once.
+pub(super) fn check(dir: &PipeDir, name: &OsStr, was_locked: &mut bool) -> Liveness {
+    let Some(name) = PipeName::parse(name.as_bytes()) else { return Liveness::Unknown };
     match is_alive(dir, &name) {
         Ok(true) => {
-            *seen_held = true;
-            Life::Alive
+            *was_locked = true;
+            Liveness::Alive
         }
-        Ok(false) if *seen_held => Life::Dead,
-        Ok(false) if is_pid_free(name.pid) => Life::Doubtful,
-        Ok(false) | Err(_) => Life::Unknown,
+        Ok(false) if *was_locked => Liveness::Dead,
+        Ok(false) if is_pid_free(name.pid) => Liveness::Suspect,
+        Ok(false) | Err(_) => Liveness::Unknown,
     }
 }
 
 /// Says whether the byte of a pipe's name is held, as by a recorder that lives.
-pub(super) fn is_held(dir: &PipeDir, name: &OsStr) -> bool {
+pub(super) fn is_locked(dir: &PipeDir, name: &OsStr) -> bool {
     PipeName::parse(name.as_bytes()).is_some_and(|name| is_alive(dir, &name).unwrap_or(false))
 }
 
 /// The rounds in which a pipe was found with neither process nor writer, one after the other.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Doubt {
+pub(super) struct AbandonedSince {
     id: FileId,
     since: Instant,
     n_rounds: u32,
 }
 
-impl Doubt {
+impl AbandonedSince {
     /// Adds a round; evidence against another pipe of that name does not count.
-    pub(super) fn grow(before: Option<Self>, id: FileId, now: Instant) -> Self {
+    pub(super) fn extend(before: Option<Self>, id: FileId, now: Instant) -> Self {
         match before {
             Some(doubt) if doubt.id == id => Self { n_rounds: doubt.n_rounds.saturating_add(1), ..doubt },
             _ => Self { id, since: now, n_rounds: 1 },
@@ -71,7 +71,7 @@ impl Doubt {
     }
 
     /// Says whether the pipe is abandoned.
-    pub(super) fn is_certain(&self, now: Instant) -> bool {
+    pub(super) fn is_confirmed(&self, now: Instant) -> bool {
         self.n_rounds >= ROUNDS_IN_DOUBT && now.duration_since(self.since) >= TIME_IN_DOUBT
     }
 }
@@ -112,22 +112,22 @@ mod tests {
     fn doubt_needs_rounds_and_time() {
         let start = Instant::now();
         let late = start + TIME_IN_DOUBT;
-        let first = Doubt::grow(None, ONE, start);
-        let second = Doubt::grow(Some(first), ONE, start);
-        let third = Doubt::grow(Some(second), ONE, start);
-        assert!(!second.is_certain(late), "two rounds are too few");
-        assert!(!third.is_certain(late - Duration::from_millis(1)), "too early");
-        assert!(third.is_certain(late));
+        let first = AbandonedSince::extend(None, ONE, start);
+        let second = AbandonedSince::extend(Some(first), ONE, start);
+        let third = AbandonedSince::extend(Some(second), ONE, start);
+        assert!(!second.is_confirmed(late), "two rounds are too few");
+        assert!(!third.is_confirmed(late - Duration::from_millis(1)), "too early");
+        assert!(third.is_confirmed(late));
     }
 
     #[test]
     fn a_fresh_pipe_of_the_same_name_begins_anew() {
         let start = Instant::now();
-        let mut doubt = Doubt::grow(None, ONE, start);
+        let mut doubt = AbandonedSince::extend(None, ONE, start);
         for _ in 0..5 {
-            doubt = Doubt::grow(Some(doubt), ONE, start);
+            doubt = AbandonedSince::extend(Some(doubt), ONE, start);
         }
-        assert!(!Doubt::grow(Some(doubt), OTHER, start).is_certain(start + TIME_IN_DOUBT));
+        assert!(!AbandonedSince::extend(Some(doubt), OTHER, start).is_confirmed(start + TIME_IN_DOUBT));
     }
 
     #[test]

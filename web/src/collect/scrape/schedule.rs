@@ -12,10 +12,10 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::discover::Source;
 use super::probe::probe;
-use super::process::Process;
-use super::quota::Quota;
+use crate::collect::directory::FilteredDir;
+use crate::collect::process::Process;
+use crate::collect::quota::Quota;
 use crate::descriptors::Descriptors;
 
 /// The most processes that are about to answer at a time: more of them get in each other's way.
@@ -24,24 +24,24 @@ const N_TURNS: usize = 16;
 const DEADLINES: u32 = 2;
 
 /// What all probes of one collection share.
-pub(super) struct Scrape<'a> {
-    pub(super) source: &'a Source,
-    pub(super) quota: &'a Arc<Quota>,
+pub(in crate::collect) struct Scrape<'a> {
+    pub(in crate::collect) source: &'a FilteredDir,
+    pub(in crate::collect) quota: &'a Arc<Quota>,
     /// How long one process may take.
-    pub(super) deadline: Duration,
+    pub(in crate::collect) deadline: Duration,
     /// When those are given up that have had their turn.
-    pub(super) ends: Instant,
+    pub(in crate::collect) ends: Instant,
     /// Memory to read into.
-    pub(super) chunk: RefCell<&'a mut [u8]>,
-    pub(super) turns: Semaphore,
+    pub(in crate::collect) chunk: RefCell<&'a mut [u8]>,
+    pub(in crate::collect) turns: Semaphore,
     /// The pipes that are open though they are not asked.
     n_kept: Cell<usize>,
     descriptors: Descriptors,
 }
 
 impl<'a> Scrape<'a> {
-    pub(super) fn new(
-        source: &'a Source,
+    pub(in crate::collect) fn new(
+        source: &'a FilteredDir,
         quota: &'a Arc<Quota>,
         deadline: Duration,
         chunk: &'a mut [u8],
@@ -60,7 +60,10 @@ impl<'a> Scrape<'a> {
     }
 
     /// Asks all; those that answered last time go first, so that they never wait for those that are silent.
-    pub(super) async fn probe_all<'p>(&self, processes: impl Iterator<Item = (&'p OsStr, &'p mut Process)>) {
+    pub(in crate::collect) async fn probe_all<'p>(
+        &self,
+        processes: impl Iterator<Item = (&'p OsStr, &'p mut Process)>,
+    ) {
         let mut processes: Vec<_> = processes.collect();
         self.n_kept.set(processes.iter().filter(|(_, process)| process.open.is_some()).count());
         processes.sort_by_key(|(_, process)| process.priority());
@@ -70,13 +73,13 @@ impl<'a> Scrape<'a> {
     }
 
     /// A pipe that was kept open is asked now.
-    pub(super) fn take_kept(&self, process: &Process) {
+    pub(in crate::collect) fn count_reopened(&self, process: &Process) {
         self.n_kept.update(|n_kept| n_kept - usize::from(process.open.is_some()));
     }
 
     /// Keeps the pipe of a late process open if there is room. Half of the room is for pipes that have a writer: one of
     /// another library may not survive that its reader leaves.
-    pub(super) fn keep_open(&self, process: &mut Process) {
+    pub(in crate::collect) fn keep_open(&self, process: &mut Process) {
         let Some(pipe) = &process.open else { return };
         let max_kept = self.descriptors.n_kept;
         let room = if pipe.has_writer() { max_kept } else { max_kept.div_ceil(2) };
@@ -91,8 +94,8 @@ impl<'a> Scrape<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::Reading;
-    use crate::collect::outcome::PipeError;
+    use crate::collect::ProcessSnapshot;
+    use crate::collect::error::PipeError;
     use crate::collect::pipe::CHUNK_BYTES;
     use crate::collect::process::Status;
     use nix::sys::stat::Mode;
@@ -129,10 +132,10 @@ mod tests {
         quota: &Arc<Quota>,
         deadline: Duration,
         names: &[String],
-        last: impl Fn() -> Option<Reading>,
+        last: impl Fn() -> Option<ProcessSnapshot>,
     ) -> BTreeMap<String, Process> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let source = Source::open(dir, &[]).unwrap().unwrap();
+        let source = FilteredDir::open(dir, &[]).unwrap().unwrap();
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut processes: BTreeMap<_, _> =
             names.iter().map(|name| (name.clone(), Process::default())).collect();
@@ -146,7 +149,7 @@ mod tests {
     }
 
     fn n_stats(process: &Process) -> usize {
-        process.last.as_ref().map_or(0, Reading::n_stats)
+        process.last.as_ref().map_or(0, ProcessSnapshot::n_stats)
     }
 
     #[test]
@@ -167,11 +170,11 @@ mod tests {
         let processes = scrape(temp.path(), &quota, PATIENT, &names, || None);
         let processes: Vec<_> = processes.values().collect();
         let is_too_much =
-            |process: &&&Process| matches!(process.status, Status::Unreadable(PipeError::TooMuch(_)));
+            |process: &&&Process| matches!(process.status, Status::Unreadable(PipeError::TooLarge(_)));
         assert_eq!(processes[..10].iter().filter(is_too_much).count(), 10);
         for process in &processes[10..20] {
             let last = process.last.as_ref().expect("what it says first");
-            assert_eq!(last.n_stats() + last.n_left_out(), 30_000);
+            assert_eq!(last.n_stats() + last.n_omitted(), 30_000);
             assert!(last.n_bytes() > (4 << 20) / 31, "its share");
         }
         assert!(n_stats(processes[19]) < 30_000, "the first ones took what was beyond the shares");
@@ -186,7 +189,7 @@ mod tests {
         for name in &names {
             writer(temp.path(), name, text.clone());
         }
-        let last = || Reading::parse(text.as_bytes()).unwrap();
+        let last = || ProcessSnapshot::parse(text.as_bytes()).unwrap();
         let quota = Quota::new(last().n_bytes() * names.len());
         let processes = scrape(temp.path(), &quota, PATIENT, &names, || Some(last()));
         for process in processes.values() {

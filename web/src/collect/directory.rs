@@ -19,7 +19,7 @@ use statvent_posix::node::Node;
 const MAX_ENTRIES: usize = 1 << 20;
 
 /// An open pipe directory, and whose pipes in it are read.
-pub(super) struct Source {
+pub(super) struct FilteredDir {
     pub(super) dir: PipeDir,
     /// The users; all of them if there is none.
     allowed_uids: Vec<u32>,
@@ -27,16 +27,16 @@ pub(super) struct Source {
 
 /// What a name of the directory is, as far as the listing tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum EntryKind {
     /// A pipe's name, and a pipe unless the file system does not tell.
     Pipe,
     /// Another name, or a pipe's name on something that is none.
-    Foreign,
+    Other,
     /// A name that begins with a dot: recorders work under such names for moments.
     Hidden,
 }
 
-impl Source {
+impl FilteredDir {
     /// Opens the directory; `None` if there is none.
     pub(super) fn open(path: &Path, allowed_uids: &[u32]) -> Result<Option<Self>, DirError> {
         match PipeDir::open(path) {
@@ -57,7 +57,7 @@ impl Source {
     }
 
     /// Goes through the names in the directory, in no order; one that is renamed over meanwhile may come twice.
-    pub(super) fn list(&self, mut on_name: impl FnMut(&OsStr, Kind)) -> Result<(), DirError> {
+    pub(super) fn list(&self, mut on_name: impl FnMut(&OsStr, EntryKind)) -> Result<(), DirError> {
         let failed = |err: nix::Error| DirError::Open { path: self.dir.path().into(), source: err.into() };
         // A descriptor of its own, so that listings do not disturb each other.
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
@@ -73,11 +73,11 @@ impl Source {
     }
 }
 
-fn kind(name: &[u8], file_type: Option<Type>) -> Kind {
+fn kind(name: &[u8], file_type: Option<Type>) -> EntryKind {
     match file_type {
-        _ if name.starts_with(b".") => Kind::Hidden,
-        Some(Type::Fifo) | None if name.ends_with(PIPE_SUFFIX.as_bytes()) => Kind::Pipe,
-        _ => Kind::Foreign,
+        _ if name.starts_with(b".") => EntryKind::Hidden,
+        Some(Type::Fifo) | None if name.ends_with(PIPE_SUFFIX.as_bytes()) => EntryKind::Pipe,
+        _ => EntryKind::Other,
     }
 }
 
@@ -99,17 +99,17 @@ mod tests {
         }
         fs::write(temp.path().join("8.stats"), "").unwrap();
         fs::write(temp.path().join("notes.txt"), "").unwrap();
-        let source = Source::open(temp.path(), &[]).unwrap().unwrap();
+        let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
         let mut found = BTreeMap::new();
         source.list(|name, kind| found.extend([(name.to_owned(), kind)])).unwrap();
         let expected = [
-            (".7-0.dead", Kind::Hidden),
-            (".stats", Kind::Hidden),
-            ("8.stats", Kind::Foreign),
-            ("9.stats", Kind::Pipe),
-            ("notes.txt", Kind::Foreign),
-            ("pipe", Kind::Foreign),
-            ("x.stats", Kind::Pipe),
+            (".7-0.dead", EntryKind::Hidden),
+            (".stats", EntryKind::Hidden),
+            ("8.stats", EntryKind::Other),
+            ("9.stats", EntryKind::Pipe),
+            ("notes.txt", EntryKind::Other),
+            ("pipe", EntryKind::Other),
+            ("x.stats", EntryKind::Pipe),
         ];
         assert_eq!(found, BTreeMap::from(expected.map(|(name, kind)| (name.into(), kind))));
     }
@@ -122,7 +122,7 @@ mod tests {
         for (allowed, is_allowed) in
             [(&[][..], true), (&[us], true), (&[us + 1], false), (&[us + 1, us], true)]
         {
-            let source = Source::open(temp.path(), allowed).unwrap().unwrap();
+            let source = FilteredDir::open(temp.path(), allowed).unwrap().unwrap();
             assert_eq!(source.allows_named("1.stats".as_ref()), is_allowed, "{allowed:?}");
             assert!(source.allows_named("gone.stats".as_ref()), "what is missing is found out later");
         }
@@ -131,6 +131,6 @@ mod tests {
     #[test]
     fn a_missing_directory_is_no_error() {
         let temp = tempfile::tempdir().unwrap();
-        assert!(Source::open(&temp.path().join("later"), &[]).unwrap().is_none());
+        assert!(FilteredDir::open(&temp.path().join("later"), &[]).unwrap().is_none());
     }
 }

@@ -9,40 +9,40 @@ use statvent_core::line::{Line, LineSplitter, Number, parse_line};
 use super::quota::Charge;
 
 /// The most bytes that one process may say in one collection.
-pub const MAX_READING_BYTES: usize = 4 << 20;
+pub const MAX_BYTES_PER_PROCESS: usize = 4 << 20;
 
 /// The most stats that one process may have.
-pub const MAX_READING_STATS: usize = 65_536;
+pub const MAX_STATS_PER_PROCESS: usize = 65_536;
 
 /// The stats of one process.
 ///
 /// ```
 /// use statvent_core::line::Number;
-/// use statvent_web::collect::Reading;
+/// use statvent_web::collect::ProcessSnapshot;
 ///
-/// let reading = Reading::parse(b"hits: 3\nnonsense\n")?;
+/// let reading = ProcessSnapshot::parse(b"hits: 3\nnonsense\n")?;
 /// assert_eq!(reading.stats().collect::<Vec<_>>(), [(&b"hits"[..], Number::Int(3))]);
 /// assert_eq!(reading.n_malformed(), 1);
-/// # Ok::<(), statvent_web::collect::ReadingError>(())
+/// # Ok::<(), statvent_web::collect::SnapshotError>(())
 /// ```
 #[derive(Debug, Default)]
-pub struct Reading {
+pub struct ProcessSnapshot {
     /// Names and the digits of large integers, one after the other.
     text: Vec<u8>,
     stats: Vec<Stat>,
     n_malformed: usize,
-    n_left_out: usize,
+    n_omitted: usize,
     is_torn: bool,
     charge: Charge,
 }
 
-impl Reading {
+impl ProcessSnapshot {
     /// Reads all that a process said, from its first byte to its last.
     ///
     /// # Errors
-    /// As [`ReadingBuilder::feed`].
-    pub fn parse(bytes: &[u8]) -> Result<Self, ReadingError> {
-        let mut builder = ReadingBuilder::default();
+    /// As [`SnapshotBuilder::feed`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let mut builder = SnapshotBuilder::default();
         builder.feed(bytes)?;
         Ok(builder.finish())
     }
@@ -66,8 +66,8 @@ impl Reading {
 
     /// The number of stats that were left out because all processes together say more than there is room for.
     #[must_use]
-    pub const fn n_left_out(&self) -> usize {
-        self.n_left_out
+    pub const fn n_omitted(&self) -> usize {
+        self.n_omitted
     }
 
     /// Whether it ended within a line: somebody else took the rest, or the process did not write it.
@@ -96,13 +96,13 @@ impl Reading {
     pub(super) fn truncate(&mut self, n_stats: usize) {
         let Some(first) = self.stats.get(n_stats) else { return };
         self.text.truncate(first.name.start as usize);
-        self.n_left_out += self.stats.len() - n_stats;
+        self.n_omitted += self.stats.len() - n_stats;
         self.stats.truncate(n_stats);
         self.shrink();
     }
 
     /// Charges what it takes beyond the one that it replaces.
-    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
+    pub(super) fn recharge(&mut self, replaced_bytes: usize) {
         self.charge.replace(replaced_bytes, self.n_bytes());
     }
 
@@ -113,28 +113,28 @@ impl Reading {
     }
 }
 
-/// Makes a [`Reading`] of chunks as they come; by default everything has room.
+/// Makes a [`ProcessSnapshot`] of chunks as they come; by default everything has room.
 #[derive(Debug, Default)]
-pub struct ReadingBuilder {
+pub struct SnapshotBuilder {
     splitter: LineSplitter,
-    reading: Reading,
+    reading: ProcessSnapshot,
     n_fed: usize,
 }
 
-impl ReadingBuilder {
+impl SnapshotBuilder {
     /// Returns a builder that leaves out what its quota has no room for.
     pub(super) fn within(charge: Charge) -> Self {
-        Self { reading: Reading { charge, ..Reading::default() }, ..Self::default() }
+        Self { reading: ProcessSnapshot { charge, ..ProcessSnapshot::default() }, ..Self::default() }
     }
 
     /// Takes the next chunk; lines that are none are skipped and counted.
     ///
     /// # Errors
-    /// [`ReadingError`] when a bound is passed; what was read so far is of no use then.
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), ReadingError> {
+    /// [`SnapshotError`] when a bound is passed; what was read so far is of no use then.
+    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), SnapshotError> {
         self.n_fed = self.n_fed.saturating_add(chunk.len());
-        if self.n_fed > MAX_READING_BYTES {
-            return Err(ReadingError::TooManyBytes);
+        if self.n_fed > MAX_BYTES_PER_PROCESS {
+            return Err(SnapshotError::TooManyBytes);
         }
         let reading = &mut self.reading;
         let limit_bytes = reading.charge.limit_bytes();
@@ -143,8 +143,8 @@ impl ReadingBuilder {
             Err(_) => reading.n_malformed += 1,
         });
         reading.charge.set(reading.n_bytes());
-        let n_stats = reading.stats.len() + reading.n_left_out;
-        if n_stats > MAX_READING_STATS { Err(ReadingError::TooManyStats) } else { Ok(()) }
+        let n_stats = reading.stats.len() + reading.n_omitted;
+        if n_stats > MAX_STATS_PER_PROCESS { Err(SnapshotError::TooManyStats) } else { Ok(()) }
     }
 
     /// Whether nothing was said yet.
@@ -159,14 +159,14 @@ impl ReadingBuilder {
         self.reading.n_bytes()
     }
 
-    /// As [`Reading::charge_beyond`].
-    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
-        self.reading.charge_beyond(replaced_bytes);
+    /// As [`ProcessSnapshot::recharge`].
+    pub(super) fn recharge(&mut self, replaced_bytes: usize) {
+        self.reading.recharge(replaced_bytes);
     }
 
     /// Ends the reading; a last line without its newline is skipped and counted.
     #[must_use]
-    pub fn finish(mut self) -> Reading {
+    pub fn finish(mut self) -> ProcessSnapshot {
         self.reading.is_torn = self.splitter.finish().is_err();
         self.reading.n_malformed += usize::from(self.reading.is_torn);
         self.reading.shrink();
@@ -177,28 +177,28 @@ impl ReadingBuilder {
 /// Why a process is not listened to any further.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum ReadingError {
-    /// More than [`MAX_READING_BYTES`].
+pub enum SnapshotError {
+    /// More than [`MAX_BYTES_PER_PROCESS`].
     TooManyBytes,
-    /// More than [`MAX_READING_STATS`].
+    /// More than [`MAX_STATS_PER_PROCESS`].
     TooManyStats,
 }
 
-impl fmt::Display for ReadingError {
+impl fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyBytes => write!(
                 f,
-                "the process wrote more than {MAX_READING_BYTES} bytes: expected its stats and an end"
+                "the process wrote more than {MAX_BYTES_PER_PROCESS} bytes: expected its stats and an end"
             ),
             Self::TooManyStats => {
-                write!(f, "the process wrote more than {MAX_READING_STATS} stats: publish fewer")
+                write!(f, "the process wrote more than {MAX_STATS_PER_PROCESS} stats: publish fewer")
             }
         }
     }
 }
 
-impl core::error::Error for ReadingError {}
+impl core::error::Error for SnapshotError {}
 
 /// Kept small: there is one for each line of each process.
 #[derive(Debug)]
@@ -232,7 +232,7 @@ struct Span {
 }
 
 impl Span {
-    /// Appends `bytes` to `text`. Both fit: a text is no longer than [`MAX_READING_BYTES`], and what is kept no longer
+    /// Appends `bytes` to `text`. Both fit: a text is no longer than [`MAX_BYTES_PER_PROCESS`], and what is kept no longer
     /// than a line.
     fn keep(text: &mut Vec<u8>, bytes: &[u8]) -> Self {
         let start = text.len() as u32;
@@ -245,13 +245,13 @@ impl Span {
     }
 }
 
-impl Reading {
+impl ProcessSnapshot {
     /// Keeps a line, or leaves it out: once one is, so are all that follow.
     fn push(&mut self, line: Line<'_>, limit_bytes: usize) {
         let n_digits = if let Number::BigInt(digits) = line.value { digits.len() } else { 0 };
         let n_bytes = self.n_bytes() + line.name.len() + n_digits + size_of::<Stat>();
-        if n_bytes > limit_bytes || self.n_left_out > 0 || self.stats.len() > MAX_READING_STATS {
-            self.n_left_out += 1;
+        if n_bytes > limit_bytes || self.n_omitted > 0 || self.stats.len() > MAX_STATS_PER_PROCESS {
+            self.n_omitted += 1;
             return;
         }
         let name = Span::keep(&mut self.text, line.name);
@@ -271,9 +271,9 @@ mod tests {
     #[test]
     fn chunks_make_no_difference() {
         let text = b"a: 1\nbig: 18446744073709551617\n\nf: .5\nb: x\na: 2\ntorn: 7";
-        let whole = Reading::parse(text).unwrap();
+        let whole = ProcessSnapshot::parse(text).unwrap();
         for size in 1..text.len() {
-            let mut builder = ReadingBuilder::default();
+            let mut builder = SnapshotBuilder::default();
             text.chunks(size).for_each(|chunk| builder.feed(chunk).unwrap());
             let reading = builder.finish();
             assert!(reading.stats().eq(whole.stats()), "chunks of {size}");
@@ -286,29 +286,29 @@ mod tests {
 
     #[test]
     fn one_byte_above_the_limit_ends_the_reading() {
-        let mut builder = ReadingBuilder::default();
-        let chunk = vec![b'x'; MAX_READING_BYTES];
+        let mut builder = SnapshotBuilder::default();
+        let chunk = vec![b'x'; MAX_BYTES_PER_PROCESS];
         assert_eq!(builder.feed(&chunk), Ok(()));
-        assert_eq!(builder.feed(b"x"), Err(ReadingError::TooManyBytes));
+        assert_eq!(builder.feed(b"x"), Err(SnapshotError::TooManyBytes));
         assert!(builder.n_bytes() < 4096, "nonsense takes no memory");
     }
 
     #[test]
     fn one_stat_above_the_limit_ends_the_reading() {
-        let mut lines = b"a:1\n".repeat(MAX_READING_STATS);
-        assert!(Reading::parse(&lines).is_ok());
+        let mut lines = b"a:1\n".repeat(MAX_STATS_PER_PROCESS);
+        assert!(ProcessSnapshot::parse(&lines).is_ok());
         lines.extend_from_slice(b"a:1\n");
-        assert_eq!(Reading::parse(&lines).unwrap_err(), ReadingError::TooManyStats);
+        assert_eq!(ProcessSnapshot::parse(&lines).unwrap_err(), SnapshotError::TooManyStats);
     }
 
     #[test]
     fn messages_say_the_limit() {
         assert_eq!(
-            ReadingError::TooManyBytes.to_string(),
+            SnapshotError::TooManyBytes.to_string(),
             "the process wrote more than 4194304 bytes: expected its stats and an end"
         );
         assert_eq!(
-            ReadingError::TooManyStats.to_string(),
+            SnapshotError::TooManyStats.to_string(),
             "the process wrote more than 65536 stats: publish fewer"
         );
     }

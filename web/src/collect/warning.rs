@@ -12,12 +12,12 @@ use std::path::Path;
 use statvent_core::name::EscapedName;
 
 use super::candidates::MAX_PIPES;
-use super::outcome::{CollectError, PipeError};
-use super::quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_SNAPSHOT_BYTES};
+use super::error::{CollectError, PipeError};
+use super::quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_TOTAL_BYTES};
 
 /// What is wrong with one process, or with the directory; shown as one line that says which, why, and what to do.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct Warning {
     /// The name of its pipe; the path of the directory where it is about that.
     pub name: OsString,
     /// What is wrong.
@@ -36,14 +36,14 @@ pub enum Reason {
         n_lines: usize,
     },
     /// All processes together say more than there is room for, and this one most: its first stats count.
-    LeftOut {
+    Truncated {
         /// How many of its stats do not.
         n_stats: usize,
     },
     /// It began to write and did not finish in time: it counts as late.
     Unfinished,
     /// There are more pipes in the directory than are asked.
-    Crowded {
+    TooManyPipes {
         /// How many are left out.
         n_pipes: usize,
     },
@@ -54,15 +54,15 @@ pub enum Reason {
     },
 }
 
-impl Trouble {
+impl Warning {
     /// Says of a directory why nothing was collected from it.
     #[must_use]
-    pub fn of_directory(path: &Path, err: &CollectError) -> Self {
-        Self { name: path.into(), reason: Reason::Directory { message: WithCauses(err).to_string() } }
+    pub fn for_directory(path: &Path, err: &CollectError) -> Self {
+        Self { name: path.into(), reason: Reason::Directory { message: ErrorChain(err).to_string() } }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Whoever may publish chooses the name, and the text may be shown on a terminal.
         for char in EscapedName(self.name.as_bytes()).to_string().chars() {
@@ -76,33 +76,33 @@ impl fmt::Display for Trouble {
 }
 
 /// Shows an error and its causes in one line.
-pub struct WithCauses<'a>(pub &'a dyn Error);
+pub struct ErrorChain<'a>(pub &'a dyn Error);
 
-impl fmt::Display for WithCauses<'_> {
+impl fmt::Display for ErrorChain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)?;
-        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", WithCauses(cause)))
+        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", ErrorChain(cause)))
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(err) => WithCauses(err).fmt(f),
+            Self::Unreadable(err) => ErrorChain(err).fmt(f),
             Self::Malformed { n_lines } => write!(
                 f,
                 "malformed lines, which are skipped: {n_lines}: expected \"name: number\" on each: mend what \
                  its program writes"
             ),
-            Self::LeftOut { n_stats } => write!(
+            Self::Truncated { n_stats } => write!(
                 f,
-                "stats left out: {n_stats}: all processes together say more than {MAX_SNAPSHOT_BYTES} bytes, {MAX_NAMES} \
+                "stats left out: {n_stats}: all processes together say more than {MAX_TOTAL_BYTES} bytes, {MAX_NAMES} \
                  names or {MAX_NAME_BYTES} bytes of names, and this one most: publish fewer"
             ),
             Self::Unfinished => f.write_str(
                 "its process began to write and did not end within the deadline: look for what stops or slows it",
             ),
-            Self::Crowded { n_pipes } => write!(
+            Self::TooManyPipes { n_pipes } => write!(
                 f,
                 "pipes above the {MAX_PIPES} that are asked, which are left out: {n_pipes}: remove those that nobody \
                  writes, or give some programs a directory of their own"
@@ -117,10 +117,10 @@ mod tests {
     use super::*;
     use std::os::unix::ffi::OsStringExt as _;
 
-    use crate::collect::ReadingError;
+    use crate::collect::SnapshotError;
 
     fn shown(name: &[u8], reason: Reason) -> String {
-        Trouble { name: OsString::from_vec(name.to_vec()), reason }.to_string()
+        Warning { name: OsString::from_vec(name.to_vec()), reason }.to_string()
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
              denied (os error 13)"
         );
         assert_eq!(
-            shown(b"7.stats", Reason::Unreadable(PipeError::TooMuch(ReadingError::TooManyStats))),
+            shown(b"7.stats", Reason::Unreadable(PipeError::TooLarge(SnapshotError::TooManyStats))),
             "7.stats: the pipe was left unread: its process says too much: the process wrote more than 65536 \
              stats: publish fewer"
         );
@@ -142,7 +142,7 @@ mod tests {
              program writes"
         );
         assert_eq!(
-            shown(b"7.stats", Reason::LeftOut { n_stats: 9 }),
+            shown(b"7.stats", Reason::Truncated { n_stats: 9 }),
             "7.stats: stats left out: 9: all processes together say more than 12582912 bytes, 65536 names or 8388608 \
              bytes of names, and this one most: publish fewer"
         );
@@ -151,7 +151,7 @@ mod tests {
             "7.stats: its process began to write and did not end within the deadline: look for what stops or slows it"
         );
         assert_eq!(
-            shown(b"/pipes", Reason::Crowded { n_pipes: 7 }),
+            shown(b"/pipes", Reason::TooManyPipes { n_pipes: 7 }),
             "/pipes: pipes above the 4096 that are asked, which are left out: 7: remove those that nobody writes, or \
              give some programs a directory of their own"
         );

@@ -1,7 +1,7 @@
 //! One process, asked once: straight from opening its pipe to a snapshot that is believed.
 //!
 //! Owns how long each step may take. What an answer or a silence means for the process is in `process`, which answers are
-//! believed in `belief`.
+//! believed in `validator`.
 
 use std::ffi::OsStr;
 use std::mem::take;
@@ -11,11 +11,11 @@ use tokio::sync::SemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::belief::{Belief, is_whole};
-use super::pipe::{FIRST_PAUSE, Failure, Pipe, Progress};
-use super::process::{Process, Status};
-use super::reading::Reading;
-use super::scrape::Scrape;
+use super::schedule::Scrape;
+use crate::collect::pipe::{FIRST_PAUSE, Pipe, ProbeError, Progress};
+use crate::collect::process::{Process, Status};
+use crate::collect::snapshot::ProcessSnapshot;
+use crate::collect::validation::{Validator, is_complete};
 
 /// How long a live process without a lock may take from the removal of its pipe to the next one: on an idle machine a
 /// millisecond. With a long deadline a tenth of that.
@@ -34,7 +34,7 @@ struct Probe<'a, 's> {
     scrape: &'a Scrape<'s>,
     name: &'a OsStr,
     process: &'a mut Process,
-    belief: Belief,
+    validator: Validator,
     /// One of the few that are asked at a time, while an answer is expected at any moment.
     turn: Option<SemaphorePermit<'a>>,
     turn_ends: Instant,
@@ -45,9 +45,9 @@ struct Probe<'a, 's> {
 }
 
 /// Asks one process, and leaves in it what came of that.
-pub(super) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Process) {
+pub(in crate::collect) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Process) {
     let turn = scrape.turns.acquire().await.ok();
-    scrape.take_kept(process);
+    scrape.count_reopened(process);
     let Some(timeout) = process.response_timeout(scrape, name) else { return process.status = Status::Gone };
     let result = {
         let now = Instant::now();
@@ -59,14 +59,14 @@ pub(super) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Proce
             scrape,
             name,
             process,
-            belief: Belief::default(),
+            validator: Validator::default(),
             turn,
             turn_ends,
             until: ends.min(now + timeout),
             ends,
         };
         match probe.run().await {
-            Err(Failure::TimedOut) => probe.belief.settle().ok_or(Failure::TimedOut),
+            Err(ProbeError::TimedOut) => probe.validator.best_effort().ok_or(ProbeError::TimedOut),
             result => result,
         }
     };
@@ -75,13 +75,13 @@ pub(super) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Proce
 }
 
 impl Probe<'_, '_> {
-    async fn run(&mut self) -> Result<Reading, Failure> {
+    async fn run(&mut self) -> Result<ProcessSnapshot, ProbeError> {
         if let Some(pipe) = take(&mut self.process.open) {
             // Opened before the process was asked: what it says may be old, and is better than what it said before.
             if let Progress::Complete(snapshot) = self.read(pipe).await?
-                && is_whole(&snapshot, self.process.before())
+                && is_complete(&snapshot, self.process.baseline())
             {
-                self.process.replace_last(snapshot);
+                self.process.replace_snapshot(snapshot);
             }
             self.until = self.ends;
         }
@@ -89,35 +89,35 @@ impl Probe<'_, '_> {
             let pipe = self.open().await?;
             let snapshot = match self.read(pipe).await? {
                 Progress::Complete(snapshot) => Some(snapshot),
-                Progress::Retired { was_ours: true } => Some(Reading::default()),
-                Progress::Retired { was_ours: false } | Progress::Pending => None,
+                Progress::Retired { was_locked: true } => Some(ProcessSnapshot::default()),
+                Progress::Retired { was_locked: false } | Progress::Pending => None,
             };
-            let before = self.process.before();
-            if let Some(snapshot) = snapshot.and_then(|snapshot| self.belief.weigh(snapshot, before)) {
+            let before = self.process.baseline();
+            if let Some(snapshot) = snapshot.and_then(|snapshot| self.validator.validate(snapshot, before)) {
                 return Ok(snapshot);
             }
             // It is awake, however silent it was before.
             self.until = self.ends;
             if round < AT_ONCE { yield_now().await } else { self.pause().await? }
         }
-        Err(Failure::TimedOut)
+        Err(ProbeError::TimedOut)
     }
 
     /// Opens the pipe, as soon as there is one.
-    async fn open(&mut self) -> Result<Box<Pipe>, Failure> {
+    async fn open(&mut self) -> Result<Box<Pipe>, ProbeError> {
         let patience = MISSING_TIMEOUT.max(self.scrape.deadline / 10);
         let mut missing_until = None;
         loop {
             match Pipe::open(self.scrape.source, self.name, self.process.charge(self.scrape.quota)) {
                 // Not the fault of the process: until there are some again, what it said last counts.
-                Err(Failure::ResourceExhausted) => self.pause().await?,
-                Err(Failure::NotFound) => {
+                Err(ProbeError::ResourceExhausted) => self.pause().await?,
+                Err(ProbeError::NotFound) => {
                     self.turn = None;
                     let now = Instant::now();
                     if now >= *missing_until.get_or_insert(now + patience) {
-                        return Err(Failure::NotFound);
+                        return Err(ProbeError::NotFound);
                     }
-                    self.pause().await.map_err(|_| Failure::NotFound)?;
+                    self.pause().await.map_err(|_| ProbeError::NotFound)?;
                 }
                 opened => return opened,
             }
@@ -125,15 +125,15 @@ impl Probe<'_, '_> {
     }
 
     /// Waits a moment; fails if time is up.
-    async fn pause(&self) -> Result<(), Failure> {
-        timeout_at(self.until, sleep(RETRY_PAUSE)).await.map_err(|_| Failure::TimedOut)
+    async fn pause(&self) -> Result<(), ProbeError> {
+        timeout_at(self.until, sleep(RETRY_PAUSE)).await.map_err(|_| ProbeError::TimedOut)
     }
 
     /// Reads the pipe to its end; one that is not finished in time stays open.
-    async fn read(&mut self, mut pipe: Box<Pipe>) -> Result<Progress, Failure> {
+    async fn read(&mut self, mut pipe: Box<Pipe>) -> Result<Progress, ProbeError> {
         let mut pause = FIRST_PAUSE;
         loop {
-            match pipe.read(&mut self.scrape.chunk.borrow_mut()).map_err(Failure::Pipe)? {
+            match pipe.read(&mut self.scrape.chunk.borrow_mut()).map_err(ProbeError::Pipe)? {
                 Progress::Pending => {}
                 progress => return Ok(progress),
             }
@@ -143,7 +143,7 @@ impl Probe<'_, '_> {
             let is_late = Instant::now() >= until || timeout_at(until, pipe.wait(&mut pause)).await.is_err();
             if is_late && self.turn.take().is_none() {
                 self.process.open = Some(pipe);
-                return Err(Failure::TimedOut);
+                return Err(ProbeError::TimedOut);
             }
         }
     }

@@ -1,10 +1,10 @@
-//! Which readings are believed.
+//! Which snapshots are believed.
 //!
 //! A reader that does not lock, `cat` for one, takes a part of what a process says, or all of it, and what is left for
 //! us looks like any other reading. Owns the signs of that, and how often a process must repeat itself to be
 //! believed all the same. Pure: it touches neither pipe nor clock.
 
-use super::reading::Reading;
+use super::snapshot::ProcessSnapshot;
 
 /// So often a process must say what is odd to be believed.
 const ROUNDS: u32 = 3;
@@ -13,10 +13,10 @@ const ROUNDS: u32 = 3;
 ///
 /// `before` is what the process said last, if it is one whose stats only grow in number and keep their order, as
 /// those of a registry do. A reading that was cut off by the quota has lost no more than that.
-pub(super) fn is_whole(reading: &Reading, before: Option<&Reading>) -> bool {
+pub(super) fn is_complete(reading: &ProcessSnapshot, before: Option<&ProcessSnapshot>) -> bool {
     reading.n_stats() > 0
         && !reading.is_torn()
-        && (reading.n_left_out() > 0
+        && (reading.n_omitted() > 0
             || before.is_none_or(|before| {
                 let mut found = names(reading);
                 names(before).all(|name| found.any(|found| found == name))
@@ -25,30 +25,34 @@ pub(super) fn is_whole(reading: &Reading, before: Option<&Reading>) -> bool {
 
 /// What one process said in this collection that was not believed.
 #[derive(Debug, Default)]
-pub(super) struct Belief {
+pub(super) struct Validator {
     n_empty: u32,
     /// What it said last that was not empty, and how often in a row.
-    odd: Option<Reading>,
+    odd: Option<ProcessSnapshot>,
     n_equal: u32,
 }
 
-impl Belief {
+impl Validator {
     /// Returns a reading that is believed; if it is not, the process is to be asked again. `before` as for
-    /// [`is_whole`].
-    pub(super) fn weigh(&mut self, mut reading: Reading, before: Option<&Reading>) -> Option<Reading> {
-        if is_whole(&reading, before) {
+    /// [`is_complete`].
+    pub(super) fn validate(
+        &mut self,
+        mut reading: ProcessSnapshot,
+        before: Option<&ProcessSnapshot>,
+    ) -> Option<ProcessSnapshot> {
+        if is_complete(&reading, before) {
             return Some(reading);
         }
         let n_rounds = if reading.n_stats() == 0 { &mut self.n_empty } else { self.count_equal(&reading) };
         *n_rounds += 1;
-        let n_stats_before = before.map_or(0, Reading::n_stats);
+        let n_stats_before = before.map_or(0, ProcessSnapshot::n_stats);
         let is_less = n_stats_before > 0 && reading.n_stats() <= n_stats_before;
         if *n_rounds >= ROUNDS && !is_less {
             return Some(reading);
         }
         if reading.n_stats() > 0 {
             // The next one replaces what the process said last, and not this one.
-            reading.charge_beyond(0);
+            reading.recharge(0);
             self.odd = Some(reading);
         }
         None
@@ -58,14 +62,14 @@ impl Belief {
     ///
     /// A process that took the name of another one and has fewer stats comes to that. Other readers hardly can: they
     /// would have to take the same part at every moment until now.
-    pub(super) fn settle(&mut self) -> Option<Reading> {
+    pub(super) fn best_effort(&mut self) -> Option<ProcessSnapshot> {
         match self.odd.take() {
             Some(odd) => (self.n_empty == 0 && self.n_equal >= ROUNDS).then_some(odd),
-            None => (self.n_empty >= ROUNDS).then(Reading::default),
+            None => (self.n_empty >= ROUNDS).then(ProcessSnapshot::default),
         }
     }
 
-    fn count_equal(&mut self, reading: &Reading) -> &mut u32 {
+    fn count_equal(&mut self, reading: &ProcessSnapshot) -> &mut u32 {
         if !self.odd.as_ref().is_some_and(|odd| names(odd).eq(names(reading))) {
             self.n_equal = 0;
         }
@@ -73,7 +77,7 @@ impl Belief {
     }
 }
 
-fn names(reading: &Reading) -> impl Iterator<Item = &[u8]> {
+fn names(reading: &ProcessSnapshot) -> impl Iterator<Item = &[u8]> {
     reading.stats().map(|(name, _)| name)
 }
 
@@ -82,8 +86,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn reading(text: &str) -> Reading {
-        Reading::parse(text.as_bytes()).unwrap()
+    fn reading(text: &str) -> ProcessSnapshot {
+        ProcessSnapshot::parse(text.as_bytes()).unwrap()
     }
 
     /// In which round one of the things that are said in turn is believed at once.
@@ -94,10 +98,10 @@ mod tests {
     /// The same, and how many stats are believed in the end, if it never is.
     fn talk(said: &[&str], before: Option<&str>) -> (Option<usize>, Option<usize>) {
         let before = before.map(reading);
-        let mut belief = Belief::default();
+        let mut validator = Validator::default();
         let mut rounds = said.iter().cycle().take(100);
-        let round = rounds.position(|text| belief.weigh(reading(text), before.as_ref()).is_some());
-        (round.map(|idx| idx + 1), belief.settle().map(|reading| reading.n_stats()))
+        let round = rounds.position(|text| validator.validate(reading(text), before.as_ref()).is_some());
+        (round.map(|idx| idx + 1), validator.best_effort().map(|reading| reading.n_stats()))
     }
 
     #[test]
@@ -189,7 +193,7 @@ mod tests {
             let text = |n_stats: usize| (0..n_stats).map(|n| format!("stat.{n}: {n_stats}\n")).collect::<String>();
             let mut before = reading(&text(n_stats));
             for (n_new, lefts) in collections {
-                let mut belief = Belief::default();
+                let mut validator = Validator::default();
                 let mut believed = None;
                 let mut parts = Vec::new();
                 // The whole comes last, when it does not come before.
@@ -199,17 +203,17 @@ mod tests {
                     let said = take(&text(n_stats), left);
                     parts.push(reading(&said));
                     let in_a_row = &parts[parts.len().saturating_sub(ROUNDS as usize)..];
-                    let is_alike = |part: &Reading| part.n_stats() > 0 && names(part).eq(names(&in_a_row[0]));
+                    let is_alike = |part: &ProcessSnapshot| part.n_stats() > 0 && names(part).eq(names(&in_a_row[0]));
                     if in_a_row.len() == ROUNDS as usize && in_a_row.iter().all(is_alike) {
                         return Ok(());
                     }
-                    believed = belief.weigh(reading(&said), Some(&before));
+                    believed = validator.validate(reading(&said), Some(&before));
                     if believed.is_some() {
                         break;
                     }
                 }
                 let believed = believed.expect("the whole is believed when it comes");
-                prop_assert!(is_whole(&believed, Some(&before)), "{:?} after {:?}", believed, before);
+                prop_assert!(is_complete(&believed, Some(&before)), "{:?} after {:?}", believed, before);
                 prop_assert!(believed.n_stats() >= before.n_stats());
                 before = believed;
             }
@@ -224,15 +228,15 @@ mod tests {
         ) {
             let text: String = (0..n_stats).map(|n| format!("stat.{n}: 1\n")).collect();
             let before = reading(&text);
-            let mut belief = Belief::default();
+            let mut validator = Validator::default();
             let mut said = Vec::new();
             for left in &lefts {
                 said.push(take(&text, left));
-                if belief.weigh(reading(&said[said.len() - 1]), Some(&before)).is_some() {
+                if validator.validate(reading(&said[said.len() - 1]), Some(&before)).is_some() {
                     return Ok(());
                 }
             }
-            if let Some(settled) = belief.settle() {
+            if let Some(settled) = validator.best_effort() {
                 let last = said.iter().rev().take(ROUNDS as usize).map(|text| reading(text));
                 prop_assert!(said.len() >= ROUNDS as usize);
                 for round in last {

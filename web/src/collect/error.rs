@@ -10,20 +10,20 @@ use serde::Serialize;
 use statvent_posix::dir::DirError;
 
 use super::process::Status;
-use super::reading::{Reading, ReadingError};
-use super::trouble::Trouble;
+use super::snapshot::{ProcessSnapshot, SnapshotError};
+use super::warning::Warning;
 
 /// What one collection brought.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Collection<'a> {
     /// The name of the pipe and what it said, for each process that is `ok` or `stale`, in the order of the names.
-    pub snapshots: Vec<(&'a OsStr, &'a Reading)>,
+    pub snapshots: Vec<(&'a OsStr, &'a ProcessSnapshot)>,
     /// How the processes stand.
     pub counts: Counts,
     /// The processes counted as unreadable, those above [`MAX_PIPES`](super::MAX_PIPES) as one, those that say more than
     /// there is room for, those that write malformed lines, and those that began to answer and did not finish.
-    pub troubles: Vec<Trouble>,
+    pub warnings: Vec<Warning>,
 }
 
 /// How many processes stand how.
@@ -48,14 +48,14 @@ pub enum CollectError {
     /// The pipe directory cannot be used.
     Directory(DirError),
     /// The system has no descriptor or no memory to look into it.
-    Shortage(io::Error),
+    ResourceExhausted(io::Error),
 }
 
 impl fmt::Display for CollectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(err) => err.fmt(f),
-            Self::Shortage(_) => f.write_str(
+            Self::ResourceExhausted(_) => f.write_str(
                 "the system gives the service no descriptor or no memory: raise its limits (`ulimit -n`), or those of the \
                  system",
             ),
@@ -67,7 +67,7 @@ impl core::error::Error for CollectError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Directory(err) => err.source(),
-            Self::Shortage(err) => Some(err),
+            Self::ResourceExhausted(err) => Some(err),
         }
     }
 }
@@ -79,7 +79,7 @@ pub enum PipeError {
     /// The system refuses to open, lock or read it.
     System(io::Error),
     /// Its process says more than one may.
-    TooMuch(ReadingError),
+    TooLarge(SnapshotError),
 }
 
 impl fmt::Display for PipeError {
@@ -89,7 +89,7 @@ impl fmt::Display for PipeError {
                 "the pipe cannot be read: let its owner make it readable for this service's user"
             }
             Self::System(_) => "the pipe cannot be opened, locked or read: see what the system answers",
-            Self::TooMuch(_) => "the pipe was left unread: its process says too much",
+            Self::TooLarge(_) => "the pipe was left unread: its process says too much",
         })
     }
 }
@@ -98,7 +98,7 @@ impl core::error::Error for PipeError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::System(err) => Some(err),
-            Self::TooMuch(err) => Some(err),
+            Self::TooLarge(err) => Some(err),
         }
     }
 }
@@ -124,7 +124,7 @@ impl Counts {
             Status::Stale => self.stale += 1,
             Status::Late => self.late += 1,
             Status::Unreadable(_) => self.unreadable += 1,
-            Status::Foreign => self.ignored += 1,
+            Status::NotAPipe => self.ignored += 1,
             Status::Gone => {}
         }
     }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_shortage_is_no_fault_of_the_directory() {
         assert_eq!(
-            CollectError::Shortage(io::ErrorKind::OutOfMemory.into()).to_string(),
+            CollectError::ResourceExhausted(io::ErrorKind::OutOfMemory.into()).to_string(),
             "the system gives the service no descriptor or no memory: raise its limits (`ulimit -n`), or those of the \
              system"
         );
@@ -155,7 +155,7 @@ mod tests {
                 "the pipe cannot be opened, locked or read: see what the system answers",
             ),
             (
-                PipeError::TooMuch(ReadingError::TooManyBytes),
+                PipeError::TooLarge(SnapshotError::TooManyBytes),
                 "the pipe was left unread: its process says too much",
             ),
         ];
