@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod collect;
+pub mod limits;
 
 pub mod aggregate;
 pub mod encode;

@@ -11,8 +11,9 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use lexopt::prelude::*;
-use statvent_web::collect::{MAX_PIPES, Warning};
+use statvent_web::collect::Warning;
 use statvent_web::descriptors::raise_limit;
+use statvent_web::limits::MAX_PIPES;
 use statvent_web::serve::{Config, Service};
 
 use super::args::{Args, Run, Stop, Subcommand, parse_text};

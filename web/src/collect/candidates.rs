@@ -1,43 +1,43 @@
-//! Which processes have a place where the directory holds more pipes than are asked.
+//! Admission of pipes where a directory holds more than the limit.
 //!
-//! Owns the order: a process that answered before comes first, then one whose byte is held, as by a recorder that lives,
-//! then all others, and the dead last, each by name. Pipes that nothing writes, however many, keep no known process out.
+//! Owns the order of admission: processes that answered before, then those whose byte is locked by a live recorder, then all
+//! others, dead ones last; within each rank by name. So pipes without a writer keep no known process out. It must not touch
+//! the directory.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 
-/// The most pipes that are asked in one collection, and the most processes that are remembered.
-pub const MAX_PIPES: usize = 4096;
+use crate::limits::MAX_PIPES;
 
-/// Why a process has its place, the strongest reason first.
+/// Why a process is admitted, the strongest reason first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Rank {
     /// It answered before.
     Answered,
-    /// Its byte was held.
+    /// Its byte was locked.
     Locked,
     /// Nothing is known of it.
     Unknown,
-    /// It is dead, and its pipe may not be removed.
+    /// It is dead, and its pipe cannot be removed.
     Gone,
 }
 
-/// The first [`MAX_PIPES`] of all that were offered, by rank and name.
+/// The first [`MAX_PIPES`] of all names that were offered, by rank and name.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
-    pub(super) first: BTreeSet<(Rank, OsString)>,
-    /// How many have no place.
-    pub(super) n_omitted: usize,
+    pub(super) admitted: BTreeSet<(Rank, OsString)>,
+    /// How many were rejected, dead processes not counted.
+    pub(super) n_rejected: usize,
 }
 
 impl Candidates {
-    /// Takes in a name. If there are too many the last one makes way, and is counted unless it is gone.
+    /// Admits a name; if there are too many, rejects the last one in order.
     pub(super) fn offer(&mut self, rank: Rank, name: &OsStr) {
-        self.first.insert((rank, name.to_owned()));
-        if self.first.len() > MAX_PIPES
-            && let Some((rank, _)) = self.first.pop_last()
+        self.admitted.insert((rank, name.to_owned()));
+        if self.admitted.len() > MAX_PIPES
+            && let Some((rank, _)) = self.admitted.pop_last()
         {
-            self.n_omitted += usize::from(rank != Rank::Gone);
+            self.n_rejected += usize::from(rank != Rank::Gone);
         }
     }
 }
@@ -55,8 +55,8 @@ mod tests {
         candidates.offer(Rank::Locked, "y.stats".as_ref());
         candidates.offer(Rank::Answered, "z.stats".as_ref());
         candidates.offer(Rank::Answered, "z.stats".as_ref());
-        let names: Vec<_> = candidates.first.into_iter().map(|(_, name)| name).collect();
-        assert_eq!((names.len(), candidates.n_omitted), (MAX_PIPES, 2));
+        let names: Vec<_> = candidates.admitted.into_iter().map(|(_, name)| name).collect();
+        assert_eq!((names.len(), candidates.n_rejected), (MAX_PIPES, 2));
         assert_eq!(names[..3], ["z.stats", "y.stats", "0000.stats"]);
         assert_eq!(names[MAX_PIPES - 1], *format!("{:04}.stats", MAX_PIPES - 3));
     }

@@ -1,7 +1,7 @@
-//! Which pipes there are in the directory, and whose of them count.
+//! Listing of the pipe directory: the names that are pipes, filtered by their owners.
 //!
-//! Owns the choice by name, kind and owner. It opens no pipe (see `pipe`), and holds no more of a listing than the
-//! entry at hand: a directory may have any number of them.
+//! Owns the choice by name, kind and owner. It must not open a pipe (see `pipe`). It keeps no list of the entries, because a
+//! directory may have any number of them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,24 +15,23 @@ use statvent_core::pipe_name::PIPE_SUFFIX;
 use statvent_posix::dir::{DirError, PipeDir};
 use statvent_posix::node::Node;
 
-/// The most entries of a directory that are looked at in one collection.
-const MAX_ENTRIES: usize = 1 << 20;
+use crate::limits::MAX_ENTRIES;
 
-/// An open pipe directory, and whose pipes in it are read.
+/// An open pipe directory, and the users whose pipes in it are read.
 pub(super) struct FilteredDir {
-    pub(super) dir: PipeDir,
-    /// The users; all of them if there is none.
+    pub(super) pipe_dir: PipeDir,
+    /// Empty: all users.
     allowed_uids: Vec<u32>,
 }
 
-/// What a name of the directory is, as far as the listing tells.
+/// The kind of a directory entry, as far as the listing shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum EntryKind {
-    /// A pipe's name, and a pipe unless the file system does not tell.
+    /// The name of a pipe; a pipe, unless the file system does not report file types.
     Pipe,
-    /// Another name, or a pipe's name on something that is none.
+    /// Another name, or the name of a pipe on another kind of file.
     Other,
-    /// A name that begins with a dot: recorders work under such names for moments.
+    /// A name that begins with a dot: staging names and tombstones.
     Hidden,
 }
 
@@ -40,28 +39,31 @@ impl FilteredDir {
     /// Opens the directory; `None` if there is none.
     pub(super) fn open(path: &Path, allowed_uids: &[u32]) -> Result<Option<Self>, DirError> {
         match PipeDir::open(path) {
-            Ok(dir) => Ok(Some(Self { dir, allowed_uids: allowed_uids.to_vec() })),
+            Ok(pipe_dir) => Ok(Some(Self { pipe_dir, allowed_uids: allowed_uids.to_vec() })),
             Err(DirError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(err) => Err(err),
         }
     }
 
-    /// Says whether the owner's pipes are read.
+    /// Whether pipes of this owner are read.
     pub(super) fn allows(&self, node: &Node) -> bool {
         self.allowed_uids.is_empty() || self.allowed_uids.contains(&node.owner)
     }
 
-    /// Says whether a name leads to something whose owner is allowed; what cannot be looked at is left to be opened.
+    /// Whether the owner of the file with this name is allowed; `true` if that is unknown, because opening the file checks it
+    /// again.
     pub(super) fn allows_named(&self, name: &OsStr) -> bool {
-        self.allowed_uids.is_empty() || !matches!(self.dir.node(name), Ok(Some(node)) if !self.allows(&node))
+        self.allowed_uids.is_empty()
+            || !matches!(self.pipe_dir.node(name), Ok(Some(node)) if !self.allows(&node))
     }
 
-    /// Goes through the names in the directory, in no order; one that is renamed over meanwhile may come twice.
+    /// Calls `on_name` for every entry, in no order; a name that is replaced meanwhile may come twice.
     pub(super) fn list(&self, mut on_name: impl FnMut(&OsStr, EntryKind)) -> Result<(), DirError> {
-        let failed = |err: nix::Error| DirError::Open { path: self.dir.path().into(), source: err.into() };
-        // A descriptor of its own, so that listings do not disturb each other.
+        let failed =
+            |err: nix::Error| DirError::Open { path: self.pipe_dir.path().into(), source: err.into() };
+        // A descriptor of its own: concurrent listings do not share a position.
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut listing = Dir::openat(&self.dir, ".", flags, Mode::empty()).map_err(failed)?;
+        let mut listing = Dir::openat(&self.pipe_dir, ".", flags, Mode::empty()).map_err(failed)?;
         for entry in listing.iter().take(MAX_ENTRIES) {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_bytes();
@@ -92,16 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_out_by_ending_and_kind() {
+    fn entries_are_classified_by_name_and_kind() {
         let temp = tempfile::tempdir().unwrap();
         for name in ["9.stats", "x.stats", ".7-0.dead", ".stats", "pipe"] {
             make_fifo(&temp.path().join(name));
         }
         fs::write(temp.path().join("8.stats"), "").unwrap();
         fs::write(temp.path().join("notes.txt"), "").unwrap();
-        let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
+        let dir = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
         let mut found = BTreeMap::new();
-        source.list(|name, kind| found.extend([(name.to_owned(), kind)])).unwrap();
+        dir.list(|name, kind| found.extend([(name.to_owned(), kind)])).unwrap();
         let expected = [
             (".7-0.dead", EntryKind::Hidden),
             (".stats", EntryKind::Hidden),
@@ -115,16 +117,16 @@ mod tests {
     }
 
     #[test]
-    fn owners_are_all_or_those_that_are_given() {
+    fn all_owners_are_allowed_or_the_given_ones() {
         let temp = tempfile::tempdir().unwrap();
         make_fifo(&temp.path().join("1.stats"));
         let us = nix::unistd::Uid::effective().as_raw();
         for (allowed, is_allowed) in
             [(&[][..], true), (&[us], true), (&[us + 1], false), (&[us + 1, us], true)]
         {
-            let source = FilteredDir::open(temp.path(), allowed).unwrap().unwrap();
-            assert_eq!(source.allows_named("1.stats".as_ref()), is_allowed, "{allowed:?}");
-            assert!(source.allows_named("gone.stats".as_ref()), "what is missing is found out later");
+            let dir = FilteredDir::open(temp.path(), allowed).unwrap().unwrap();
+            assert_eq!(dir.allows_named("1.stats".as_ref()), is_allowed, "{allowed:?}");
+            assert!(dir.allows_named("gone.stats".as_ref()), "opening it reports that it is missing");
         }
     }
 

@@ -1,53 +1,23 @@
-//! What one collection brought, or why there is none.
+//! Errors of a scrape: of the directory, of one pipe, of one snapshot.
 //!
-//! Owns the counts of an answer and the error. It asks nobody. Made by the collector; read by `serve` and `encode`.
+//! Owns all sentences that users read about failures. What is wrong with one process in an otherwise successful scrape is a
+//! `warning`. It must not print.
 
-use std::ffi::OsStr;
-use std::io::ErrorKind;
-use std::{fmt, io};
+use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind};
 
-use serde::Serialize;
 use statvent_posix::dir::DirError;
 
-use super::process::Status;
-use super::snapshot::{ProcessSnapshot, SnapshotError};
-use super::warning::Warning;
+use crate::limits::{MAX_BYTES_PER_PROCESS, MAX_STATS_PER_PROCESS};
 
-/// What one collection brought.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Collection<'a> {
-    /// The name of the pipe and what it said, for each process that is `ok` or `stale`, in the order of the names.
-    pub snapshots: Vec<(&'a OsStr, &'a ProcessSnapshot)>,
-    /// How the processes stand.
-    pub counts: Counts,
-    /// The processes counted as unreadable, those above [`MAX_PIPES`](super::MAX_PIPES) as one, those that say more than
-    /// there is room for, those that write malformed lines, and those that began to answer and did not finish.
-    pub warnings: Vec<Warning>,
-}
-
-/// How many processes stand how.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Counts {
-    /// Answered in this collection.
-    pub ok: usize,
-    /// Did not answer in time; their last values count.
-    pub stale: usize,
-    /// Did not answer in time and never did before.
-    pub late: usize,
-    /// Pipes that we may not read, that say more than a process may, or that are too many.
-    pub unreadable: usize,
-    /// Names in the directory that are not those of pipes, and pipes of users who are not allowed.
-    pub ignored: usize,
-}
-
-/// Why there is no collection.
+/// Why a scrape failed as a whole.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CollectError {
     /// The pipe directory cannot be used.
     Directory(DirError),
-    /// The system has no descriptor or no memory to look into it.
+    /// The system has no file descriptor or no memory left to open the directory.
     ResourceExhausted(io::Error),
 }
 
@@ -56,15 +26,14 @@ impl fmt::Display for CollectError {
         match self {
             Self::Directory(err) => err.fmt(f),
             Self::ResourceExhausted(_) => f.write_str(
-                "the system gives the service no descriptor or no memory: raise its limits (`ulimit -n`), or those of the \
-                 system",
+                "the service is out of file descriptors or memory: raise its limits (`ulimit -n`), or those of the system",
             ),
         }
     }
 }
 
-impl core::error::Error for CollectError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+impl Error for CollectError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Directory(err) => err.source(),
             Self::ResourceExhausted(err) => Some(err),
@@ -72,13 +41,13 @@ impl core::error::Error for CollectError {
     }
 }
 
-/// Why a pipe could not be read.
+/// Why no stats of a process count: its pipe could not be read.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PipeError {
-    /// The system refuses to open, lock or read it.
+    /// The system refuses to open, lock or read the pipe.
     System(io::Error),
-    /// Its process says more than one may.
+    /// The process writes more than one process may.
     TooLarge(SnapshotError),
 }
 
@@ -88,14 +57,14 @@ impl fmt::Display for PipeError {
             Self::System(err) if err.kind() == ErrorKind::PermissionDenied => {
                 "the pipe cannot be read: let its owner make it readable for this service's user"
             }
-            Self::System(_) => "the pipe cannot be opened, locked or read: see what the system answers",
-            Self::TooLarge(_) => "the pipe was left unread: its process says too much",
+            Self::System(_) => "the pipe cannot be opened, locked or read: look up the system's error",
+            Self::TooLarge(_) => "the snapshot is too large and none of its stats count",
         })
     }
 }
 
-impl core::error::Error for PipeError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+impl Error for PipeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::System(err) => Some(err),
             Self::TooLarge(err) => Some(err),
@@ -109,24 +78,74 @@ impl From<io::Error> for PipeError {
     }
 }
 
-/// Whether the system lacks something that others may give back at any time.
+/// Which limit on the snapshot of one process was exceeded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// More than [`MAX_BYTES_PER_PROCESS`].
+    TooManyBytes,
+    /// More than [`MAX_STATS_PER_PROCESS`].
+    TooManyStats,
+}
+
+impl fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooManyBytes => write!(
+                f,
+                "the process wrote more than {MAX_BYTES_PER_PROCESS} bytes: expected its stats and an end"
+            ),
+            Self::TooManyStats => {
+                write!(f, "the process wrote more than {MAX_STATS_PER_PROCESS} stats: publish fewer")
+            }
+        }
+    }
+}
+
+impl Error for SnapshotError {}
+
+/// Why a probe has no snapshot. Decides what happens to the process; users do not see it.
+#[derive(Debug)]
+pub(super) enum ProbeError {
+    /// The name does not exist.
+    NotFound,
+    /// The name is not a pipe, or a pipe of an owner that is not allowed.
+    NotAFifo,
+    /// The pipe cannot be opened or read.
+    Pipe(PipeError),
+    /// The system is out of descriptors or memory at the moment.
+    ResourceExhausted,
+    /// The process did not answer in time.
+    TimedOut,
+}
+
+impl From<io::Error> for ProbeError {
+    fn from(err: io::Error) -> Self {
+        match err.raw_os_error().map(nix::Error::from_raw) {
+            Some(nix::Error::ENOENT) => Self::NotFound,
+            // `ELOOP`: a symbolic link. `ENXIO`: a socket.
+            Some(nix::Error::ELOOP | nix::Error::ENXIO) => Self::NotAFifo,
+            _ if is_resource_exhaustion(&err) => Self::ResourceExhausted,
+            _ => Self::Pipe(err.into()),
+        }
+    }
+}
+
+/// Whether the system lacks a resource that other programs may free at any time.
 pub(super) fn is_resource_exhaustion(err: &io::Error) -> bool {
     use nix::errno::Errno::{EINTR, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC};
-    // `ENOSPC` is `epoll(7)`'s word for `fs.epoll.max_user_watches`.
+    // `epoll(7)` returns `ENOSPC` above `fs.epoll.max_user_watches`.
     let code = err.raw_os_error().map(nix::Error::from_raw);
     matches!(code, Some(EINTR | EMFILE | ENFILE | ENOLCK | ENOMEM | ENOSPC))
 }
 
-impl Counts {
-    pub(super) fn add(&mut self, status: &Status) {
-        match status {
-            Status::Ok => self.ok += 1,
-            Status::Stale => self.stale += 1,
-            Status::Late => self.late += 1,
-            Status::Unreadable(_) => self.unreadable += 1,
-            Status::NotAPipe => self.ignored += 1,
-            Status::Gone => {}
-        }
+/// Shows an error and its causes in one line, separated by colons.
+pub struct ErrorChain<'a>(pub &'a dyn Error);
+
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", ErrorChain(cause)))
     }
 }
 
@@ -135,16 +154,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_is_no_fault_of_the_directory() {
+    fn exhausted_resources_are_no_fault_of_the_directory() {
         assert_eq!(
-            CollectError::ResourceExhausted(io::ErrorKind::OutOfMemory.into()).to_string(),
-            "the system gives the service no descriptor or no memory: raise its limits (`ulimit -n`), or those of the \
-             system"
+            CollectError::ResourceExhausted(ErrorKind::OutOfMemory.into()).to_string(),
+            "the service is out of file descriptors or memory: raise its limits (`ulimit -n`), or those of the system"
         );
     }
 
     #[test]
-    fn messages_of_a_pipe_say_what_was_found_and_what_to_do() {
+    fn messages_of_a_pipe_name_the_failure_and_the_remedy() {
         let cases = [
             (
                 PipeError::System(ErrorKind::PermissionDenied.into()),
@@ -152,15 +170,37 @@ mod tests {
             ),
             (
                 PipeError::System(ErrorKind::OutOfMemory.into()),
-                "the pipe cannot be opened, locked or read: see what the system answers",
+                "the pipe cannot be opened, locked or read: look up the system's error",
             ),
             (
                 PipeError::TooLarge(SnapshotError::TooManyBytes),
-                "the pipe was left unread: its process says too much",
+                "the snapshot is too large and none of its stats count",
             ),
         ];
         for (err, message) in cases {
             assert_eq!(err.to_string(), message);
         }
+    }
+
+    #[test]
+    fn messages_of_a_snapshot_name_the_limit() {
+        assert_eq!(
+            SnapshotError::TooManyBytes.to_string(),
+            "the process wrote more than 4194304 bytes: expected its stats and an end"
+        );
+        assert_eq!(
+            SnapshotError::TooManyStats.to_string(),
+            "the process wrote more than 65536 stats: publish fewer"
+        );
+    }
+
+    #[test]
+    fn a_chain_shows_every_cause_in_one_line() {
+        let err = PipeError::TooLarge(SnapshotError::TooManyStats);
+        assert_eq!(
+            ErrorChain(&err).to_string(),
+            "the snapshot is too large and none of its stats count: the process wrote more than 65536 stats: publish \
+             fewer"
+        );
     }
 }

@@ -1,9 +1,14 @@
-//! Collects what the processes of a host say through their pipes.
+//! Scrapes the pipes of a host: from a pipe directory to one snapshot for each process.
 //!
-//! Owns everything between the pipe directory and a [`ProcessSnapshot`] for each process: finding pipes (`discover`, `candidates`),
-//! reading one (`pipe`, `reading`), asking one until it is believed (`probe`, `validator`), asking all at the same time
-//! (`scrape`), how much all may say (`quota`), judging who lives (`life`), remembering each between two collections
-//! (`process`, `collector`), and what went wrong (`trouble`). It knows nothing of sums, JSON or HTTP.
+//! A scrape goes through these modules:
+//!
+//! 1. `directory` lists the pipes, `candidates` chooses those that are read, `orphans` removes left-over hidden ones.
+//! 2. `scrape` probes all processes at the same time. A probe opens and locks a `pipe`, parses a `snapshot` within the
+//!    `quota`, and asks again until `validation` accepts it.
+//! 3. `process` keeps the result of each probe between two scrapes; `liveness` tells dead processes from silent ones.
+//! 4. `collector` truncates (`truncation`) and returns the `result`, with a `warning` for each problem.
+//!
+//! It must not sum, encode or know HTTP.
 
 mod candidates;
 mod collector;
@@ -14,16 +19,15 @@ mod orphans;
 mod pipe;
 mod process;
 mod quota;
+mod result;
 mod scrape;
 mod snapshot;
+mod truncation;
 mod validation;
 mod warning;
 
-pub use candidates::MAX_PIPES;
 pub use collector::Collector;
-pub use error::{CollectError, Collection, Counts, PipeError};
-pub use quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_TOTAL_BYTES};
-pub use snapshot::{
-    MAX_BYTES_PER_PROCESS, MAX_STATS_PER_PROCESS, ProcessSnapshot, SnapshotBuilder, SnapshotError,
-};
-pub use warning::{ErrorChain, Reason, Warning};
+pub use error::{CollectError, ErrorChain, PipeError, SnapshotError};
+pub use result::{Collection, Counts};
+pub use snapshot::{ProcessSnapshot, SnapshotBuilder};
+pub use warning::{Reason, Warning};

@@ -1,7 +1,7 @@
-//! Pipes that were left behind under hidden names, by a process that was killed between two steps.
+//! Removal of orphaned pipes: hidden names whose recorder or sweeper was killed between two steps.
 //!
-//! Owns the judgement over them; who makes such names is said by `statvent_posix::hidden`. It touches nothing but pipes,
-//! and reads none. Called by the collector for every hidden name.
+//! Owns the proof that nothing uses such a pipe. The names are defined by `statvent_posix::hidden`. It must not touch
+//! anything but pipes, and keeps nothing that it reads.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,43 +21,42 @@ use super::directory::FilteredDir;
 use super::liveness::is_pid_free;
 use super::pipe::{Pipe, Progress};
 use super::quota::Charge;
+use crate::limits::{TOMBSTONE_GRACE, WRITER_CHECK_BYTES};
 
-/// How long a pipe that was put aside keeps its name: whoever did that may be of another pid namespace, and at work.
-const TOMBSTONE_GRACE: Duration = Duration::from_secs(10);
-
-/// Removes the pipe of a hidden name if nobody can be using it; `true` if it is gone.
+/// Removes the pipe of a hidden name if no process can use it; returns whether it was removed.
 ///
 /// # Errors
-/// What the system answers; then it stays.
-pub(super) fn remove_orphan(source: &FilteredDir, name: &OsStr) -> io::Result<bool> {
+/// The system's error; then the pipe stays.
+pub(super) fn remove_orphan(dir: &FilteredDir, name: &OsStr) -> io::Result<bool> {
     match Maker::of(name.as_bytes()) {
-        Some(Maker::Recorder(pipe)) => remove_staged(source, name, &pipe),
-        Some(Maker::Remover(pid)) if is_pid_free(pid) => remove_tombstone(source, name, SystemTime::now()),
+        Some(Maker::Recorder(pipe)) => remove_staged(dir, name, &pipe),
+        Some(Maker::Remover(pid)) if is_pid_free(pid) => remove_tombstone(dir, name, SystemTime::now()),
         _ => Ok(false),
     }
 }
 
-/// A recorder holds its byte before it makes any pipe: if the byte is free while this one is held, its maker is gone.
-fn remove_staged(source: &FilteredDir, name: &OsStr, pipe: &PipeName<'_>) -> io::Result<bool> {
+/// A recorder locks its byte before it makes any pipe. If the byte is free after this pipe was opened, its recorder is dead.
+fn remove_staged(dir: &FilteredDir, name: &OsStr, pipe: &PipeName<'_>) -> io::Result<bool> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let judged: OwnedFd = openat(&source.dir, name, flags, Mode::empty())?;
-    let node = Node::of(&judged)?;
-    if !node.is_fifo || !source.allows(&node) || is_alive(&source.dir, pipe)? {
+    let fifo: OwnedFd = openat(&dir.pipe_dir, name, flags, Mode::empty())?;
+    let node = Node::of(&fifo)?;
+    if !node.is_fifo || !dir.allows(&node) || is_alive(&dir.pipe_dir, pipe)? {
         return Ok(false);
     }
-    remove_dead(&source.dir, name, &judged)
+    remove_dead(&dir.pipe_dir, name, &fifo)
 }
 
-/// It may be a live one that was to be put back. Its recorder waits at it, which is seen as a writer, and publishes
-/// anew once it is woken up.
-fn remove_tombstone(source: &FilteredDir, name: &OsStr, now: SystemTime) -> io::Result<bool> {
-    let Ok(mut pipe) = Pipe::open(source, name, Charge::default()) else { return Ok(false) };
+/// The pipe may belong to a live recorder, and the sweeper was killed before it restored the name. That recorder waits on the
+/// pipe and counts as a writer here; it publishes a fresh one once it wakes up.
+fn remove_tombstone(dir: &FilteredDir, name: &OsStr, now: SystemTime) -> io::Result<bool> {
+    let Ok(mut pipe) = Pipe::open(dir, name, Charge::default()) else { return Ok(false) };
     let stat = fstat(&*pipe)?;
     let changed_at = UNIX_EPOCH + Duration::from_secs(stat.st_ctime.try_into().unwrap_or(u64::MAX >> 1));
     let is_old = now.duration_since(changed_at).is_ok_and(|age| age > TOMBSTONE_GRACE);
-    let is_quiet =
-        is_old && matches!(pipe.read(&mut [0; 4096]), Ok(Progress::Pending)) && pipe.has_no_writer();
-    if is_quiet { remove_dead(&source.dir, name, &*pipe) } else { Ok(false) }
+    let is_unused = is_old
+        && matches!(pipe.read(&mut [0; WRITER_CHECK_BYTES]), Ok(Progress::Pending))
+        && pipe.has_no_writer();
+    if is_unused { remove_dead(&dir.pipe_dir, name, &*pipe) } else { Ok(false) }
 }
 
 #[cfg(test)]
@@ -74,50 +73,50 @@ mod tests {
 
     const FREE_PID: u32 = i32::MAX as u32;
 
-    // A recorder was killed between making the successor of its pipe and giving it the name.
+    // A recorder was killed after it had made a staged pipe, and before it renamed that.
     #[test]
-    fn a_successor_goes_once_its_recorder_is_dead_and_nothing_else_does() {
+    fn a_staged_pipe_of_a_dead_recorder_is_removed_and_nothing_else() {
         let temp = tempfile::tempdir().unwrap();
-        let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
+        let dir = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
         let name = format!(".{FREE_PID}.stats.new0");
         fs::write(temp.path().join(&name), "precious").unwrap();
-        assert!(!remove_orphan(&source, name.as_ref()).unwrap(), "no pipe");
+        assert!(!remove_orphan(&dir, name.as_ref()).unwrap(), "not a pipe");
         fs::remove_file(temp.path().join(&name)).unwrap();
         mkfifo(&temp.path().join(&name), Mode::S_IRUSR).unwrap();
         let us = nix::unistd::Uid::effective().as_raw();
         let others = FilteredDir::open(temp.path(), &[us + 1]).unwrap().unwrap();
         assert!(!remove_orphan(&others, name.as_ref()).unwrap(), "of a user who is not allowed");
-        assert!(remove_orphan(&source, name.as_ref()).unwrap());
+        assert!(remove_orphan(&dir, name.as_ref()).unwrap());
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn what_was_put_aside_a_moment_ago_stays() {
+    fn a_recent_tombstone_stays() {
         let runtime = runtime();
         let _entered = runtime.enter();
         let temp = tempfile::tempdir().unwrap();
-        let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
+        let dir = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
         for pid in [FREE_PID, std::process::id()] {
             let name = format!(".{pid}-0.dead");
             mkfifo(&temp.path().join(&name), Mode::S_IRUSR).unwrap();
-            assert!(!remove_orphan(&source, name.as_ref()).unwrap());
+            assert!(!remove_orphan(&dir, name.as_ref()).unwrap());
             assert!(temp.path().join(&name).exists());
         }
     }
 
     #[test]
-    fn what_was_put_aside_long_ago_goes_unless_somebody_waits_at_it() {
+    fn an_old_tombstone_is_removed_unless_a_recorder_waits_on_it() {
         let runtime = runtime();
         let _entered = runtime.enter();
         let temp = tempfile::tempdir().unwrap();
-        let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
+        let dir = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
         let path = temp.path().join(".7-0.dead");
         mkfifo(&path, Mode::S_IRUSR).unwrap();
         let writer = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let later = SystemTime::now() + 2 * TOMBSTONE_GRACE;
-        assert!(!remove_tombstone(&source, ".7-0.dead".as_ref(), later).unwrap());
+        assert!(!remove_tombstone(&dir, ".7-0.dead".as_ref(), later).unwrap());
         drop(writer);
-        assert!(remove_tombstone(&source, ".7-0.dead".as_ref(), later).unwrap());
+        assert!(remove_tombstone(&dir, ".7-0.dead".as_ref(), later).unwrap());
         assert!(!path.exists());
     }
 }

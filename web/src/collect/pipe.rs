@@ -1,7 +1,7 @@
-//! One pipe, from opened to read.
+//! One open pipe: opened without following links, locked, and read to its end.
 //!
-//! Owns the order open, lock, read, and what an end means. It must not judge who is dead (see `life`) nor decide how
-//! long to wait: `read` never waits, `wait` waits for whatever makes another `read` worth while.
+//! Owns the order open, lock, read, and the meaning of an end of file. It must not decide whether a process is dead (see
+//! `liveness`) or when to give up: `read` never waits, and `wait` returns as soon as another `read` may succeed.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -20,45 +20,20 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::{sleep, timeout};
 
 use super::directory::FilteredDir;
-use super::error::{PipeError, is_resource_exhaustion};
+use super::error::{PipeError, ProbeError, is_resource_exhaustion};
 use super::quota::Charge;
 use super::snapshot::{ProcessSnapshot, SnapshotBuilder};
-
-/// The bytes read at a time, and the memory for them: the largest pipe of an ordinary user, so that what was written in
-/// one piece is read in one, and a reader that does not lock gets all of it or nothing.
-pub(super) const CHUNK_BYTES: usize = 1 << 20;
-
-/// The first wait for a writer or another reader: the shortest time of tokio's clock.
-pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// While another reader has the pipe, which takes it a moment.
-const LONGEST_BUSY_PAUSE: Duration = Duration::from_millis(2);
-/// While nothing writes. A writer that comes ends the pause; the removal of the pipe does not.
-const LONGEST_QUIET_PAUSE: Duration = Duration::from_millis(32);
-
-/// Why there is no pipe, or no snapshot from it.
-#[derive(Debug)]
-pub(super) enum ProbeError {
-    /// Nothing has the name.
-    NotFound,
-    /// Something other than a pipe has it, or a pipe whose owner is not allowed.
-    NotAFifo,
-    /// The pipe cannot be opened or read.
-    Pipe(PipeError),
-    /// The system has no descriptor or no memory for us at the moment.
-    ResourceExhausted,
-    /// The process did not answer in the time it had.
-    TimedOut,
-}
+use crate::limits::{FIRST_READ_PAUSE, MAX_LOCKED_PAUSE, MAX_NO_WRITER_PAUSE};
 
 /// How far a pipe was read.
 pub(super) enum Progress {
-    /// There is nothing more to read at the moment.
+    /// Nothing more to read at the moment.
     Pending,
-    /// The process said everything.
+    /// The writer closed the pipe after it had written.
     Complete(ProcessSnapshot),
-    /// The pipe was replaced or removed before it said anything: open the name again.
+    /// The pipe was replaced or removed before a byte arrived: open the name again.
     Retired {
-        /// We had it to ourselves before that, so no other reader can have got what it said.
+        /// We held its lock before that, so no other reader can have received a snapshot from it.
         was_locked: bool,
     },
 }
@@ -67,40 +42,39 @@ pub(super) enum Progress {
 pub(super) struct Pipe {
     receiver: Receiver,
     id: FileId,
-    lock: Lock,
-    /// What was said so far.
+    lock: LockState,
+    /// What was written so far.
     pub(super) builder: SnapshotBuilder,
     has_writer: bool,
-    /// The last read brought nothing, and the runtime goes on to report an event: its events tell nothing, as after a writer
-    /// has left.
+    /// The last read returned nothing, and the runtime still reports the pipe as readable, as after a writer has closed it.
+    /// Waiting for readiness would return at once.
     readiness_is_stale: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Lock {
-    /// Not ours: not taken yet, or another reader has it.
+enum LockState {
+    /// Not locked yet, or locked by another reader.
     None,
-    /// Given back while nothing writes, so that others can judge the pipe; taken again before it is read.
+    /// Unlocked between two scrapes, so that others can check the pipe; locked again before it is read.
     Released,
-    /// Taken while the pipe still had its name.
+    /// Locked while the pipe still had its name.
     Held,
-    /// Taken when the pipe was retired already.
+    /// Locked after the pipe had lost its name.
     HeldAfterUnlink,
 }
 
 impl Pipe {
-    /// Opens the pipe of that name, and nothing but a pipe of an allowed owner: no link, file, socket or device. Needs a
-    /// tokio runtime with I/O.
-    pub(super) fn open(source: &FilteredDir, name: &OsStr, charge: Charge) -> Result<Box<Self>, ProbeError> {
-        let is_allowed = |node: &Node| node.is_fifo && source.allows(node);
-        match source.dir.node(name)? {
+    /// Opens a pipe of an allowed owner; refuses links, files, sockets and devices. Needs a tokio runtime with I/O.
+    pub(super) fn open(dir: &FilteredDir, name: &OsStr, charge: Charge) -> Result<Box<Self>, ProbeError> {
+        let is_allowed = |node: &Node| node.is_fifo && dir.allows(node);
+        match dir.pipe_dir.node(name)? {
             Some(node) if is_allowed(&node) => {}
             Some(_) => return Err(ProbeError::NotAFifo),
             None => return Err(ProbeError::NotFound),
         }
-        // Without `O_CREAT`, which `fs.protected_fifos` would refuse.
+        // No `O_CREAT`: `fs.protected_fifos` would refuse it.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let receiver = openat(&source.dir, name, flags, Mode::empty()).map_err(io::Error::from)?;
+        let receiver = openat(&dir.pipe_dir, name, flags, Mode::empty()).map_err(io::Error::from)?;
         let node = Node::of(&receiver)?;
         if !is_allowed(&node) {
             return Err(ProbeError::NotAFifo);
@@ -108,22 +82,23 @@ impl Pipe {
         Ok(Box::new(Self {
             receiver: Receiver::from_owned_fd_unchecked(receiver)?,
             id: node.id,
-            lock: Lock::None,
+            lock: LockState::None,
             builder: SnapshotBuilder::within(charge),
             has_writer: false,
             readiness_is_stale: false,
         }))
     }
 
-    /// Reads what there is, without waiting. `chunk` is memory to read into.
+    /// Reads what is there, without waiting; `chunk` is the buffer.
     ///
-    /// Costs no more than the most that one process may say.
+    /// Cost: at most [`MAX_BYTES_PER_PROCESS`](crate::limits::MAX_BYTES_PER_PROCESS) are read in all calls together.
     pub(super) fn read(&mut self, chunk: &mut [u8]) -> Result<Progress, PipeError> {
         if !self.lock()? {
             return Ok(Progress::Pending);
         }
         loop {
-            // `try_read` would not see what came a moment ago, but it lets the runtime know that there is nothing.
+            // `try_read` relies on events and misses bytes that came a moment ago. `read` sees them. After `EAGAIN`,
+            // `try_read` makes the runtime forget its event.
             let bytes = match read(&self.receiver, chunk) {
                 Err(nix::Error::EAGAIN) => self.receiver.try_read(chunk),
                 bytes => bytes.map_err(io::Error::from),
@@ -145,74 +120,77 @@ impl Pipe {
         }
     }
 
-    /// Waits until there may be more to read. `pause` grows from wait to wait: without a writer no event tells of the
-    /// pipe's removal, and none tells when another reader gives the lock back.
+    /// Waits until another `read` may succeed. No event reports the removal of a pipe without a writer, or that another
+    /// reader released the lock: both are polled, and `pause` doubles from wait to wait.
     pub(super) async fn wait(&mut self, pause: &mut Duration) {
         if self.has_writer {
-            *pause = FIRST_PAUSE;
+            *pause = FIRST_READ_PAUSE;
         }
         if !self.can_await_readiness() {
             sleep(*pause).await;
         } else if self.has_writer {
             self.readable().await;
         } else {
-            // Nothing came: look again.
             let _ = timeout(*pause, self.readable()).await;
         }
-        let longest = if self.lock == Lock::None { LONGEST_BUSY_PAUSE } else { LONGEST_QUIET_PAUSE };
-        *pause = (*pause * 2).min(longest);
+        let max = if self.lock == LockState::None { MAX_LOCKED_PAUSE } else { MAX_NO_WRITER_PAUSE };
+        *pause = (*pause * 2).min(max);
     }
 
-    /// Waits until something happens to the pipe.
+    /// Waits until the runtime reports the pipe as readable.
     pub(super) async fn readable(&self) {
         let _ = self.receiver.readable().await;
     }
 
-    /// Whether an event of the pipe means that there may be something to read for us.
+    /// Whether [`readable`](Self::readable) waits for something that a `read` can use.
     pub(super) fn can_await_readiness(&self) -> bool {
-        self.lock != Lock::None && !self.readiness_is_stale
+        self.lock != LockState::None && !self.readiness_is_stale
     }
 
-    /// Which pipe it is.
+    /// The identity of the file.
     pub(super) const fn id(&self) -> FileId {
         self.id
     }
 
-    /// Whether a writer was there at the last read.
+    /// Whether the pipe had a writer at the last read.
     pub(super) const fn has_writer(&self) -> bool {
         self.has_writer
     }
 
-    /// Whether something was said, and not all.
+    /// Whether a snapshot has begun and not ended.
     pub(super) const fn has_data(&self) -> bool {
         !self.builder.is_empty()
     }
 
-    /// Whether nothing writes and nothing was said, seen while we had it to ourselves: else it is no evidence, because
-    /// another reader may have it, and the writer with it.
+    /// Whether the pipe has neither writer nor data. `false` without the lock: another reader may be connected to the
+    /// writer, which we then do not see.
     pub(super) fn has_no_writer(&self) -> bool {
-        matches!(self.lock, Lock::Held | Lock::HeldAfterUnlink) && !self.has_writer && !self.has_data()
+        matches!(self.lock, LockState::Held | LockState::HeldAfterUnlink)
+            && !self.has_writer
+            && !self.has_data()
     }
 
-    /// Gives the lock back where nothing writes: between two collections others may have to see that its process is
-    /// dead.
+    /// Releases the lock of a pipe without a writer: between two scrapes, other services may need it to prove that the
+    /// process is dead.
     pub(super) fn release_lock(&mut self) {
         if self.has_no_writer() && self.as_file().and_then(|file| file.unlock()).is_ok() {
-            self.lock = Lock::Released;
+            self.lock = LockState::Released;
         }
     }
 
-    /// Whether nothing has its name any more.
+    /// Whether the pipe has lost its name.
     pub(super) fn is_retired(&self) -> io::Result<bool> {
         Ok(Node::of(&self.receiver)?.n_links == 0)
     }
 
-    /// Locks the pipe against other readers, which would each get a part of what it says; `false` if it is taken.
+    /// Locks the pipe, so that no two readers share one snapshot; `false` if another reader holds the lock.
     fn lock(&mut self) -> io::Result<bool> {
-        if matches!(self.lock, Lock::None | Lock::Released) {
-            self.lock = Lock::None;
+        if matches!(self.lock, LockState::None | LockState::Released) {
+            self.lock = LockState::None;
             match self.as_file().map_err(TryLockError::Error).and_then(|file| file.try_lock()) {
-                Ok(()) => self.lock = if self.is_retired()? { Lock::HeldAfterUnlink } else { Lock::Held },
+                Ok(()) => {
+                    self.lock = if self.is_retired()? { LockState::HeldAfterUnlink } else { LockState::Held }
+                }
                 Err(TryLockError::WouldBlock) => return Ok(false),
                 Err(TryLockError::Error(err)) if is_resource_exhaustion(&err) => return Ok(false),
                 Err(TryLockError::Error(err)) => return Err(err),
@@ -221,25 +199,25 @@ impl Pipe {
         Ok(true)
     }
 
-    /// A second descriptor for the calls that want a file. It shares the lock, and may be closed.
+    /// A second descriptor for calls that need a `File`. It shares the lock, and closing it does not release that.
     fn as_file(&self) -> io::Result<File> {
         Ok(self.receiver.as_fd().try_clone_to_owned()?.into())
     }
 
-    /// Nothing writes now: an end only if something was said before.
+    /// Handles a read of 0 bytes: the end of the snapshot if it had begun; otherwise the pipe has no writer yet.
     fn on_eof(&mut self) -> io::Result<Progress> {
         self.has_writer = false;
         Ok(if self.has_data() {
             Progress::Complete(take(&mut self.builder).finish())
         } else if self.is_retired()? {
-            Progress::Retired { was_locked: self.lock == Lock::Held }
+            Progress::Retired { was_locked: self.lock == LockState::Held }
         } else {
             self.readiness_is_stale = self.still_reports_ready();
             Progress::Pending
         })
     }
 
-    /// Whether the runtime goes on to report an event that brought nothing.
+    /// Whether the runtime still reports the pipe as readable after a read that returned nothing.
     fn still_reports_ready(&self) -> bool {
         self.receiver.ready(Interest::READABLE).now_or_never().is_some()
     }
@@ -251,18 +229,6 @@ impl AsFd for Pipe {
     }
 }
 
-impl From<io::Error> for ProbeError {
-    fn from(err: io::Error) -> Self {
-        match err.raw_os_error().map(nix::Error::from_raw) {
-            Some(nix::Error::ENOENT) => Self::NotFound,
-            // A link or a socket.
-            Some(nix::Error::ELOOP | nix::Error::ENXIO) => Self::NotAFifo,
-            _ if is_resource_exhaustion(&err) => Self::ResourceExhausted,
-            _ => Self::Pipe(err.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -270,17 +236,17 @@ mod tests {
     use std::fs::OpenOptions;
     use std::io::{Read as _, Write as _};
 
-    // 1. The runtime sees bytes in the pipe. 2. Another reader takes them, and the writer leaves. 3. The runtime goes on to
-    // report those bytes.
+    // 1. The runtime sees bytes in the pipe. 2. Another reader takes them, and the writer closes the pipe. 3. The runtime
+    // still reports the pipe as readable.
     #[test]
-    fn an_event_that_another_reader_has_used_up_is_not_waited_for_again() {
+    fn readiness_for_bytes_that_another_reader_took_is_not_awaited_again() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("1.stats");
         mkfifo(&path, Mode::S_IRWXU).unwrap();
-        let source = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
+        let dir = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut pipe = Pipe::open(&source, "1.stats".as_ref(), Charge::default()).unwrap();
+            let mut pipe = Pipe::open(&dir, "1.stats".as_ref(), Charge::default()).unwrap();
             assert!(matches!(pipe.read(&mut [0; 9]), Ok(Progress::Pending)));
             let mut other = OpenOptions::new().read(true).write(true).open(&path).unwrap();
             other.write_all(b"x").unwrap();

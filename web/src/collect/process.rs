@@ -1,7 +1,7 @@
-//! What is remembered of one process from collection to collection.
+//! What is remembered of one process from scrape to scrape.
 //!
-//! Owns how an answer, a silence or a missing name changes that, and whether a dead process' pipe is removed. It
-//! waits for nothing (see `probe`).
+//! Owns how an answer, a timeout or a missing name changes that, and when the pipe of a dead process is removed. It must not
+//! wait for anything (see `scrape`).
 
 use std::ffi::OsStr;
 use std::mem::take;
@@ -12,72 +12,66 @@ use statvent_posix::sweep::remove_dead;
 
 use super::candidates::Rank;
 use super::directory::FilteredDir;
-use super::error::PipeError;
+use super::error::{PipeError, ProbeError};
 use super::liveness::{self, AbandonedSince, Liveness};
-use super::pipe::{Pipe, ProbeError, Progress};
+use super::pipe::{Pipe, Progress};
 use super::quota::{Charge, Quota};
-use super::scrape::Scrape;
 use super::snapshot::ProcessSnapshot;
 use super::validation::is_complete;
+use crate::limits::{SUSPECT_TIMEOUT, WRITER_CHECK_BYTES};
 
-/// How long a process is waited for that is dead as far as can be seen.
-const SUSPECT_TIMEOUT: Duration = Duration::from_millis(3);
-
-/// Enough to see whether there is a writer.
-const PROBE_BYTES: usize = 4096;
-
-/// What became of a process in a collection.
+/// The result of one scrape for one process.
 #[derive(Debug, Default)]
 pub(super) enum Status {
     /// It answered.
     Ok,
-    /// It did not, and its last values count.
+    /// It answered before, and not now: its last values count.
     Stale,
-    /// It did not, and never did before.
+    /// It never answered yet.
     #[default]
     Late,
     /// Its pipe cannot be read.
     Unreadable(PipeError),
-    /// Its name leads to something else than a pipe.
+    /// Its name is not a pipe.
     NotAPipe,
-    /// It is gone, and nothing of it counts.
+    /// It is dead, and nothing of it counts.
     Gone,
 }
 
-/// One process, known by the name of its pipe.
+/// One process, identified by the name of its pipe.
 #[derive(Default)]
 pub(super) struct Process {
-    /// What it said last.
-    pub(super) last: Option<ProcessSnapshot>,
-    /// The pipe that is still read.
-    pub(super) open: Option<Box<Pipe>>,
-    /// What became of it in the last collection.
+    /// The last snapshot that was accepted.
+    pub(super) last_snapshot: Option<ProcessSnapshot>,
+    /// The pipe that is not read to its end yet.
+    pub(super) open_pipe: Option<Box<Pipe>>,
+    /// The result of the last scrape.
     pub(super) status: Status,
-    /// It did not answer when it was asked last.
+    /// It did not answer the last probe.
     is_late: bool,
-    /// Its byte was held once.
+    /// Its byte was locked at least once.
     was_locked: bool,
-    /// No process here had its pid when it was asked last.
+    /// At the last probe, no process here had its pid.
     is_suspect: bool,
-    /// It answered all the same: its pid is one of another pid namespace.
+    /// It answered although it was suspect: its pid belongs to another pid namespace.
     has_foreign_pid: bool,
-    doubt: Option<AbandonedSince>,
+    abandoned: Option<AbandonedSince>,
     is_gone: bool,
     /// Its name is in the newest listing of the directory.
     pub(super) is_listed: bool,
 }
 
 impl Process {
-    /// Whether it is not known to be gone, though its name is.
+    /// Whether its name is missing, and it is not known to be dead.
     pub(super) const fn is_missing(&self) -> bool {
         !self.is_gone && !self.is_listed
     }
 
-    /// Says whether it keeps its place before others.
+    /// Returns its rank for admission.
     pub(super) const fn rank(&self) -> Rank {
         if self.is_gone {
             Rank::Gone
-        } else if self.last.is_some() {
+        } else if self.last_snapshot.is_some() {
             Rank::Answered
         } else if self.was_locked && !self.is_late {
             Rank::Locked
@@ -86,52 +80,59 @@ impl Process {
         }
     }
 
-    /// The order in which processes are asked: those that answer never wait for those that do not.
+    /// Returns its place in the order of probes: processes that answer never wait for those that do not.
     pub(super) const fn priority(&self) -> (bool, Rank) {
         (self.is_late, self.rank())
     }
 
-    /// What it said last, if what it says now must hold all of that: it has a registry of ours, whose stats only grow in
-    /// number and keep their order.
+    /// Returns the last snapshot if a new one must contain all its stats: a process with a lock is a registry of this
+    /// library, whose stats keep their order and are never removed.
     pub(super) fn baseline(&self) -> Option<&ProcessSnapshot> {
-        self.last.as_ref().filter(|_| self.was_locked)
+        self.last_snapshot.as_ref().filter(|_| self.was_locked)
     }
 
-    /// What a new snapshot of it is charged.
+    /// Returns the charge for its next snapshot.
     pub(super) fn charge(&self, quota: &Arc<Quota>) -> Charge {
-        Charge::new(quota, self.last.as_ref().map_or(0, ProcessSnapshot::n_bytes))
+        Charge::new(quota, self.last_snapshot.as_ref().map_or(0, ProcessSnapshot::n_bytes))
     }
 
-    /// Puts a snapshot in the place of the last one.
+    /// Replaces the last snapshot.
     pub(super) fn replace_snapshot(&mut self, mut snapshot: ProcessSnapshot) {
-        self.last = None;
+        self.last_snapshot = None;
         snapshot.recharge(0);
-        self.last = Some(snapshot);
+        self.last_snapshot = Some(snapshot);
     }
 
-    /// Returns how long to wait for its answer; `None` if it is dead.
-    pub(super) fn response_timeout(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Option<Duration> {
-        let mut life = self.check(scrape.source, name);
-        if life == Liveness::Dead {
-            if self.reap(scrape, name) {
+    /// Returns how long to wait for its first response; `None` if it is dead.
+    pub(super) fn response_timeout(
+        &mut self,
+        dir: &FilteredDir,
+        name: &OsStr,
+        quota: &Arc<Quota>,
+        deadline: Duration,
+    ) -> Option<Duration> {
+        let mut liveness = self.check(dir, name);
+        if liveness == Liveness::Dead {
+            if self.reap(dir, name, quota) {
                 return None;
             }
-            life = self.check(scrape.source, name);
+            liveness = self.check(dir, name);
         }
-        self.is_suspect = life == Liveness::Suspect;
-        Some(match life {
+        self.is_suspect = liveness == Liveness::Suspect;
+        Some(match liveness {
             _ if self.is_late => Duration::ZERO,
             Liveness::Suspect if !self.has_foreign_pid => SUSPECT_TIMEOUT,
             Liveness::Dead => SUSPECT_TIMEOUT,
-            _ => scrape.deadline,
+            _ => deadline,
         })
     }
 
-    /// Takes what came of asking it.
+    /// Applies the result of a probe.
     pub(super) fn conclude(
         &mut self,
-        scrape: &Scrape<'_>,
+        dir: &FilteredDir,
         name: &OsStr,
+        quota: &Arc<Quota>,
         result: Result<ProcessSnapshot, ProbeError>,
     ) -> Status {
         match result {
@@ -142,11 +143,11 @@ impl Process {
                 self.replace_snapshot(snapshot);
                 Status::Ok
             }
-            Err(ProbeError::TimedOut | ProbeError::ResourceExhausted) => self.on_timeout(scrape, name),
-            Err(ProbeError::NotFound) => match self.check(scrape.source, name) {
-                // The name of a live recorder comes back: it looks after it. Until then what it said counts, and if it
-                // never said anything there is nothing to remember.
-                Liveness::Alive if self.last.is_some() => self.mark_late(),
+            Err(ProbeError::TimedOut | ProbeError::ResourceExhausted) => self.on_timeout(dir, name, quota),
+            Err(ProbeError::NotFound) => match self.check(dir, name) {
+                // A live recorder restores its name. Until then its last snapshot counts; without one there is nothing to
+                // remember.
+                Liveness::Alive if self.last_snapshot.is_some() => self.mark_late(),
                 _ => self.mark_gone(),
             },
             Err(ProbeError::NotAFifo) => {
@@ -160,12 +161,12 @@ impl Process {
         }
     }
 
-    /// Reads its open pipe, on which it was late.
+    /// Continues to read the pipe of a late process, without waiting.
     pub(super) fn resume_read(&mut self, chunk: &mut [u8]) {
-        let Some(pipe) = &mut self.open else { return };
+        let Some(pipe) = &mut self.open_pipe else { return };
         match pipe.read(chunk) {
             Ok(Progress::Pending) => return,
-            // It has woken up. What is not complete is asked for again: by the next collection, without waiting.
+            // It responds again. After an incomplete snapshot, the next scrape probes it without waiting.
             Ok(Progress::Complete(snapshot)) => {
                 if is_complete(&snapshot, self.baseline()) {
                     self.is_late = false;
@@ -176,37 +177,37 @@ impl Process {
                 }
             }
             Ok(Progress::Retired { .. }) => self.is_late = false,
-            // The next collection opens the name again and sees for itself.
+            // The next scrape opens the name again and meets the error itself.
             Err(_) => {}
         }
-        self.open = None;
+        self.open_pipe = None;
     }
 
-    fn check(&mut self, source: &FilteredDir, name: &OsStr) -> Liveness {
-        liveness::check(&source.dir, name, &mut self.was_locked)
+    fn check(&mut self, dir: &FilteredDir, name: &OsStr) -> Liveness {
+        liveness::check(&dir.pipe_dir, name, &mut self.was_locked)
     }
 
-    /// It was asked and did not answer: late, unless it died meanwhile or long ago.
-    fn on_timeout(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> Status {
-        match self.check(scrape.source, name) {
-            Liveness::Dead if self.reap(scrape, name) => Status::Gone,
-            Liveness::Suspect => self.on_suspect(scrape.source, name, Instant::now()),
+    /// Handles a probe without an answer: the process is late, unless it is dead.
+    fn on_timeout(&mut self, dir: &FilteredDir, name: &OsStr, quota: &Arc<Quota>) -> Status {
+        match self.check(dir, name) {
+            Liveness::Dead if self.reap(dir, name, quota) => Status::Gone,
+            Liveness::Suspect => self.on_suspect(dir, name, Instant::now()),
             Liveness::Alive | Liveness::Unknown | Liveness::Dead => {
-                self.doubt = None;
+                self.abandoned = None;
                 self.mark_late()
             }
         }
     }
 
-    fn on_suspect(&mut self, source: &FilteredDir, name: &OsStr, now: Instant) -> Status {
-        if self.open.as_ref().is_some_and(|open| open.has_writer()) {
-            self.doubt = None;
+    fn on_suspect(&mut self, dir: &FilteredDir, name: &OsStr, now: Instant) -> Status {
+        if self.open_pipe.as_ref().is_some_and(|pipe| pipe.has_writer()) {
+            self.abandoned = None;
         }
-        // What is dead as far as can be seen keeps no descriptor.
-        if let Some(quiet) = self.open.take_if(|open| open.has_no_writer()) {
-            let doubt = AbandonedSince::extend(self.doubt, quiet.id(), now);
-            self.doubt = Some(doubt);
-            if doubt.is_confirmed(now) && remove_dead(&source.dir, name, &*quiet).unwrap_or(false) {
+        // A process that is probably dead keeps no descriptor here.
+        if let Some(unused) = self.open_pipe.take_if(|pipe| pipe.has_no_writer()) {
+            let abandoned = AbandonedSince::extend(self.abandoned, unused.id(), now);
+            self.abandoned = Some(abandoned);
+            if abandoned.is_confirmed(now) && remove_dead(&dir.pipe_dir, name, &*unused).unwrap_or(false) {
                 return self.mark_gone();
             }
         }
@@ -215,7 +216,7 @@ impl Process {
 
     const fn mark_late(&mut self) -> Status {
         self.is_late = true;
-        if self.last.is_some() { Status::Stale } else { Status::Late }
+        if self.last_snapshot.is_some() { Status::Stale } else { Status::Late }
     }
 
     fn mark_gone(&mut self) -> Status {
@@ -224,18 +225,17 @@ impl Process {
         Status::Gone
     }
 
-    /// Forgets all but that its byte was held, which says who it is for as long as the name is there.
+    /// Resets everything but `was_locked`, which identifies a recorder of this library for as long as the name exists.
     fn forget(&mut self) {
         *self = Self { was_locked: self.was_locked, ..Self::default() };
     }
 
-    /// Removes the pipe of a process whose byte was held and is free; `false` where that is not proved of this very
-    /// pipe, which stays and is asked.
-    fn reap(&mut self, scrape: &Scrape<'_>, name: &OsStr) -> bool {
-        let source = scrape.source;
-        // A recorder retires its pipe before it writes to it: what is left in that one was written before it died.
-        let named = take(&mut self.open).filter(|open| !open.is_retired().unwrap_or(false));
-        let mut pipe = match named.map_or_else(|| Pipe::open(source, name, self.charge(scrape.quota)), Ok) {
+    /// Removes the pipe of a process whose byte was locked and is free. Returns `false` if that does not prove that this very
+    /// pipe is dead; then it stays, and is probed.
+    fn reap(&mut self, dir: &FilteredDir, name: &OsStr, quota: &Arc<Quota>) -> bool {
+        // A recorder retires its pipe before it writes to it. Data in a retired pipe was written before the recorder died.
+        let named = take(&mut self.open_pipe).filter(|pipe| !pipe.is_retired().unwrap_or(false));
+        let mut pipe = match named.map_or_else(|| Pipe::open(dir, name, self.charge(quota)), Ok) {
             Ok(pipe) => pipe,
             Err(ProbeError::ResourceExhausted) => return false,
             Err(_) => {
@@ -243,27 +243,27 @@ impl Process {
                 return true;
             }
         };
-        let progress = pipe.read(&mut [0; PROBE_BYTES]);
-        // A recorder takes its byte before it makes its pipe. So the byte is looked at once more, now that the pipe is
-        // held: if it is still free, no recorder that lives made this one.
-        if self.check(source, name) != Liveness::Dead {
-            self.open = Some(pipe);
+        let progress = pipe.read(&mut [0; WRITER_CHECK_BYTES]);
+        // A recorder locks its byte before it makes its pipe. If the byte is still free now that the pipe is open, no live
+        // recorder made this pipe.
+        if self.check(dir, name) != Liveness::Dead {
+            self.open_pipe = Some(pipe);
             return false;
         }
-        // Whatever becomes of the pipe, the process that said that is dead.
-        self.last = None;
+        // Even if the pipe stays, the process that wrote the last snapshot is dead.
+        self.last_snapshot = None;
         match progress {
-            // Where we may not remove it, it stays and costs little: it is known to be dead. Where the name leads
-            // elsewhere by now, that is another process.
+            // A pipe that we may not remove stays and costs little: the process is known to be dead. If the name refers to
+            // another pipe by now, that belongs to another process.
             Ok(Progress::Pending) if pipe.has_no_writer() => {
-                if matches!(remove_dead(&source.dir, name, &*pipe), Ok(false)) {
+                if matches!(remove_dead(&dir.pipe_dir, name, &*pipe), Ok(false)) {
                     return false;
                 }
             }
-            // A process that holds no byte writes under that name by now, or another reader has the pipe.
+            // A process without a lock byte writes under that name by now, or another reader holds the pipe.
             Ok(Progress::Pending) => {
                 self.was_locked = !pipe.has_writer();
-                self.open = Some(pipe);
+                self.open_pipe = Some(pipe);
                 return false;
             }
             Ok(Progress::Complete(_)) => {

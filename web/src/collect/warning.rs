@@ -1,9 +1,8 @@
-//! What an operator should know of one process: why its stats are missing, or some of them.
+//! Warnings for the operator: why stats of one process are missing.
 //!
-//! Owns the sentence, fit for a terminal. It prints nothing and remembers nothing (see `serve::reports`). Made by the
-//! collector for each collection.
+//! Owns the sentences, safe to show on a terminal. It must not print, and it does not remember what was reported (see
+//! `serve`).
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,14 +10,13 @@ use std::path::Path;
 
 use statvent_core::name::EscapedName;
 
-use super::candidates::MAX_PIPES;
-use super::error::{CollectError, PipeError};
-use super::quota::{MAX_NAME_BYTES, MAX_NAMES, MAX_TOTAL_BYTES};
+use super::error::{CollectError, ErrorChain, PipeError};
+use crate::limits::{MAX_NAME_BYTES, MAX_NAMES, MAX_PIPES, MAX_TOTAL_BYTES};
 
-/// What is wrong with one process, or with the directory; shown as one line that says which, why, and what to do.
+/// A problem of one process or of the directory; shown as one line: which, why, and what to do.
 #[derive(Debug)]
 pub struct Warning {
-    /// The name of its pipe; the path of the directory where it is about that.
+    /// The name of the pipe, or the path of the directory.
     pub name: OsString,
     /// What is wrong.
     pub reason: Reason,
@@ -28,23 +26,23 @@ pub struct Warning {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Reason {
-    /// Its pipe cannot be read: none of its stats count.
+    /// The pipe cannot be read: none of its stats count.
     Unreadable(PipeError),
-    /// It writes lines that are none: its other stats count.
+    /// The process writes malformed lines: its other stats count.
     Malformed {
-        /// How many there were in what it said last.
+        /// How many there were in its last snapshot.
         n_lines: usize,
     },
-    /// All processes together say more than there is room for, and this one most: its first stats count.
+    /// The snapshots of all processes exceed a limit, and this is one of the largest: only its first stats count.
     Truncated {
-        /// How many of its stats do not.
+        /// How many of its stats do not count.
         n_stats: usize,
     },
-    /// It began to write and did not finish in time: it counts as late.
+    /// The process began to write and did not finish in time: it counts as stale or late.
     Unfinished,
-    /// There are more pipes in the directory than are asked.
+    /// The directory has more pipes than are read.
     TooManyPipes {
-        /// How many are left out.
+        /// How many are not read.
         n_pipes: usize,
     },
     /// The directory cannot be used: no stats are served.
@@ -55,7 +53,7 @@ pub enum Reason {
 }
 
 impl Warning {
-    /// Says of a directory why nothing was collected from it.
+    /// Returns the warning that nothing was collected from a directory.
     #[must_use]
     pub fn for_directory(path: &Path, err: &CollectError) -> Self {
         Self { name: path.into(), reason: Reason::Directory { message: ErrorChain(err).to_string() } }
@@ -64,7 +62,7 @@ impl Warning {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Whoever may publish chooses the name, and the text may be shown on a terminal.
+        // Any process may choose the name, and a terminal may show the text: escape control characters.
         for char in EscapedName(self.name.as_bytes()).to_string().chars() {
             match char {
                 '\\' | '\'' | '"' => write!(f, "{char}")?,
@@ -75,37 +73,27 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Shows an error and its causes in one line.
-pub struct ErrorChain<'a>(pub &'a dyn Error);
-
-impl fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", ErrorChain(cause)))
-    }
-}
-
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(err) => ErrorChain(err).fmt(f),
             Self::Malformed { n_lines } => write!(
                 f,
-                "malformed lines, which are skipped: {n_lines}: expected \"name: number\" on each: mend what \
-                 its program writes"
+                "malformed lines skipped: {n_lines}: expected \"name: number\" on each: correct the program that writes \
+                 them"
             ),
             Self::Truncated { n_stats } => write!(
                 f,
-                "stats left out: {n_stats}: all processes together say more than {MAX_TOTAL_BYTES} bytes, {MAX_NAMES} \
-                 names or {MAX_NAME_BYTES} bytes of names, and this one most: publish fewer"
+                "stats left out: {n_stats}: all processes together write more than {MAX_TOTAL_BYTES} bytes, {MAX_NAMES} \
+                 names or {MAX_NAME_BYTES} bytes of names, and this one is among the largest: publish fewer"
             ),
             Self::Unfinished => f.write_str(
-                "its process began to write and did not end within the deadline: look for what stops or slows it",
+                "the process began to write and did not finish within the deadline: check what stops or slows it",
             ),
             Self::TooManyPipes { n_pipes } => write!(
                 f,
-                "pipes above the {MAX_PIPES} that are asked, which are left out: {n_pipes}: remove those that nobody \
-                 writes, or give some programs a directory of their own"
+                "pipes left out: {n_pipes}: at most {MAX_PIPES} are read: remove those without a writer, or give some \
+                 programs a directory of their own"
             ),
             Self::Directory { message } => write!(f, "no stats are served: {message}"),
         }
@@ -124,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_say_which_process_why_and_what_to_do() {
+    fn messages_name_the_process_the_reason_and_the_remedy() {
         let denied = std::io::Error::from_raw_os_error(nix::libc::EACCES);
         assert_eq!(
             shown(b"7.stats", Reason::Unreadable(PipeError::System(denied))),
@@ -133,27 +121,27 @@ mod tests {
         );
         assert_eq!(
             shown(b"7.stats", Reason::Unreadable(PipeError::TooLarge(SnapshotError::TooManyStats))),
-            "7.stats: the pipe was left unread: its process says too much: the process wrote more than 65536 \
-             stats: publish fewer"
+            "7.stats: the snapshot is too large and none of its stats count: the process wrote more than 65536 stats: \
+             publish fewer"
         );
         assert_eq!(
             shown(b"7.stats", Reason::Malformed { n_lines: 3 }),
-            "7.stats: malformed lines, which are skipped: 3: expected \"name: number\" on each: mend what its \
-             program writes"
+            "7.stats: malformed lines skipped: 3: expected \"name: number\" on each: correct the program that writes \
+             them"
         );
         assert_eq!(
             shown(b"7.stats", Reason::Truncated { n_stats: 9 }),
-            "7.stats: stats left out: 9: all processes together say more than 12582912 bytes, 65536 names or 8388608 \
-             bytes of names, and this one most: publish fewer"
+            "7.stats: stats left out: 9: all processes together write more than 12582912 bytes, 65536 names or 8388608 \
+             bytes of names, and this one is among the largest: publish fewer"
         );
         assert_eq!(
             shown(b"7.stats", Reason::Unfinished),
-            "7.stats: its process began to write and did not end within the deadline: look for what stops or slows it"
+            "7.stats: the process began to write and did not finish within the deadline: check what stops or slows it"
         );
         assert_eq!(
             shown(b"/pipes", Reason::TooManyPipes { n_pipes: 7 }),
-            "/pipes: pipes above the 4096 that are asked, which are left out: 7: remove those that nobody writes, or \
-             give some programs a directory of their own"
+            "/pipes: pipes left out: 7: at most 4096 are read: remove those without a writer, or give some programs a \
+             directory of their own"
         );
         let message = "it is gone".to_owned();
         let lost = shown(b"/pipes", Reason::Directory { message });

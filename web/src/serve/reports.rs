@@ -9,7 +9,8 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
-use crate::collect::{MAX_PIPES, Reason, Warning};
+use crate::collect::{Reason, Warning};
+use crate::limits::MAX_PIPES;
 
 /// How long a trouble must be gone to be news again.
 const MEMORY: Duration = Duration::from_secs(60);

@@ -127,8 +127,8 @@ fn what_is_wrong_with_a_process_is_said_once() {
         assert_eq!(client.get("/stats").stats_text(), r#"{"hits":2}"#);
     }
     let expected = format!(
-        "statvent-web: {}: malformed lines, which are skipped: 2: expected \"name: number\" on each: mend what \
-         its program writes",
+        "statvent-web: {}: malformed lines skipped: 2: expected \"name: number\" on each: correct the program \
+         that writes them",
         unlocked_name(1)
     );
     assert_eq!(program.line("what is wrong"), expected);

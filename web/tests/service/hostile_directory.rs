@@ -103,8 +103,8 @@ fn pipes_that_nobody_writes_keep_no_live_process_out_however_many_they_are() {
     assert_eq!(
         service.line_that("says that there are too many", |line| line.contains(path)),
         format!(
-            "statvent-web: {path}: pipes above the 4096 that are asked, which are left out: 904: remove those that nobody \
-             writes, or give some programs a directory of their own"
+            "statvent-web: {path}: pipes left out: 904: at most 4096 are read: remove those without a writer, or give \
+             some programs a directory of their own"
         )
     );
     OURS.incr("hits", 10);

@@ -161,9 +161,12 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_nobody_else_a_stat(
     assert!(most < MAX_MEMORY_KB, "{most} kB at most, {now} kB now");
 
     let expected = [
-        ("hung-0.1.stats", "began to write and did not end within the deadline"),
-        (&*unlocked_name(1), "says too much: the process wrote more than 4194304 bytes"),
-        (&*unlocked_name(2), "malformed lines, which are skipped: 40:"),
+        ("hung-0.1.stats", "began to write and did not finish within the deadline"),
+        (
+            &*unlocked_name(1),
+            "is too large and none of its stats count: the process wrote more than 4194304 bytes",
+        ),
+        (&*unlocked_name(2), "malformed lines skipped: 40:"),
     ];
     let n_times = |said: &[String], (name, reason): (&str, &str)| {
         let start = format!("statvent-web: {name}: ");

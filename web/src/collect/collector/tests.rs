@@ -1,7 +1,7 @@
-//! Tests of the collector: who has a place, and what is bounded.
+//! Tests of the collector: admission of pipes, and limits.
 
-use super::super::candidates::MAX_PIPES;
 use super::*;
+use crate::limits::MAX_PIPES;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -27,7 +27,7 @@ fn make_fifo(dir: &Path, name: &str) -> PathBuf {
 }
 
 #[test]
-fn no_more_than_the_limit_are_known_and_the_others_are_counted() {
+fn pipes_above_the_limit_are_counted_and_not_remembered() {
     let runtime = runtime();
     let temp = tempfile::tempdir().unwrap();
     for n in 0..MAX_PIPES {
@@ -43,13 +43,13 @@ fn no_more_than_the_limit_are_known_and_the_others_are_counted() {
     assert_eq!(collector.processes.len(), MAX_PIPES);
 }
 
-/// Nobody is waited for.
+/// A collector that waits for no process.
 fn impatient(dir: &Path) -> Collector {
     Collector::new(dir.to_owned(), Duration::from_millis(1))
 }
 
-/// Bytes of the directory held by one description, as by recorders that live.
-fn hold(dir: &Path, pid: u32, n_bytes: i64) -> File {
+/// Locks bytes of the directory, as live recorders do.
+fn lock_bytes(dir: &Path, pid: u32, n_bytes: i64) -> File {
     let description = File::open(dir).unwrap();
     let bytes = nix::libc::flock {
         l_type: nix::libc::F_RDLCK as nix::libc::c_short,
@@ -64,21 +64,21 @@ fn hold(dir: &Path, pid: u32, n_bytes: i64) -> File {
 
 const OTHER_PID: u32 = 7_000_000;
 
-/// Pipes of a pid whose bytes are held, and which nobody writes.
-fn make_pretenders(dir: &Path, n_pipes: usize) -> (File, Vec<PathBuf>) {
-    let held = hold(dir, OTHER_PID, 1 << 16);
-    (held, (1..=n_pipes).map(|n| make_fifo(dir, &format!("{OTHER_PID}-{n}.stats"))).collect())
+/// Makes pipes without a writer whose bytes are locked.
+fn make_locked_pipes(dir: &Path, n_pipes: usize) -> (File, Vec<PathBuf>) {
+    let lock = lock_bytes(dir, OTHER_PID, 1 << 16);
+    (lock, (1..=n_pipes).map(|n| make_fifo(dir, &format!("{OTHER_PID}-{n}.stats"))).collect())
 }
 
-// 1. Somebody holds all bytes of a pid, and makes as many pipes of that pid as are asked. 2. It removes them, and holds the
-// bytes still. 3. A recorder starts.
+// 1. A process locks all bytes of a pid, and makes as many pipes of that pid as the limit allows. 2. It removes them and keeps
+// the bytes locked. 3. A recorder starts.
 #[test]
-fn names_that_are_gone_are_not_remembered_though_their_bytes_are_held() {
+fn removed_pipes_are_not_remembered_though_their_bytes_are_locked() {
     static STATS: Registry<2, 1, 0> = Registry::new();
     let runtime = runtime();
     let temp = tempfile::tempdir().unwrap();
     let mut collector = impatient(temp.path());
-    let (_held, pipes) = make_pretenders(temp.path(), MAX_PIPES);
+    let (_lock, pipes) = make_locked_pipes(temp.path(), MAX_PIPES);
     assert_eq!(counts(&runtime, &mut collector), Counts { late: MAX_PIPES, ..Counts::default() });
     pipes.iter().for_each(|path| remove_file(path).unwrap());
     assert_eq!(counts(&runtime, &mut collector), Counts::default());
@@ -88,14 +88,14 @@ fn names_that_are_gone_are_not_remembered_though_their_bytes_are_held() {
     assert_eq!(collector.processes.len(), 1);
 }
 
-/// Waits until the collector listens, lets it, and returns once it has read what was written before.
+/// Lets the collector read what late processes have written.
 fn idle(runtime: &Runtime, collector: &mut Collector) {
-    // Nothing tells that all was read: one look of the runtime at its events is enough for that.
+    // No event tells that everything was read; the runtime polls its events at least once in this time.
     let _ = runtime.block_on(async { timeout(Duration::from_millis(100), collector.idle()).await });
 }
 
 #[test]
-fn what_a_late_process_says_between_collections_is_bounded_by_its_share() {
+fn a_late_process_writes_no_more_than_its_share_between_scrapes() {
     let runtime = runtime();
     let temp = tempfile::tempdir().unwrap();
     let path = make_fifo(temp.path(), "late.stats");
@@ -107,7 +107,7 @@ fn what_a_late_process_says_between_collections_is_bounded_by_its_share() {
     drop(writer);
     idle(&runtime, &mut collector);
     let process = collector.processes.values().next().unwrap();
-    let last = process.last.as_ref().unwrap();
+    let last = process.last_snapshot.as_ref().unwrap();
     assert!(last.n_bytes() <= 1000);
     assert_eq!(last.n_stats() + last.n_omitted(), 100);
 }

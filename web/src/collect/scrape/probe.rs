@@ -1,120 +1,105 @@
-//! One process, asked once: straight from opening its pipe to a snapshot that is believed.
+//! The probe of one process: from opening its pipe to a snapshot that is accepted.
 //!
-//! Owns how long each step may take. What an answer or a silence means for the process is in `process`, which answers are
-//! believed in `validator`.
+//! Owns the timeout of each step. Whether a snapshot is accepted is decided in `validation`; what an answer or a timeout means
+//! for the process, in `process`.
 
 use std::ffi::OsStr;
 use std::mem::take;
-use std::time::Duration;
 
 use tokio::sync::SemaphorePermit;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::schedule::Scrape;
-use crate::collect::pipe::{FIRST_PAUSE, Pipe, ProbeError, Progress};
+use super::context::ScrapeContext;
+use crate::collect::error::ProbeError;
+use crate::collect::pipe::{Pipe, Progress};
 use crate::collect::process::{Process, Status};
 use crate::collect::snapshot::ProcessSnapshot;
 use crate::collect::validation::{Validator, is_complete};
-
-/// How long a live process without a lock may take from the removal of its pipe to the next one: on an idle machine a
-/// millisecond. With a long deadline a tenth of that.
-const MISSING_TIMEOUT: Duration = Duration::from_millis(100);
-/// A process that takes longer than this to answer no longer keeps others from being asked.
-const LONGEST_TURN: Duration = Duration::from_millis(10);
-/// A process that was late has no more time than this once it shows that it is awake: it may do so each time and never give
-/// a complete answer.
-const LATE_DEADLINE: Duration = Duration::from_millis(100);
-/// Between two looks for a name that is missing, and between two answers that are not believed.
-const RETRY_PAUSE: Duration = Duration::from_millis(2);
-/// So often a process is asked again without a pause.
-const AT_ONCE: u32 = 16;
+use crate::limits::{
+    FIRST_READ_PAUSE, LATE_DEADLINE, MAX_SLOT_TIME, MISSING_TIMEOUT, N_IMMEDIATE_RETRIES, RETRY_PAUSE,
+};
 
 struct Probe<'a, 's> {
-    scrape: &'a Scrape<'s>,
+    context: &'a ScrapeContext<'s>,
     name: &'a OsStr,
     process: &'a mut Process,
     validator: Validator,
-    /// One of the few that are asked at a time, while an answer is expected at any moment.
-    turn: Option<SemaphorePermit<'a>>,
-    turn_ends: Instant,
-    /// When it is given up if it has not shown that it is awake, which makes it `ends`.
+    /// Held while the process is expected to answer at any moment.
+    slot: Option<SemaphorePermit<'a>>,
+    slot_ends_at: Instant,
+    /// When to give up: the timeout of the first response, then `ends_at`.
     until: Instant,
-    /// When it is given up in any case.
-    ends: Instant,
+    /// When to give up although the process responded.
+    ends_at: Instant,
 }
 
-/// Asks one process, and leaves in it what came of that.
-pub(in crate::collect) async fn probe(scrape: &Scrape<'_>, name: &OsStr, process: &mut Process) {
-    let turn = scrape.turns.acquire().await.ok();
-    scrape.count_reopened(process);
-    let Some(timeout) = process.response_timeout(scrape, name) else { return process.status = Status::Gone };
+/// Probes one process and stores the result in it.
+pub(super) async fn probe(context: &ScrapeContext<'_>, name: &OsStr, process: &mut Process) {
+    let slot = context.slots.acquire().await.ok();
+    context.uncount_kept(process);
+    let timeout = process.response_timeout(context.dir, name, context.quota, context.deadline);
+    let Some(timeout) = timeout else { return process.status = Status::Gone };
     let result = {
         let now = Instant::now();
         let was_late = timeout.is_zero();
-        let deadline = if was_late { scrape.deadline.min(LATE_DEADLINE) } else { scrape.deadline };
-        let turn_ends = now + LONGEST_TURN;
-        let ends = scrape.ends.max(turn_ends).min(now + deadline);
-        let mut probe = Probe {
-            scrape,
-            name,
-            process,
-            validator: Validator::default(),
-            turn,
-            turn_ends,
-            until: ends.min(now + timeout),
-            ends,
-        };
+        let deadline = if was_late { context.deadline.min(LATE_DEADLINE) } else { context.deadline };
+        let slot_ends_at = now + MAX_SLOT_TIME;
+        let ends_at = context.ends_at.max(slot_ends_at).min(now + deadline);
+        let until = ends_at.min(now + timeout);
+        let validator = Validator::default();
+        let mut probe = Probe { context, name, process, validator, slot, slot_ends_at, until, ends_at };
         match probe.run().await {
             Err(ProbeError::TimedOut) => probe.validator.best_effort().ok_or(ProbeError::TimedOut),
             result => result,
         }
     };
-    process.status = process.conclude(scrape, name, result);
-    scrape.keep_open(process);
+    process.status = process.conclude(context.dir, name, context.quota, result);
+    context.keep_open(process);
 }
 
 impl Probe<'_, '_> {
     async fn run(&mut self) -> Result<ProcessSnapshot, ProbeError> {
-        if let Some(pipe) = take(&mut self.process.open) {
-            // Opened before the process was asked: what it says may be old, and is better than what it said before.
+        if let Some(pipe) = take(&mut self.process.open_pipe) {
+            // Opened in an earlier scrape: this snapshot may be old. It replaces the last one, and is not the answer.
             if let Progress::Complete(snapshot) = self.read(pipe).await?
                 && is_complete(&snapshot, self.process.baseline())
             {
                 self.process.replace_snapshot(snapshot);
             }
-            self.until = self.ends;
+            self.until = self.ends_at;
         }
-        for round in 0.. {
+        for n_retries in 0.. {
             let pipe = self.open().await?;
             let snapshot = match self.read(pipe).await? {
                 Progress::Complete(snapshot) => Some(snapshot),
                 Progress::Retired { was_locked: true } => Some(ProcessSnapshot::default()),
                 Progress::Retired { was_locked: false } | Progress::Pending => None,
             };
-            let before = self.process.baseline();
-            if let Some(snapshot) = snapshot.and_then(|snapshot| self.validator.validate(snapshot, before)) {
+            let baseline = self.process.baseline();
+            let accepted = snapshot.and_then(|snapshot| self.validator.validate(snapshot, baseline));
+            if let Some(snapshot) = accepted {
                 return Ok(snapshot);
             }
-            // It is awake, however silent it was before.
-            self.until = self.ends;
-            if round < AT_ONCE { yield_now().await } else { self.pause().await? }
+            // It responded, so it has the whole deadline.
+            self.until = self.ends_at;
+            if n_retries < N_IMMEDIATE_RETRIES { yield_now().await } else { self.pause().await? }
         }
         Err(ProbeError::TimedOut)
     }
 
-    /// Opens the pipe, as soon as there is one.
+    /// Opens the pipe; waits for a name that is missing.
     async fn open(&mut self) -> Result<Box<Pipe>, ProbeError> {
-        let patience = MISSING_TIMEOUT.max(self.scrape.deadline / 10);
+        let missing_timeout = MISSING_TIMEOUT.max(self.context.deadline / 10);
         let mut missing_until = None;
         loop {
-            match Pipe::open(self.scrape.source, self.name, self.process.charge(self.scrape.quota)) {
-                // Not the fault of the process: until there are some again, what it said last counts.
+            match Pipe::open(self.context.dir, self.name, self.process.charge(self.context.quota)) {
+                // Not the fault of the process: its last snapshot counts until descriptors are free again.
                 Err(ProbeError::ResourceExhausted) => self.pause().await?,
                 Err(ProbeError::NotFound) => {
-                    self.turn = None;
+                    self.slot = None;
                     let now = Instant::now();
-                    if now >= *missing_until.get_or_insert(now + patience) {
+                    if now >= *missing_until.get_or_insert(now + missing_timeout) {
                         return Err(ProbeError::NotFound);
                     }
                     self.pause().await.map_err(|_| ProbeError::NotFound)?;
@@ -124,25 +109,25 @@ impl Probe<'_, '_> {
         }
     }
 
-    /// Waits a moment; fails if time is up.
+    /// Pauses before a retry; fails when time is up.
     async fn pause(&self) -> Result<(), ProbeError> {
         timeout_at(self.until, sleep(RETRY_PAUSE)).await.map_err(|_| ProbeError::TimedOut)
     }
 
-    /// Reads the pipe to its end; one that is not finished in time stays open.
+    /// Reads the pipe to its end. If time is up first, the pipe stays open in the process.
     async fn read(&mut self, mut pipe: Box<Pipe>) -> Result<Progress, ProbeError> {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = FIRST_READ_PAUSE;
         loop {
-            match pipe.read(&mut self.scrape.chunk.borrow_mut()).map_err(ProbeError::Pipe)? {
+            match pipe.read(&mut self.context.chunk.borrow_mut()).map_err(ProbeError::Pipe)? {
                 Progress::Pending => {}
                 progress => return Ok(progress),
             }
-            // Without a writer there is no answer to expect.
-            self.turn.take_if(|_| !pipe.has_writer());
-            let until = if self.turn.is_some() { self.until.min(self.turn_ends) } else { self.until };
+            // Without a writer, no answer is expected soon.
+            self.slot.take_if(|_| !pipe.has_writer());
+            let until = if self.slot.is_some() { self.until.min(self.slot_ends_at) } else { self.until };
             let is_late = Instant::now() >= until || timeout_at(until, pipe.wait(&mut pause)).await.is_err();
-            if is_late && self.turn.take().is_none() {
-                self.process.open = Some(pipe);
+            if is_late && self.slot.take().is_none() {
+                self.process.open_pipe = Some(pipe);
                 return Err(ProbeError::TimedOut);
             }
         }
