@@ -1,4 +1,4 @@
-//! What several processes say is summed as a simple model does, however their pipes give it, in bounded memory.
+//! Fuzz target: any bytes from several processes, in any chunks.
 
 #![no_main]
 

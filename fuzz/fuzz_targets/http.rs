@@ -1,4 +1,4 @@
-//! Whatever a client sends, the service answers in good form and ends.
+//! Fuzz target: any bytes from an HTTP client.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A line is read without panic, and what is written of it reads back the same.
+//! Fuzz target: any line for the parser.
 
 #![no_main]
 

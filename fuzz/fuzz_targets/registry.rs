@@ -1,4 +1,4 @@
-//! A registry and a plain list, given the same calls, tell the same.
+//! Fuzz target: any sequence of calls on a registry.
 
 #![no_main]
 

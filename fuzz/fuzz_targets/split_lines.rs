@@ -1,4 +1,4 @@
-//! A stream gives the same lines however it is cut into chunks.
+//! Fuzz target: any stream in any chunks for the line splitter.
 
 #![no_main]
 

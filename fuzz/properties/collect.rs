@@ -1,6 +1,7 @@
-//! What holds for everything that several processes can say, however their pipes happen to give it. Called by the fuzz
-//! target and by the test that replays inputs. The first bytes of the input say how many pipes there are and how their
-//! chunks are cut.
+//! Property of snapshots and their sums: both agree with a naive implementation, in bounded memory.
+//!
+//! Holds for any bytes that several processes write, in any chunks. The first bytes of the input determine the number of
+//! pipes and the sizes of the chunks.
 
 use std::collections::BTreeMap;
 
@@ -10,55 +11,55 @@ use statvent_web::aggregate::{Sum, aggregate};
 use statvent_web::collect::{Counts, ProcessSnapshot, SnapshotBuilder};
 use statvent_web::encode::json::encode_json;
 
-/// The most memory that a reading may take: for each byte that was said, and for itself.
-const BYTES_A_BYTE: usize = 16;
-const BYTES_A_READING: usize = 4096;
+/// The most memory that a snapshot may take: for each byte that was written, and for itself.
+const MEMORY_PER_BYTE: usize = 16;
+const MEMORY_PER_SNAPSHOT: usize = 4096;
 
 pub(crate) fn collect(input: &[u8]) {
     let (head, mut stream) = input.split_at(input.len().min(5));
     let n_pipes = 1 + usize::from(head.first().copied().unwrap_or_default() % 4);
     let mut cuts = head.iter().skip(1).map(|cut| usize::from(*cut) * 3 + 1).cycle();
     let mut builders: Vec<_> = (0..n_pipes).map(|_| SnapshotBuilder::default()).collect();
-    let mut wholes = vec![Vec::new(); n_pipes];
+    let mut texts = vec![Vec::new(); n_pipes];
     for pipe in (0..n_pipes).cycle() {
         let (chunk, rest) = stream.split_at(cuts.next().unwrap_or(1).min(stream.len()));
         builders[pipe].feed(chunk).expect("less than the limits");
-        wholes[pipe].extend_from_slice(chunk);
+        texts[pipe].extend_from_slice(chunk);
         let n_bytes = builders[pipe].n_bytes();
-        assert!(n_bytes <= BYTES_A_BYTE * wholes[pipe].len() + BYTES_A_READING, "{n_bytes} bytes");
+        assert!(n_bytes <= MEMORY_PER_BYTE * texts[pipe].len() + MEMORY_PER_SNAPSHOT, "{n_bytes} bytes");
         stream = rest;
         if stream.is_empty() {
             break;
         }
     }
     let snapshots: Vec<_> = builders.into_iter().map(SnapshotBuilder::finish).collect();
-    for (reading, whole) in snapshots.iter().zip(&wholes) {
-        agrees(reading, whole);
+    for (snapshot, text) in snapshots.iter().zip(&texts) {
+        assert_snapshot(snapshot, text);
     }
     let sums = aggregate(&snapshots);
-    sums_agree(&sums, &wholes);
-    let body = encode_json(&sums, 1.5, &Counts::default()).expect("sums that can be written");
+    assert_sums(&sums, &texts);
+    let body = encode_json(&sums, 1.5, &Counts::default()).expect("sums that can be encoded");
     serde_json::from_slice::<&RawValue>(&body).expect("JSON");
 }
 
-/// Lines that are stats, and how many are none: all at once, with what reads a single line.
-fn naive(whole: &[u8]) -> (Vec<(&[u8], Number<'_>)>, usize) {
-    let mut lines: Vec<_> = whole.split(|byte| *byte == b'\n').collect();
+/// Stats, and the number of malformed lines: splits the whole text and parses each line.
+fn naive(text: &[u8]) -> (Vec<(&[u8], Number<'_>)>, usize) {
+    let mut lines: Vec<_> = text.split(|byte| *byte == b'\n').collect();
     let torn = lines.pop().unwrap_or_default();
     let stats: Vec<_> =
-        lines.iter().filter_map(|line| read(line)).map(|line| (line.name, line.value)).collect();
+        lines.iter().filter_map(|line| parse(line)).map(|line| (line.name, line.value)).collect();
     let n_malformed = lines.len() - stats.len() + usize::from(!torn.is_empty());
     (stats, n_malformed)
 }
 
-fn read(line: &[u8]) -> Option<Line<'_>> {
+fn parse(line: &[u8]) -> Option<Line<'_>> {
     if line.len() > MAX_LINE_BYTES { None } else { parse_line(line).ok() }
 }
 
-fn agrees(reading: &ProcessSnapshot, whole: &[u8]) {
-    let (stats, n_malformed) = naive(whole);
-    assert_eq!((reading.n_stats(), reading.n_malformed()), (stats.len(), n_malformed));
-    for (found, expected) in reading.stats().zip(stats) {
+fn assert_snapshot(snapshot: &ProcessSnapshot, text: &[u8]) {
+    let (stats, n_malformed) = naive(text);
+    assert_eq!((snapshot.n_stats(), snapshot.n_malformed()), (stats.len(), n_malformed));
+    for (found, expected) in snapshot.stats().zip(stats) {
         assert!(found.0 == expected.0 && same(found.1, expected.1), "{found:?}, expected {expected:?}");
     }
 }
@@ -70,11 +71,11 @@ fn same(left: Number<'_>, right: Number<'_>) -> bool {
     }
 }
 
-/// Compares with sums in 128 bits; a name whose integers do not fit is left out.
-fn sums_agree(sums: &[(&[u8], Sum)], wholes: &[Vec<u8>]) {
+/// Compares with sums in 128 bits; skips names whose sum exceeds them.
+fn assert_sums(sums: &[(&[u8], Sum)], texts: &[Vec<u8>]) {
     let mut values = BTreeMap::<&[u8], Vec<Number<'_>>>::new();
-    for whole in wholes {
-        let last: BTreeMap<_, _> = naive(whole).0.into_iter().collect();
+    for text in texts {
+        let last: BTreeMap<_, _> = naive(text).0.into_iter().collect();
         last.into_iter().for_each(|(name, value)| values.entry(name).or_default().push(value));
     }
     assert!(sums.iter().map(|(name, _)| name).eq(values.keys()), "each name once, in order");

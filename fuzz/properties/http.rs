@@ -1,5 +1,6 @@
-//! What holds for all bytes that a client can send: the service never panics, ends the connection, and all that it says
-//! are well-formed answers. Called by the fuzz target and by the test that replays inputs.
+//! Property of the HTTP service: any bytes get well-formed answers, and the connection ends.
+//!
+//! The service must not panic.
 
 use std::cell::LazyCell;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,20 +13,20 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::{Builder, Runtime};
 
-/// Room for all answers to one input. hyper 1.12 asserts, in debug builds alone, that an answer was taken before nonsense
-/// that follows its request is answered; that ends one connection, and is not what is looked for here.
-const ROOM_BYTES: usize = 1 << 20;
+/// Buffer for all answers to one input. Only in debug builds, hyper 1.12 asserts that an answer was read before it answers
+/// malformed bytes that follow the request. That ends one connection, and this property does not look for it.
+const BUFFER_BYTES: usize = 1 << 20;
 const DEADLINE: Duration = Duration::from_secs(20);
 const STATUSES: [&str; 8] = ["200", "400", "403", "404", "405", "414", "431", "505"];
 
-/// A service of an empty directory, and what it runs on.
-struct Served {
+/// A service of an empty directory, and its runtime.
+struct TestService {
     runtime: Runtime,
     service: Service,
     _pipe_dir: TempDir,
 }
 
-impl Served {
+impl TestService {
     fn start() -> Self {
         let pipe_dir = tempfile::tempdir().expect("a temporary directory");
         let config = Config { pipe_dir: pipe_dir.path().into(), ..Config::default() };
@@ -34,45 +35,45 @@ impl Served {
         Self { runtime, service, _pipe_dir: pipe_dir }
     }
 
-    /// Sends all, says that there is no more, and returns all that comes.
-    fn answers(&self, request: &[u8]) -> Vec<u8> {
-        let (client, stream) = tokio::io::duplex(ROOM_BYTES);
+    /// Sends `request`, closes that direction, and returns everything that the service sends.
+    fn exchange(&self, request: &[u8]) -> Vec<u8> {
+        let (client, stream) = tokio::io::duplex(BUFFER_BYTES);
         let request = request.to_vec();
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         self.runtime.block_on(async {
-            let (mut reading, mut writing) = tokio::io::split(client);
+            let (mut reader, mut writer) = tokio::io::split(client);
             let sent = tokio::spawn(async move {
-                // Refused once the service has closed.
-                let _ = writing.write_all(&request).await;
-                let _ = writing.shutdown().await;
+                // Fails once the service has closed the connection.
+                let _ = writer.write_all(&request).await;
+                let _ = writer.shutdown().await;
             });
-            let told = tokio::spawn(async move {
-                let mut told = Vec::new();
-                reading.read_to_end(&mut told).await.map(|_| told)
+            let received = tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).await.map(|_| bytes)
             });
             let served = self.service.serve_stream(TokioIo::new(stream), loopback);
             tokio::time::timeout(DEADLINE, served).await.expect("the connection ends");
-            sent.await.expect("all was sent");
-            told.await.expect("all was read").expect("the stream can be read")
+            sent.await.expect("the request was sent");
+            received.await.expect("the answers were read").expect("the stream can be read")
         })
     }
 }
 
 pub(crate) fn http(input: &[u8]) {
     thread_local! {
-        static SERVED: LazyCell<Served> = LazyCell::new(Served::start);
+        static SERVICE: LazyCell<TestService> = LazyCell::new(TestService::start);
     }
-    let told = SERVED.with(|served| served.answers(input));
-    let mut rest = &told[..];
+    let received = SERVICE.with(|service| service.exchange(input));
+    let mut rest = &received[..];
     while !rest.is_empty() {
-        rest = answer(rest).unwrap_or_else(|| panic!("no answer: {}", rest.escape_ascii()));
+        rest = skip_answer(rest).unwrap_or_else(|| panic!("not an answer: {}", rest.escape_ascii()));
     }
 }
 
-/// Takes one answer off and returns what follows it; `None` if it is none.
-fn answer(told: &[u8]) -> Option<&[u8]> {
-    let head_len = told.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
-    let (head, rest) = (str::from_utf8(&told[..head_len]).ok()?, &told[head_len + 4..]);
+/// Skips one answer and returns the rest; `None` if it is malformed.
+fn skip_answer(bytes: &[u8]) -> Option<&[u8]> {
+    let head_len = bytes.windows(4).position(|end| end == b"\r\n\r\n")?;
+    let (head, rest) = (str::from_utf8(&bytes[..head_len]).ok()?, &bytes[head_len + 4..]);
     let mut lines = head.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.")?.get(2..5)?;
     let mut body_len = 0;

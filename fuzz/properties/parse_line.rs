@@ -1,26 +1,26 @@
-//! What holds for every input of `parse_line`. Called by the fuzz target and by the test that replays inputs.
+//! Property of `parse_line`: no panic, error offsets lie inside the input, parse-format-parse is stable.
 
 use statvent_core::line::{Line, LineError, MAX_LINE_BYTES, Number, format_line, parse_line as parse};
 
 pub(crate) fn parse_line(input: &[u8]) {
     match parse(input) {
         Ok(line) => {
-            let text = written(line);
+            let text = format(line);
             if text.len() > MAX_LINE_BYTES + b"\n".len() {
-                // What was just short enough may have grown: `n:1.` is written as `n: 1.0`.
+                // A line at the limit may grow when it is formatted: `n:1.` becomes `n: 1.0`.
                 assert_eq!(parse(&text), Err(LineError::TooLong));
                 return;
             }
             let back = parse(&text).unwrap_or_else(|err| panic!("{err}: {}", text.escape_ascii()));
             assert!(same(line, back), "{line:?} became {back:?}");
-            assert_eq!(written(back), text, "what is read of our own text is written the same");
+            assert_eq!(format(back), text, "a formatted line is formatted the same again");
         }
         Err(LineError::Newline { at } | LineError::NotANumber { at }) => assert!(at <= input.len()),
         Err(_) => {}
     }
 }
 
-fn written(line: Line<'_>) -> Vec<u8> {
+fn format(line: Line<'_>) -> Vec<u8> {
     let mut text = vec![0; line.name.len() + 4200];
     let n_bytes = format_line(line.name, line.value, &mut text).expect("room for any line");
     text.truncate(n_bytes);

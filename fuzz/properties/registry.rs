@@ -1,5 +1,6 @@
-//! What holds for every sequence of calls: a registry, with or without shards, and a plain list tell the same. Called by the fuzz target and
-//! by the test that replays inputs.
+//! Property of a registry: any sequence of calls gives the same stats as a model that is a plain list.
+//!
+//! Checked with and without shards.
 
 use statvent_core::{Registry, Value};
 
@@ -16,12 +17,12 @@ struct Model {
 }
 
 pub(crate) fn registry(input: &[u8]) {
-    agrees::<0>(input);
+    compare::<0>(input);
     // The calling thread has a shard of its own.
-    agrees::<32>(input);
+    compare::<32>(input);
 }
 
-fn agrees<const SHARDS: usize>(mut input: &[u8]) {
+fn compare<const SHARDS: usize>(mut input: &[u8]) {
     let registry: Box<Registry<STATS, SERIES, NAME_BYTES, SHARDS>> = Box::default();
     let mut model = Model::default();
     while let [call, size, low, high, rest @ ..] = input {
@@ -47,9 +48,9 @@ fn agrees<const SHARDS: usize>(mut input: &[u8]) {
             }
         }
     }
-    let mut told = Vec::new();
-    registry.for_each(|name, value| told.push((name.to_vec(), value)));
-    assert_eq!(told, model.tell());
+    let mut stats = Vec::new();
+    registry.for_each(|name, value| stats.push((name.to_vec(), value)));
+    assert_eq!(stats, model.stats_and_quantiles());
     for (name, value) in &model.stats {
         assert_eq!(registry.get(name), Some(*value));
     }
@@ -92,8 +93,8 @@ impl Model {
         is_name
     }
 
-    fn tell(&self) -> Vec<(Vec<u8>, Value)> {
-        let mut told = self.stats.clone();
+    fn stats_and_quantiles(&self) -> Vec<(Vec<u8>, Value)> {
+        let mut all = self.stats.clone();
         for (name, samples) in &self.series {
             let mut window = samples[samples.len().saturating_sub(100)..].to_vec();
             window.sort_by(f64::total_cmp);
@@ -101,12 +102,12 @@ impl Model {
             let mean = window.iter().sum::<f64>() / window.len() as f64;
             let rows =
                 [("median", at(50)), ("95th", at(95)), ("99th", at(99)), ("100th", at(100)), ("mean", mean)];
-            told.extend(rows.map(|(label, value)| (expanded(name, label), Value::Float(value))));
+            all.extend(rows.map(|(label, value)| (expanded(name, label), Value::Float(value))));
         }
         if self.rejected > 0 {
-            told.push((b"statvent.rejected".to_vec(), Value::Int(self.rejected)));
+            all.push((b"statvent.rejected".to_vec(), Value::Int(self.rejected)));
         }
-        told
+        all
     }
 }
 

@@ -1,6 +1,6 @@
-//! Runs a property over the committed inputs of its fuzz target: the seeds, and whatever was once found.
+//! Replay of a property over the committed inputs of its fuzz target: seeds and former crashes.
 //!
-//! Owns where those are. Included by the stable tests of the crates whose properties are fuzzed.
+//! Owns where these inputs are. It needs no fuzzer: stable tests include it.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ pub(crate) fn replay(target: &str, property: fn(&[u8])) {
     for folder in ["corpus", "regressions"] {
         let Ok(entries) = fs::read_dir(fuzz.join(folder).join(target)) else { continue };
         for path in entries.map(|entry| entry.unwrap().path()) {
-            // The test's output names the input at which it failed.
+            // A failed test prints the failing input last.
             println!("{}", path.display());
             property(&fs::read(path).unwrap());
             n_inputs += 1;

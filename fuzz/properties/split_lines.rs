@@ -1,5 +1,6 @@
-//! What holds for every stream and every way to cut it. Called by the fuzz target and by the test that replays
-//! inputs. The first bytes of the input say how to cut the rest.
+//! Property of `LineSplitter`: any chunking of a stream gives the same lines.
+//!
+//! The first bytes of the input determine the sizes of the chunks.
 
 use statvent_core::line::{LineError, LineSplitter, MAX_LINE_BYTES};
 

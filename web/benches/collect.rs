@@ -1,11 +1,10 @@
-//! How long a collection takes of 100 pipes that say 200 lines each, alone and beside 100 pipes of dead processes, and of
-//! 1000 such pipes.
+//! Time of a scrape of 100 and of 1000 pipes of 200 lines each, and of 100 beside 100 dead pipes.
 //!
-//! Run with `cargo bench -p statvent-web`. Half of the stats are floats; each answer is checked. The writers are
-//! recorders, of this process or of children that it starts of itself, so that the figures hold their share as well.
+//! Run with `cargo bench -p statvent-web`. Half of the stats are floats; each answer is checked. The writers are recorders of
+//! this process or of its children, so the times include their work.
 //!
-//! Each reader gets a new pipe, so a file system that is slow to make files shows: ext4 without a journal takes ten times as
-//! long after many files were removed. `TMPDIR=/dev/shm` keeps it out of the figures.
+//! Recorders make a new pipe for each reader, so a file system that is slow to create files shows in the times: ext4 without
+//! a journal takes ten times as long after many files were removed. `TMPDIR=/dev/shm` avoids that.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark has no users, and panics as a test may")]
 
@@ -27,11 +26,11 @@ use tokio::runtime::{Builder, Runtime};
 
 const N_PIPES: usize = 100;
 const N_LINES: usize = 200;
-/// The largest pid there can be, which no process has.
+/// The largest possible pid, which no process has.
 const FREE_PID: u32 = 2_147_483_647;
 
 const N_CHILDREN: usize = 10;
-/// Names the directory in which a child publishes as many pipes as there are here.
+/// In a child: the directory in which it publishes [`N_PIPES`] pipes.
 const CHILD_VARIABLE: &str = "STATVENT_BENCH_CHILD";
 
 static STATS: [Registry<256, 1, 8192>; N_PIPES] = [const { Registry::new() }; N_PIPES];
@@ -48,7 +47,7 @@ fn collect(criterion: &mut Criterion) {
         mkfifo(&dir.path().join(format!("{FREE_PID}-{n}.stats")), Mode::S_IRUSR).unwrap();
     }
     criterion.bench_function("collect/first_beside_100_dead_pipes", |bencher| {
-        // A new collector each time: it must find out about the dead, and never removes them.
+        // A new collector each time: it meets the dead pipes for the first time, and does not remove them.
         bencher.iter(|| collect_and_check(&runtime, &mut new_collector(dir.path()), N_PIPES, N_PIPES));
     });
 }
@@ -68,7 +67,7 @@ fn publish(stats: &'static Registry<256, 1, 8192>, dir: &Path) -> Recorder {
 fn collect_and_check(runtime: &Runtime, collector: &mut Collector, n_pipes: usize, n_dead: usize) {
     let collection = runtime.block_on(collector.collect()).unwrap();
     assert_eq!(collection.counts, Counts { ok: n_pipes, late: n_dead, ..Counts::default() });
-    let sums = aggregate(collection.snapshots.into_iter().map(|(_, reading)| reading));
+    let sums = aggregate(collection.snapshots.into_iter().map(|(_, snapshot)| snapshot));
     assert_eq!(sums.len(), N_LINES);
     assert_eq!(sums[0].1, Sum::Int(3 * n_pipes as i128));
     assert_eq!(sums[N_LINES - 1].1, Sum::Float(0.25 * n_pipes as f64));
@@ -78,7 +77,7 @@ fn collect_and_check(runtime: &Runtime, collector: &mut Collector, n_pipes: usiz
 fn collect_many(criterion: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    // A recorder keeps descriptors: a thousand of them are too many for one process.
+    // Each recorder keeps descriptors open: a thousand recorders are too many for one process.
     let children: Vec<_> = (0..N_CHILDREN).map(|_| start_child(dir.path())).collect();
     let mut collector = new_collector(dir.path());
     let mut group = criterion.benchmark_group("collect");
@@ -92,7 +91,7 @@ fn collect_many(criterion: &mut Criterion) {
     }
 }
 
-/// Starts a process that publishes until its standard input ends, and waits until it does.
+/// Starts a process that publishes until its standard input ends; waits for its first pipe.
 fn start_child(dir: &Path) -> Child {
     let mut command = Command::new(current_exe().unwrap());
     command.env(CHILD_VARIABLE, dir).stdin(Stdio::piped()).stdout(Stdio::piped());

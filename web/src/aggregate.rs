@@ -1,6 +1,6 @@
-//! Sums the stats of many processes, exactly.
+//! Exact sums of the stats of many processes.
 //!
-//! Owns what a sum is. It is pure: it must not touch pipes, clocks or text formats.
+//! Owns the rules of summing. Pure: it must not touch pipes, clocks or output formats.
 
 use std::collections::HashMap;
 
@@ -14,19 +14,19 @@ use crate::collect::ProcessSnapshot;
 pub enum Sum {
     /// An exact integer that 128 bits hold.
     Int(i128),
-    /// An exact integer that they do not hold.
+    /// An exact integer beyond 128 bits.
     BigInt(BigInt),
-    /// A float, because at least one process gave one.
+    /// A float, because at least one process wrote one.
     Float(f64),
 }
 
-/// Sums each stat over all snapshots and returns the sums in the order of the names' bytes.
+/// Sums each stat over all snapshots; returns the sums sorted by the bytes of their names.
 ///
-/// Integers are summed exactly, however large. Where one process gives a float the sum is a float: the floats
-/// are added in the order of the snapshots and the exact sum of the integers last, so that the same snapshots in
-/// the same order give the same bits. Of a name that comes twice in a reading the last value counts.
+/// Integers are summed exactly, however large. If one process writes a float, the sum is a float: the floats are added in the
+/// order of the snapshots, and the exact sum of the integers last. So the same snapshots in the same order give the same
+/// bits. If a name comes twice in a snapshot, the last value counts.
 ///
-/// Cost: one hash table entry for each name and no allocation for each line; names are borrowed.
+/// Cost: one hash table lookup for each line, one table entry for each name. Names are borrowed.
 ///
 /// ```
 /// use statvent_web::aggregate::{aggregate, Sum};
@@ -40,37 +40,37 @@ pub enum Sum {
 /// # Ok::<(), statvent_web::collect::SnapshotError>(())
 /// ```
 pub fn aggregate<'a>(snapshots: impl IntoIterator<Item = &'a ProcessSnapshot>) -> Vec<(&'a [u8], Sum)> {
-    // Totals are large, so a table that grows holds their places alone.
-    let mut places = HashMap::<&[u8], usize>::new();
+    // Totals are large: the hash table holds only their positions, which are cheap to move when it grows.
+    let mut positions = HashMap::<&[u8], usize>::new();
     let mut totals = Vec::<(&[u8], Total<'a>)>::new();
-    for (snapshot_idx, reading) in snapshots.into_iter().enumerate() {
-        for (name, value) in reading.stats() {
-            let place = *places.entry(name).or_insert_with(|| {
+    for (snapshot_idx, snapshot) in snapshots.into_iter().enumerate() {
+        for (name, value) in snapshot.stats() {
+            let idx = *positions.entry(name).or_insert_with(|| {
                 totals.push((name, Total::default()));
                 totals.len() - 1
             });
-            totals[place].1.take(snapshot_idx, value);
+            totals[idx].1.push(snapshot_idx, value);
         }
     }
-    drop(places);
+    drop(positions);
     let mut sums: Vec<_> = totals.into_iter().map(|(name, total)| (name, total.finish())).collect();
     sums.sort_unstable_by_key(|(name, _)| *name);
     sums
 }
 
-/// What is known of one stat while snapshots go by.
+/// The running sum of one stat.
 #[derive(Default)]
 struct Total<'a> {
     ints: i128,
-    /// What does not fit there. Rare, and so out of the way of the others.
+    /// What exceeds 128 bits. Rare, so boxed to keep a total small.
     large: Option<Box<BigInt>>,
     floats: Option<f64>,
-    /// The value of the reading at hand, held back because a later line of it may replace it.
+    /// The value of the current snapshot; not added yet, because a later line of that snapshot may replace it.
     newest: Option<(usize, Number<'a>)>,
 }
 
 impl<'a> Total<'a> {
-    fn take(&mut self, snapshot_idx: usize, value: Number<'a>) {
+    fn push(&mut self, snapshot_idx: usize, value: Number<'a>) {
         if let Some((newest_idx, newest)) = self.newest.replace((snapshot_idx, value))
             && newest_idx != snapshot_idx
         {
@@ -108,10 +108,10 @@ impl<'a> Total<'a> {
         let large = self.large.map(|large| *large + self.ints);
         match (self.floats, large) {
             (None, None) => Sum::Int(self.ints),
-            // One value has one form, whatever the way to it was.
+            // A sum may return into 128 bits: equal values have equal variants.
             (None, Some(large)) => i128::try_from(&large).map_or(Sum::BigInt(large), Sum::Int),
             (Some(floats), None) => Sum::Float(floats + self.ints as f64),
-            // Digits read as a float are rounded to the nearest one, or to infinity.
+            // Parsing rounds to the nearest float, or to infinity.
             (Some(floats), Some(large)) => Sum::Float(floats + large.to_string().parse().unwrap_or(f64::NAN)),
         }
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_nothing() {
+    fn no_stats_give_no_sums() {
         assert_eq!(sums(&[]), []);
         assert_eq!(sums(&["", "nonsense\n"]), []);
     }
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_that_fits_again_has_the_small_form() {
+    fn a_sum_that_returns_into_128_bits_is_an_int() {
         let huge = "1".repeat(60);
         assert_eq!(only_sum(&[&format!("n: {huge}\n"), &format!("n: -{huge}\n"), "n: +7\n"]), Sum::Int(7));
     }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(names, ["", "B", "a: b", "b", "\u{e9}"]);
     }
 
-    /// The twin: one value for each process and name, then everything with large integers, in the order of processes.
+    /// The naive implementation: one value for each process and name; all integers are large ones; in the order of processes.
     fn naive(processes: &[Vec<(u8, String)>]) -> BTreeMap<u8, Sum> {
         let mut values = BTreeMap::<u8, Vec<String>>::new();
         for lines in processes {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     proptest! {
-        /// Sums agree with the naive twin's, to the last bit, whatever the processes say.
+        /// Sums of any snapshots agree with the naive ones to the last bit.
         #[test]
         fn sums_match_naive(
             processes in prop::collection::vec(prop::collection::vec((b'a'..=b'c', value()), 0..8), 0..6)

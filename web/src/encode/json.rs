@@ -1,7 +1,7 @@
-//! The sums of a collection as JSON.
+//! The result of a scrape as JSON.
 //!
-//! Owns the form of the body `{"stats":{...},"timestamp":...,"processes":{...}}` and how a name of any bytes
-//! becomes a key. It must not collect, sum or read a clock.
+//! Owns the layout of the body, `{"stats":{...},"timestamp":...,"processes":{...}}`, and the escaping of names that are not
+//! UTF-8. It must not scrape, sum or read a clock.
 
 use std::borrow::Cow;
 
@@ -16,13 +16,13 @@ use crate::collect::Counts;
 /// The content type of JSON.
 pub(crate) const CONTENT_TYPE: &str = "application/json";
 
-/// Writes sums, the time in seconds since 1970, and how many processes they come from.
+/// Encodes sums, the time in seconds since 1970, and the counts of processes by status.
 ///
-/// Stats stand in the order given. Integers are exact; one of more than 308 digits is `null`, as are floats that are not
-/// finite: no float holds it, and most readers would take the whole text for broken. A name becomes its [`json_key`].
+/// Stats keep their order. Integers are exact. An integer of more than 308 digits is `null`: no float holds it, and most
+/// parsers would reject the whole text. A float that is not finite is `null` as well. For names see [`json_key`].
 ///
 /// # Errors
-/// None is known: kept, so that the service answers with a failure instead of ending.
+/// No case is known. The error is passed on, so that the service answers with a failure instead of a panic.
 ///
 /// ```
 /// use statvent_web::{aggregate::Sum, collect::Counts, encode::json::encode_json};
@@ -40,12 +40,12 @@ pub fn encode_json(
     timestamp_seconds: f64,
     counts: &Counts,
 ) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Body { stats, timestamp: timestamp_seconds, processes: counts })
+    serde_json::to_vec(&JsonBody { stats, timestamp: timestamp_seconds, processes: counts })
 }
 
-/// Returns the key under which a name stands in JSON: the name itself, its bytes that are not UTF-8 as `\xNN`.
+/// Returns the JSON key of a name: the name itself, with bytes that are not UTF-8 as `\xNN`.
 ///
-/// Two names never have the same key; see [`EscapedName`]. Cost: nothing is copied unless something is escaped.
+/// Two names never have the same key; see [`EscapedName`]. Cost: copies the name only if something is escaped.
 ///
 /// ```
 /// use statvent_web::encode::json::json_key;
@@ -62,11 +62,11 @@ pub fn json_key(name: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// An integer of no more digits is within the range of floats, also for a reader that rounds on its way.
+/// Integers up to this many digits are within the range of floats, also for a parser that rounds digit by digit.
 const MAX_DIGITS: usize = f64::MAX_10_EXP as usize;
 
 #[derive(Serialize)]
-struct Body<'a> {
+struct JsonBody<'a> {
     #[serde(serialize_with = "serialize_stats")]
     stats: &'a [(&'a [u8], Sum)],
     timestamp: f64,
@@ -74,12 +74,12 @@ struct Body<'a> {
 }
 
 fn serialize_stats<S: Serializer>(stats: &[(&[u8], Sum)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(stats.iter().map(|(name, sum)| (json_key(name), Value(sum))))
+    serializer.collect_map(stats.iter().map(|(name, sum)| (json_key(name), JsonNumber(sum))))
 }
 
-struct Value<'a>(&'a Sum);
+struct JsonNumber<'a>(&'a Sum);
 
-impl Serialize for Value<'_> {
+impl Serialize for JsonNumber<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Sum::Int(int) => serializer.serialize_i128(*int),
@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn floats_that_json_has_no_number_for_are_null() {
+    fn floats_that_are_not_finite_are_null() {
         for float in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
             assert_eq!(stats_json(&[(b"f", Sum::Float(float))]), r#"{"f":null}"#);
         }
     }
 
     #[test]
-    fn integers_that_readers_of_json_refuse_are_null() {
+    fn integers_beyond_the_range_of_floats_are_null() {
         let largest = "9".repeat(308);
         let larger = format!("1{}", "0".repeat(308));
         let sums: &[(&[u8], Sum)] = &[
@@ -146,13 +146,13 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_are_whole_and_quoted() {
+    fn names_of_any_bytes_are_quoted() {
         let stats: &[(&[u8], Sum)] =
             &[(b"", Sum::Int(1)), (b"a\"b\t\0", Sum::Int(2)), (b"\xff", Sum::Int(3))];
         assert_eq!(stats_json(stats), r#"{"":1,"a\"b\t\u0000":2,"\\xff":3}"#);
     }
 
-    /// The way back: every `\xNN` is a byte, all else is itself.
+    /// The inverse of `json_key`: every `\xNN` is a byte, everything else stands for itself.
     fn unescape(key: &str) -> Vec<u8> {
         let mut name = Vec::new();
         let mut rest = key.as_bytes();
@@ -170,9 +170,9 @@ mod tests {
     }
 
     proptest! {
-        /// A key leads back to its name, so no two names share one.
+        /// A key can be unescaped to its name, so no two names share a key.
         #[test]
-        fn keys_lead_back_to_their_names(
+        fn keys_unescape_to_their_names(
             name in prop::collection::vec(prop::sample::select(&b"\\\\\\xxxf05cg\xff\xc3\xa9"[..]), 0..12)
         ) {
             prop_assert_eq!(unescape(&json_key(&name)), name);

@@ -1,8 +1,7 @@
-//! The formats in which the result of a scrape leaves the service.
+//! Output formats: encodes the result of a scrape.
 //!
-//! Owns the list of formats, their content types and what each of them is made from; one file for each. Pure: no
-//! collecting, no clock, no HTTP. A new format is a file here, a variant of [`Format`], and its path in
-//! `serve/routes.rs`.
+//! Owns the list of formats, their content types and their common input; each format has a file. Pure: no scraping, no clock,
+//! no HTTP. To add a format, add a file here, a variant of [`Format`], and its path in `serve/routes.rs`.
 
 use std::io;
 
@@ -11,7 +10,7 @@ use crate::collect::Collection;
 
 pub mod json;
 
-/// A format of answers.
+/// The format of an answer.
 ///
 /// ```
 /// use statvent_web::aggregate::Sum;
@@ -31,12 +30,12 @@ pub enum Format {
     Json,
 }
 
-/// What all formats are made from: the result of one scrape.
+/// The input of all formats: the result of one scrape.
 #[derive(Debug)]
 pub struct ScrapeResult<'a> {
-    /// The snapshots by the names of their pipes, and how the processes stand.
+    /// The snapshots by the names of their pipes, and the counts of processes by status.
     pub collection: Collection<'a>,
-    /// The sums of all snapshots, in the order of the names' bytes.
+    /// The sums of all snapshots, sorted by the bytes of their names.
     pub sums: Vec<(&'a [u8], Sum)>,
     /// The time of the scrape, in seconds since 1970.
     pub timestamp_seconds: f64,
@@ -54,7 +53,7 @@ impl Format {
     /// Returns the body.
     ///
     /// # Errors
-    /// None is known: kept, so that the service answers with a failure instead of ending.
+    /// No case is known. The error is passed on, so that the service answers with a failure instead of a panic.
     pub fn encode(self, result: &ScrapeResult<'_>) -> io::Result<Vec<u8>> {
         let ScrapeResult { collection, sums, timestamp_seconds } = result;
         match self {
