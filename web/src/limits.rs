@@ -1,6 +1,6 @@
 //! Caps and durations of the service, each with its reason.
 //!
-//! Owns numbers only. A limit that one file needs for its own data structure stays there.
+//! Owns numbers only, no logic.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub const MAX_STATS_PER_PROCESS: usize = 65_536;
 
 /// The most memory for the snapshots of all processes after a scrape, in bytes.
 ///
-/// 12 MiB: up to three times as much is used while new snapshots replace old ones, and the service takes less than 64 MB.
+/// 12 MiB: up to three times as much is used while new snapshots replace old ones, and the service is to take less than
+/// 64 MB.
 pub const MAX_TOTAL_BYTES: usize = 12 << 20;
 
 /// The most different stat names in one answer.
@@ -64,12 +65,12 @@ pub(crate) const N_ANSWER_SLOTS: usize = 16;
 
 /// How long a probe keeps its answer slot.
 ///
-/// 10 ms: a live process answers in less, and a busy one delays others by no more than this.
+/// 10 ms: a process that takes longer no longer delays the others.
 pub(crate) const MAX_SLOT_TIME: Duration = Duration::from_millis(10);
 
 /// The length of a scrape in deadlines; after that, each remaining process has only its slot time.
 ///
-/// 2: one deadline for processes that hold the first slots, one for all others.
+/// 2: a process whose probe begins within the first deadline has its own deadline in full.
 pub(crate) const SCRAPE_DEADLINES: u32 = 2;
 
 /// How long a process that was late may take once it has responded.

@@ -144,7 +144,8 @@ impl Collector {
             if let Some(pipe) = &mut process.open_pipe {
                 pipe.release_lock();
                 // The snapshot that it replaces may be gone or truncated by now.
-                pipe.builder.recharge(process.last_snapshot.as_ref().map_or(0, ProcessSnapshot::n_bytes));
+                pipe.builder
+                    .charge_beyond(process.last_snapshot.as_ref().map_or(0, ProcessSnapshot::n_bytes));
             }
         }
         let processes = self.processes.iter();
@@ -256,13 +257,13 @@ struct Listing {
 
 /// Returns what is wrong with a process.
 fn reason(process: &mut Process) -> Option<Reason> {
-    let (n_omitted, n_malformed) =
-        process.last_snapshot.as_ref().map_or((0, 0), |last| (last.n_omitted(), last.n_malformed()));
+    let (n_left_out, n_malformed) =
+        process.last_snapshot.as_ref().map_or((0, 0), |last| (last.n_left_out(), last.n_malformed()));
     let has_data = process.open_pipe.as_ref().is_some_and(|pipe| pipe.has_data());
     match take(&mut process.status) {
         Status::Unreadable(err) => Some(Reason::Unreadable(err)),
         Status::Stale | Status::Late if has_data => Some(Reason::Unfinished),
-        _ if n_omitted > 0 => Some(Reason::Truncated { n_stats: n_omitted }),
+        _ if n_left_out > 0 => Some(Reason::Truncated { n_stats: n_left_out }),
         _ => (n_malformed > 0).then_some(Reason::Malformed { n_lines: n_malformed }),
     }
 }

@@ -33,7 +33,7 @@ pub(super) enum Progress {
     Complete(ProcessSnapshot),
     /// The pipe was replaced or removed before a byte arrived: open the name again.
     Retired {
-        /// We held its lock before that, so no other reader can have received a snapshot from it.
+        /// This service held its lock before that, so no other reader can have received a snapshot from it.
         was_locked: bool,
     },
 }
@@ -163,7 +163,7 @@ impl Pipe {
     }
 
     /// Whether the pipe has neither writer nor data. `false` without the lock: another reader may be connected to the
-    /// writer, which we then do not see.
+    /// writer, which is not visible here then.
     pub(super) fn has_no_writer(&self) -> bool {
         matches!(self.lock, LockState::Held | LockState::HeldAfterUnlink)
             && !self.has_writer

@@ -99,7 +99,7 @@ impl Process {
     /// Replaces the last snapshot.
     pub(super) fn replace_snapshot(&mut self, mut snapshot: ProcessSnapshot) {
         self.last_snapshot = None;
-        snapshot.recharge(0);
+        snapshot.charge_beyond(0);
         self.last_snapshot = Some(snapshot);
     }
 
@@ -128,7 +128,7 @@ impl Process {
     }
 
     /// Applies the result of a probe.
-    pub(super) fn conclude(
+    pub(super) fn apply_result(
         &mut self,
         dir: &FilteredDir,
         name: &OsStr,
@@ -138,7 +138,7 @@ impl Process {
         match result {
             Ok(snapshot) => {
                 let has_foreign_pid = self.is_suspect;
-                self.forget();
+                self.reset();
                 self.has_foreign_pid = has_foreign_pid;
                 self.replace_snapshot(snapshot);
                 Status::Ok
@@ -155,7 +155,7 @@ impl Process {
                 Status::NotAPipe
             }
             Err(ProbeError::Pipe(err)) => {
-                self.forget();
+                self.reset();
                 Status::Unreadable(err)
             }
         }
@@ -220,13 +220,13 @@ impl Process {
     }
 
     fn mark_gone(&mut self) -> Status {
-        self.forget();
+        self.reset();
         self.is_gone = true;
         Status::Gone
     }
 
     /// Resets everything but `was_locked`, which identifies a recorder of this library for as long as the name exists.
-    fn forget(&mut self) {
+    fn reset(&mut self) {
         *self = Self { was_locked: self.was_locked, ..Self::default() };
     }
 
@@ -253,7 +253,7 @@ impl Process {
         // Even if the pipe stays, the process that wrote the last snapshot is dead.
         self.last_snapshot = None;
         match progress {
-            // A pipe that we may not remove stays and costs little: the process is known to be dead. If the name refers to
+            // A pipe that cannot be removed stays and costs little: the process is known to be dead. If the name refers to
             // another pipe by now, that belongs to another process.
             Ok(Progress::Pending) if pipe.has_no_writer() => {
                 if matches!(remove_dead(&dir.pipe_dir, name, &*pipe), Ok(false)) {

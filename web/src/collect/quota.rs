@@ -69,7 +69,7 @@ impl Charge {
     }
 
     /// Charges the present size against a replaced snapshot of another size than before.
-    pub(super) fn recharge(&mut self, replaced_bytes: usize, n_bytes: usize) {
+    pub(super) fn set_beyond(&mut self, replaced_bytes: usize, n_bytes: usize) {
         self.replaced_bytes = replaced_bytes;
         self.set(n_bytes);
     }
@@ -108,11 +108,11 @@ mod tests {
         let quota = Quota::new(1000 * LINE_BYTES);
         quota.share_among(10);
         let large = parse(&quota, 0, 5000);
-        assert_eq!((large.n_stats(), large.n_omitted()), (1000, 4000));
+        assert_eq!((large.n_stats(), large.n_left_out()), (1000, 4000));
         let other = parse(&quota, 0, 5000);
-        assert_eq!((other.n_stats(), other.n_omitted()), (100, 4900));
+        assert_eq!((other.n_stats(), other.n_left_out()), (100, 4900));
         let small = parse(&quota, 0, 50);
-        assert_eq!((small.n_stats(), small.n_omitted()), (50, 0));
+        assert_eq!((small.n_stats(), small.n_left_out()), (50, 0));
         drop((large, other, small));
         assert_eq!(quota.used_bytes.load(Ordering::Relaxed), 0);
     }
@@ -127,7 +127,7 @@ mod tests {
             let mut next = parse(&quota, last.n_bytes(), 900);
             assert_eq!(next.n_stats(), 900);
             drop(last);
-            next.recharge(0);
+            next.charge_beyond(0);
             assert_eq!(quota.used_bytes.load(Ordering::Relaxed), 1000 * LINE_BYTES);
             last = next;
         }

@@ -25,7 +25,7 @@ pub struct ProcessSnapshot {
     text: Vec<u8>,
     stats: Vec<StoredStat>,
     n_malformed: usize,
-    n_omitted: usize,
+    n_left_out: usize,
     is_torn: bool,
     charge: Charge,
 }
@@ -60,8 +60,8 @@ impl ProcessSnapshot {
 
     /// The number of stats that were left out because the snapshots of all processes exceed a limit.
     #[must_use]
-    pub const fn n_omitted(&self) -> usize {
-        self.n_omitted
+    pub const fn n_left_out(&self) -> usize {
+        self.n_left_out
     }
 
     /// Whether it ended within a line: another reader took the rest, or the process did not write it.
@@ -91,14 +91,14 @@ impl ProcessSnapshot {
     pub(super) fn truncate(&mut self, n_stats: usize) {
         let Some(first) = self.stats.get(n_stats) else { return };
         self.text.truncate(first.name.start as usize);
-        self.n_omitted += self.stats.len() - n_stats;
+        self.n_left_out += self.stats.len() - n_stats;
         self.stats.truncate(n_stats);
         self.shrink();
     }
 
-    /// Charges the memory that exceeds the snapshot that this one replaces.
-    pub(super) fn recharge(&mut self, replaced_bytes: usize) {
-        self.charge.recharge(replaced_bytes, self.n_bytes());
+    /// Charges the memory beyond `replaced_bytes`, the size of the snapshot that this one will replace.
+    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
+        self.charge.set_beyond(replaced_bytes, self.n_bytes());
     }
 
     fn shrink(&mut self) {
@@ -138,7 +138,7 @@ impl SnapshotBuilder {
             Err(_) => snapshot.n_malformed += 1,
         });
         snapshot.charge.set(snapshot.n_bytes());
-        let n_stats = snapshot.stats.len() + snapshot.n_omitted;
+        let n_stats = snapshot.stats.len() + snapshot.n_left_out;
         if n_stats > MAX_STATS_PER_PROCESS { Err(SnapshotError::TooManyStats) } else { Ok(()) }
     }
 
@@ -154,9 +154,9 @@ impl SnapshotBuilder {
         self.snapshot.n_bytes()
     }
 
-    /// See [`ProcessSnapshot::recharge`].
-    pub(super) fn recharge(&mut self, replaced_bytes: usize) {
-        self.snapshot.recharge(replaced_bytes);
+    /// See [`ProcessSnapshot::charge_beyond`].
+    pub(super) fn charge_beyond(&mut self, replaced_bytes: usize) {
+        self.snapshot.charge_beyond(replaced_bytes);
     }
 
     /// Ends the snapshot; a last line without its newline is skipped and counted.
@@ -219,8 +219,8 @@ impl ProcessSnapshot {
     fn push(&mut self, line: Line<'_>, limit_bytes: usize) {
         let n_digits = if let Number::BigInt(digits) = line.value { digits.len() } else { 0 };
         let n_bytes = self.n_bytes() + line.name.len() + n_digits + size_of::<StoredStat>();
-        if n_bytes > limit_bytes || self.n_omitted > 0 || self.stats.len() > MAX_STATS_PER_PROCESS {
-            self.n_omitted += 1;
+        if n_bytes > limit_bytes || self.n_left_out > 0 || self.stats.len() > MAX_STATS_PER_PROCESS {
+            self.n_left_out += 1;
             return;
         }
         let name = TextRange::append(&mut self.text, line.name);

@@ -87,7 +87,7 @@ mod tests {
         let n_stats: Vec<_> = snapshots.iter().map(ProcessSnapshot::n_stats).collect();
         enforce_name_limit(&mut snapshots.iter_mut().collect::<Vec<_>>(), max_names, max_name_bytes);
         for (snapshot, n_stats) in snapshots.iter().zip(n_stats) {
-            assert_eq!(snapshot.n_stats() + snapshot.n_omitted(), n_stats);
+            assert_eq!(snapshot.n_stats() + snapshot.n_left_out(), n_stats);
         }
         snapshots.iter().map(ProcessSnapshot::n_stats).collect()
     }
@@ -138,7 +138,7 @@ mod tests {
             let mut snapshots = n_stats.map(parse);
             enforce_memory_limit(&mut snapshots.iter_mut().collect::<Vec<_>>(), n_fit * LINE_BYTES);
             assert_eq!(snapshots.each_ref().map(ProcessSnapshot::n_stats), expected);
-            let n_all = snapshots.map(|snapshot| snapshot.n_stats() + snapshot.n_omitted());
+            let n_all = snapshots.map(|snapshot| snapshot.n_stats() + snapshot.n_left_out());
             assert_eq!(n_all, n_stats);
         }
     }

@@ -14,7 +14,7 @@ use crate::limits::N_EQUAL_SNAPSHOTS;
 pub(super) fn is_complete(snapshot: &ProcessSnapshot, baseline: Option<&ProcessSnapshot>) -> bool {
     snapshot.n_stats() > 0
         && !snapshot.is_torn()
-        && (snapshot.n_omitted() > 0
+        && (snapshot.n_left_out() > 0
             || baseline.is_none_or(|baseline| {
                 let mut found = names(snapshot);
                 names(baseline).all(|name| found.any(|found| found == name))
@@ -50,7 +50,7 @@ impl Validator {
         }
         if snapshot.n_stats() > 0 {
             // The next snapshot will replace the last accepted one, not this candidate.
-            snapshot.recharge(0);
+            snapshot.charge_beyond(0);
             self.candidate = Some(snapshot);
         }
         None

@@ -109,5 +109,5 @@ fn a_late_process_writes_no_more_than_its_share_between_scrapes() {
     let process = collector.processes.values().next().unwrap();
     let last = process.last_snapshot.as_ref().unwrap();
     assert!(last.n_bytes() <= 1000);
-    assert_eq!(last.n_stats() + last.n_omitted(), 100);
+    assert_eq!(last.n_stats() + last.n_left_out(), 100);
 }

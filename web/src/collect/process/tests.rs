@@ -42,8 +42,12 @@ fn timeout(process: &mut Process, dir: &FilteredDir) -> Option<Duration> {
     process.response_timeout(dir, NAME.as_ref(), &quota(), DEADLINE)
 }
 
-fn conclude(process: &mut Process, dir: &FilteredDir, result: Result<ProcessSnapshot, ProbeError>) -> Status {
-    process.conclude(dir, NAME.as_ref(), &quota(), result)
+fn apply_result(
+    process: &mut Process,
+    dir: &FilteredDir,
+    result: Result<ProcessSnapshot, ProbeError>,
+) -> Status {
+    process.apply_result(dir, NAME.as_ref(), &quota(), result)
 }
 
 fn probe_suspect(process: &mut Process, dir: &FilteredDir, now: Instant) -> Status {
@@ -146,7 +150,7 @@ fn a_dead_process_does_not_count_while_another_reader_holds_its_pipe() {
     let mut process =
         Process { was_locked: true, last_snapshot: Some(ProcessSnapshot::default()), ..Process::default() };
     assert!(timeout(&mut process, &dir).is_some());
-    assert!(!matches!(conclude(&mut process, &dir, Err(ProbeError::TimedOut)), Status::Stale));
+    assert!(!matches!(apply_result(&mut process, &dir, Err(ProbeError::TimedOut)), Status::Stale));
     assert!(process.last_snapshot.is_none());
 }
 
@@ -180,7 +184,7 @@ fn a_pipe_that_another_reader_holds_is_not_removed() {
     reader.try_lock().unwrap();
     let mut process = Process { was_locked: true, ..Process::default() };
     assert!(timeout(&mut process, &dir).is_some());
-    assert!(matches!(conclude(&mut process, &dir, Err(ProbeError::TimedOut)), Status::Late));
+    assert!(matches!(apply_result(&mut process, &dir, Err(ProbeError::TimedOut)), Status::Late));
     assert!(path.exists(), "removed because its byte is free");
 
     let start = Instant::now();

@@ -54,7 +54,7 @@ pub(super) async fn probe(context: &ScrapeContext<'_>, name: &OsStr, process: &m
             result => result,
         }
     };
-    process.status = process.conclude(context.dir, name, context.quota, result);
+    process.status = process.apply_result(context.dir, name, context.quota, result);
     context.keep_open(process);
 }
 

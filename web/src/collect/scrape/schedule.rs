@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(processes[..10].iter().filter(is_too_large).count(), 10);
         for process in &processes[10..20] {
             let last = process.last_snapshot.as_ref().expect("its first stats");
-            assert_eq!(last.n_stats() + last.n_omitted(), 30_000);
+            assert_eq!(last.n_stats() + last.n_left_out(), 30_000);
             assert!(last.n_bytes() > (4 << 20) / 31, "its share");
         }
         assert!(n_stats(processes[19]) < 30_000, "the first ones took what exceeds the shares");
