@@ -1,4 +1,4 @@
-//! Property of `parse_line`: no panic, error offsets lie inside the input, parse-format-parse is stable.
+//! Property of `parse_line`: no panic, error offsets inside the input, parse-format-parse stable.
 
 use statvent_core::line::{Line, LineError, MAX_LINE_BYTES, Number, format_line, parse_line as parse};
 
