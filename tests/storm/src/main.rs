@@ -1,19 +1,18 @@
-//! A storm over statvent: workers start, fork, are killed, stopped and continued at random while services and `cat`s read.
+//! A stress test with random faults: workers start, fork, stop and die while services and `cat` read.
 //!
-//! Each worker keeps a ledger of what it counted; every answer has to be explained by the ledgers. Owns the command line
-//! and the exit status: 0; 1 when something is not explained, or when there is no storm; 2 for a command line that is
-//! not understood. Started by `bin/storm`.
+//! Each worker keeps a tally of what it counted, and the tallies must explain every response. Owns the command line and
+//! the exit status: 0; 1 if a response is not explained or the storm cannot run; 2 for an invalid command line.
 
 #![deny(unsafe_code)]
 
-mod answer;
-mod crowd;
-mod judge;
-mod ledger;
 mod random;
 mod readers;
+mod response;
 mod service;
 mod storm;
+mod supervisor;
+mod tally;
+mod verify;
 mod worker;
 
 use std::error::Error;
@@ -23,22 +22,22 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lexopt::prelude::*;
 
-use ledger::Ledger;
 use storm::Options;
+use tally::Tallies;
 
 const USAGE: &str = "usage: storm --service PATH [--seed SEED] [SECONDS]
   --service PATH  the program statvent-web
-  --seed SEED     the same choices as in the storm that said this seed; the moments differ
-  SECONDS         how long, from 1 to 86400 [60]";
+  --seed SEED     repeats the random choices of the storm that printed this seed; the timing differs
+  SECONDS         the duration, from 1 to 86400 [60]";
 
 fn main() -> ExitCode {
-    let mut words = std::env::args_os().skip(1).peekable();
-    if words.next_if(|word| word == "worker").is_some() {
-        let words: Vec<_> = words.map(PathBuf::from).collect();
-        return end(work(&words).map(|()| ExitCode::SUCCESS));
+    let mut args = std::env::args_os().skip(1).peekable();
+    if args.next_if(|arg| arg == "worker").is_some() {
+        let args: Vec<_> = args.map(PathBuf::from).collect();
+        return exit_code(run_worker(&args).map(|()| ExitCode::SUCCESS));
     }
-    match parse(lexopt::Parser::from_args(words)) {
-        Ok(Some(options)) => end(make(&options)),
+    match parse(lexopt::Parser::from_args(args)) {
+        Ok(Some(options)) => exit_code(run_storm(&options)),
         Ok(None) => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -50,36 +49,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn end(ended: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
-    ended.unwrap_or_else(|err| {
+fn exit_code(result: Result<ExitCode, Box<dyn Error>>) -> ExitCode {
+    result.unwrap_or_else(|err| {
         eprintln!("storm: {err}");
         ExitCode::FAILURE
     })
 }
 
-fn make(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+fn run_storm(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     let Options { seed, duration, .. } = options;
     eprintln!("storm: seed {seed}, {} s", duration.as_secs());
     let findings = storm::run(options)?;
     if findings.is_empty() {
-        println!("storm: every answer is explained, and nothing is left (seed {seed})");
+        println!("storm: every response is explained and nothing is left (seed {seed})");
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!(
-        "storm: {} things are not explained; again, with the same choices: --seed {seed}",
-        findings.len()
-    );
+    eprintln!("storm: {} findings; repeat with the same random choices: --seed {seed}", findings.len());
     Ok(ExitCode::FAILURE)
 }
 
-/// The words are ours: see `crowd`.
-fn work(words: &[PathBuf]) -> Result<(), Box<dyn Error>> {
-    let [ledger, pipe_dir, seed, id] = words else {
-        return Err("a worker is started by a storm alone".into());
+/// Runs this process as a worker. The supervisor passes the arguments.
+fn run_worker(args: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    let [tallies, pipe_dir, seed, id] = args else {
+        return Err("only a storm starts workers: run storm without `worker`".into());
     };
-    let number = |word: &PathBuf| word.to_str().unwrap_or_default().parse::<u64>();
-    let place = worker::Place { ledger: Ledger::open(ledger)?, pipe_dir, seed: number(seed)? };
-    worker::run(place, number(id)? as usize)
+    let number = |arg: &PathBuf| arg.to_str().unwrap_or_default().parse::<u64>();
+    let config = worker::WorkerConfig { tallies: Tallies::open(tallies)?, pipe_dir, seed: number(seed)? };
+    worker::run(config, number(id)? as usize)
 }
 
 fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
@@ -90,13 +86,13 @@ fn parse(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             Long("service") => service = Some(PathBuf::from(parser.value()?)),
             Long("seed") => seed = parser.value()?.parse()?,
             Short('h') | Long("help") => return Ok(None),
-            Value(word) => seconds = word.parse()?,
+            Value(value) => seconds = value.parse()?,
             _ => return Err(arg.unexpected()),
         }
     }
-    let service = service.ok_or("--service is missing: name the program statvent-web")?;
+    let service = service.ok_or("found no --service: give the path of the program statvent-web")?;
     if !(1..=86_400).contains(&seconds) {
-        return Err("SECONDS is from 1 to 86400".into());
+        return Err("found SECONDS out of range, expected 1 to 86400".into());
     }
     Ok(Some(Options { service, seed, duration: Duration::from_secs(seconds) }))
 }

@@ -1,6 +1,6 @@
-//! Numbers that are random enough for a storm, and the same for the same seed.
+//! A seeded pseudo-random number generator: an equal seed gives equal numbers.
 //!
-//! Owns one xorshift generator. Called wherever something is chosen.
+//! Owns one xorshift generator, which is random enough for a storm.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use std::time::Duration;
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Returns the generator of a seed and a purpose, so that each part of a storm has choices of its own.
-    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
-        let mixed = (seed ^ purpose.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    /// Returns the generator of one seed and one stream. Each part of a storm uses its own stream.
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
+        let mixed = (seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self((mixed ^ (mixed >> 31)) | 1)
     }
 
-    /// Returns a number below `limit`, which is not 0.
+    /// Returns a number below `limit`, which must not be 0.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -23,18 +23,18 @@ impl Random {
         (self.0 >> 11) % limit
     }
 
-    /// Says yes once in `n` times.
-    pub(crate) fn once_in(&mut self, n: u64) -> bool {
+    /// Returns `true` with a probability of 1 / `n`.
+    pub(crate) fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    /// Returns a time up to so many milliseconds.
+    /// Returns a duration of at most `ms` milliseconds.
     pub(crate) fn up_to_ms(&mut self, ms: u64) -> Duration {
         Duration::from_micros(self.below(ms * 1000 + 1))
     }
 
-    /// Returns one of the things, if there is one.
-    pub(crate) fn choose<'t, T>(&mut self, things: &'t [T]) -> Option<&'t T> {
-        if things.is_empty() { None } else { things.get(self.below(things.len() as u64) as usize) }
+    /// Returns one of the items; `None` if there are none.
+    pub(crate) fn choose<'t, T>(&mut self, items: &'t [T]) -> Option<&'t T> {
+        if items.is_empty() { None } else { items.get(self.below(items.len() as u64) as usize) }
     }
 }

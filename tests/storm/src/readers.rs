@@ -1,7 +1,7 @@
-//! Who reads while the storm goes on: clients of the services, and loops of `cat`.
+//! The readers of a storm: HTTP clients of the services, and loops that `cat` pipes.
 //!
-//! Owns the order of a question: what is known before, the answer, what is known after, the judgement. What is found goes
-//! to the stage's findings. Called by `storm`, each in a thread of its own.
+//! Owns the order of a check: expectations before the request, the response, expectations after it, the verification.
+//! Violations become findings. Each reader runs in its own thread.
 
 use std::fs;
 use std::io::Read as _;
@@ -13,43 +13,43 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::answer::Answer;
-use crate::crowd::Crowd;
-use crate::judge::{Known, Unexplained, judge};
-use crate::ledger::Ledger;
 use crate::random::Random;
+use crate::response::Response;
 use crate::service::Service;
+use crate::supervisor::Supervisor;
+use crate::tally::Tallies;
+use crate::verify::{Expectation, Violation, verify};
 use crate::worker::{OWN_PREFIX, WORKERS};
 
-/// A `cat` that has nothing after so long waits for a process that is stopped or dead.
+/// 250 ms: a `cat` that got nothing by then waits for a process that is stopped or dead.
 const CAT_DEADLINE: Duration = Duration::from_millis(250);
-/// So many findings are enough.
+/// 20 findings are enough to see what is wrong; more would be repetitions.
 const MAX_FINDINGS: usize = 20;
 
-/// A service, and what it said of each worker at most.
-pub(crate) struct Witness {
+/// A service, and the highest count of each worker that it has reported.
+pub(crate) struct ObservedService {
     pub(crate) name: &'static str,
     pub(crate) service: Service,
-    said: Mutex<Vec<u64>>,
+    reported: Mutex<Vec<u64>>,
     slowest_us: AtomicU64,
 }
 
-/// What readers share.
+/// The state that all readers share: flags of the storm, counters and findings.
 #[derive(Debug, Default)]
-pub(crate) struct Stage {
+pub(crate) struct ReaderState {
     is_over: AtomicBool,
-    /// While it is calm, `cat`s rest.
-    pub(crate) is_calm: AtomicBool,
-    pub(crate) n_answers: AtomicU64,
-    pub(crate) n_stale_answers: AtomicU64,
+    /// No `cat` starts during a checkpoint.
+    pub(crate) is_checkpoint: AtomicBool,
+    pub(crate) n_responses: AtomicU64,
+    pub(crate) n_stale_responses: AtomicU64,
     pub(crate) n_cats: AtomicU64,
-    pub(crate) n_cats_in_vain: AtomicU64,
+    pub(crate) n_cats_timed_out: AtomicU64,
     findings: Mutex<Vec<String>>,
 }
 
-impl Stage {
-    /// Adds what cannot be explained, and says it at once; what was said before is not said again.
-    pub(crate) fn complain(&self, finding: String) {
+impl ReaderState {
+    /// Adds a finding and prints it at once. Skips one that is known already.
+    pub(crate) fn report(&self, finding: String) {
         let mut findings = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
         if findings.len() < MAX_FINDINGS && !findings.contains(&finding) {
             eprintln!("storm: not explained: {finding}");
@@ -57,8 +57,8 @@ impl Stage {
         }
     }
 
-    /// Says whether there is enough to see what is wrong.
-    pub(crate) fn is_lost(&self) -> bool {
+    /// Whether there are enough findings to end the storm early.
+    pub(crate) fn is_full(&self) -> bool {
         self.findings().len() >= MAX_FINDINGS
     }
 
@@ -66,7 +66,7 @@ impl Stage {
         self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends the readers home.
+    /// Asks all readers to end.
     pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
@@ -76,51 +76,58 @@ impl Stage {
     }
 }
 
-impl Witness {
+impl ObservedService {
     pub(crate) fn new(name: &'static str, service: Service) -> Self {
-        Self { name, service, said: Mutex::default(), slowest_us: AtomicU64::new(0) }
+        Self { name, service, reported: Mutex::default(), slowest_us: AtomicU64::new(0) }
     }
 
-    /// Asks once; returns the answer and what was known of the workers around it.
-    pub(crate) fn ask(&self, crowd: &Crowd) -> std::io::Result<(Answer, Vec<Known>)> {
-        let before = crowd.before(&self.said.lock().unwrap_or_else(PoisonError::into_inner));
-        let asked_at = Instant::now();
-        let answer = self.service.ask()?;
-        self.slowest_us.fetch_max(asked_at.elapsed().as_micros() as u64, Ordering::Relaxed);
-        let known = crowd.after(before);
-        self.remember(&answer);
-        Ok((answer, known))
+    /// Requests the stats once. Returns the response and the expectation of each worker.
+    pub(crate) fn get_stats(&self, supervisor: &Supervisor) -> std::io::Result<(Response, Vec<Expectation>)> {
+        let expectations =
+            supervisor.expect_before(&self.reported.lock().unwrap_or_else(PoisonError::into_inner));
+        let requested_at = Instant::now();
+        let response = self.service.get_stats()?;
+        self.slowest_us.fetch_max(requested_at.elapsed().as_micros() as u64, Ordering::Relaxed);
+        let expectations = supervisor.expect_after(expectations);
+        self.remember(&response);
+        Ok((response, expectations))
     }
 
-    /// The longest time that an answer took.
+    /// The longest time that a response took.
     pub(crate) fn slowest(&self) -> Duration {
         Duration::from_micros(self.slowest_us.load(Ordering::Relaxed))
     }
 
-    fn remember(&self, answer: &Answer) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, count) in &answer.own {
-            if said.len() <= *id {
-                said.resize(id + 1, 0);
+    fn remember(&self, response: &Response) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, count) in &response.own {
+            if reported.len() <= *id {
+                reported.resize(id + 1, 0);
             }
-            said[*id] = said[*id].max(*count);
+            reported[*id] = reported[*id].max(*count);
         }
     }
 }
 
-/// Asks a service again and again, and has every answer explained.
-pub(crate) fn ask_again_and_again(stage: &Stage, crowd: &Crowd, witness: &Witness, mut random: Random) {
-    while !stage.is_over() {
-        match witness.ask(crowd) {
-            Ok((answer, known)) => {
-                stage.n_answers.fetch_add(1, Ordering::Relaxed);
-                stage.n_stale_answers.fetch_add((answer.counts.stale > 0).into(), Ordering::Relaxed);
-                for unexplained in judge(&answer, &known) {
-                    stage.complain(format!("{}: {}", witness.name, describe(&unexplained, &answer, &known)));
+/// Requests the stats of a service in a loop and verifies every response.
+pub(crate) fn poll_service(
+    state: &ReaderState,
+    supervisor: &Supervisor,
+    observed: &ObservedService,
+    mut random: Random,
+) {
+    while !state.is_over() {
+        match observed.get_stats(supervisor) {
+            Ok((response, expectations)) => {
+                state.n_responses.fetch_add(1, Ordering::Relaxed);
+                state.n_stale_responses.fetch_add((response.processes.stale > 0).into(), Ordering::Relaxed);
+                for violation in verify(&response, &expectations) {
+                    let finding = describe(&violation, &response, &expectations);
+                    state.report(format!("{}: {finding}", observed.name));
                 }
             }
             Err(err) => {
-                stage.complain(format!("{}: {err}", witness.name));
+                state.report(format!("{}: {err}", observed.name));
                 return;
             }
         }
@@ -128,89 +135,91 @@ pub(crate) fn ask_again_and_again(stage: &Stage, crowd: &Crowd, witness: &Witnes
     }
 }
 
-/// Says what is wrong, with all that is known of the first worker that it concerns.
-pub(crate) fn describe(unexplained: &Unexplained, answer: &Answer, known: &[Known]) -> String {
-    let id = match unexplained {
-        Unexplained::Lost { ids, .. } | Unexplained::Old { ids, .. } => ids.first().copied(),
-        Unexplained::TooMuch { id, .. } | Unexplained::Backwards { id, .. } => Some(*id),
+/// Formats a violation with all that is known of the first worker that it concerns.
+pub(crate) fn describe(violation: &Violation, response: &Response, expectations: &[Expectation]) -> String {
+    let id = match violation {
+        Violation::Missing { ids, .. } | Violation::Outdated { ids, .. } => ids.first().copied(),
+        Violation::TooHigh { id, .. } | Violation::Backwards { id, .. } => Some(*id),
         _ => None,
     };
-    let Some(id) = id else { return unexplained.to_string() };
-    let found = answer.own.get(&id).copied().unwrap_or(0);
-    format!("{unexplained} (of worker {id}: {found} answered, known: {:?})", known.get(id))
+    let Some(id) = id else { return violation.to_string() };
+    let found = response.own.get(&id).copied().unwrap_or(0);
+    format!("{violation} (worker {id}: found {found}, expectation: {:?})", expectations.get(id))
 }
 
-/// Reads pipes by `cat`, one after the other.
-pub(crate) fn cat_again_and_again(stage: &Stage, crowd: &Crowd, mut random: Random) {
-    while !stage.is_over() {
+/// Reads random pipes with `cat` in a loop and checks every snapshot.
+pub(crate) fn cat_pipes(state: &ReaderState, supervisor: &Supervisor, mut random: Random) {
+    let tallies = supervisor.tallies;
+    while !state.is_over() {
         thread::park_timeout(random.up_to_ms(20));
-        let is_calm = stage.is_calm.load(Ordering::Relaxed);
-        let Some(path) = random.choose(&pipes(crowd.pipe_dir())).filter(|_| !is_calm).cloned() else {
+        let is_checkpoint = state.is_checkpoint.load(Ordering::Relaxed);
+        let Some(path) = random.choose(&pipes(supervisor.pipe_dir())).filter(|_| !is_checkpoint).cloned()
+        else {
             continue;
         };
-        // Who has this pipe's pid, and how much it had counted before.
-        let worker = pid_of(&path).and_then(|pid| find(crowd.ledger, pid));
-        let lower = worker.map_or(0, |id| crowd.ledger.row(id).lower());
+        // The worker with the pid of this pipe, and the least that it has counted by now.
+        let worker = pid_in(&path).and_then(|pid| find(tallies, pid));
+        let lower = worker.map_or(0, |id| tallies.tally(id).lower());
         let Some(text) = cat(&path) else {
-            stage.n_cats_in_vain.fetch_add(1, Ordering::Relaxed);
+            state.n_cats_timed_out.fetch_add(1, Ordering::Relaxed);
             continue;
         };
-        stage.n_cats.fetch_add(1, Ordering::Relaxed);
-        let Some(id) = worker.filter(|id| !crowd.ledger.row(*id).is_fat()) else { continue };
-        if let Some(fault) = fault_of(&text, id, lower, crowd.ledger.row(id).upper()) {
-            stage.complain(format!("cat {}: worker {id}: {fault}: {text:?}", path.display()));
+        state.n_cats.fetch_add(1, Ordering::Relaxed);
+        let Some(id) = worker.filter(|id| !tallies.tally(*id).has_large_snapshot()) else { continue };
+        if let Some(fault) = snapshot_fault(&text, id, lower, tallies.tally(id).upper()) {
+            state.report(format!("cat {}: worker {id}: {fault}: {text:?}", path.display()));
         }
     }
 }
 
 /// The pipes of the directory.
-pub(crate) fn pipes(pipe_dir: &Path) -> Vec<PathBuf> {
+fn pipes(pipe_dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(pipe_dir).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|end| end == "stats"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "stats"))
         .collect()
 }
 
-fn pid_of(path: &Path) -> Option<u32> {
+fn pid_in(path: &Path) -> Option<u32> {
     path.file_stem()?.to_str()?.parse().ok()
 }
 
-fn find(ledger: &Ledger, pid: u32) -> Option<usize> {
-    (0..ledger.n_taken()).rev().find(|id| ledger.row(*id).pid() == Some(pid))
+fn find(tallies: &Tallies, pid: u32) -> Option<usize> {
+    (0..tallies.n_allocated()).rev().find(|id| tallies.tally(*id).pid() == Some(pid))
 }
 
-/// What `cat` prints of a pipe; `None` if it waits in vain.
+/// Returns what `cat` prints of a pipe; `None` if it failed or ran into its deadline.
 fn cat(path: &Path) -> Option<String> {
     let mut command = Command::new("cat");
     command.arg(path).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut cat = command.spawn().ok()?;
     let mut stdout = cat.stdout.take()?;
-    let (say, said) = channel();
+    let (text_sender, text) = channel();
     thread::spawn(move || {
         let mut text = String::new();
         let is_read = stdout.read_to_string(&mut text).is_ok();
-        say.send(is_read.then_some(text))
+        text_sender.send(is_read.then_some(text))
     });
-    let text = said.recv_timeout(CAT_DEADLINE).ok().flatten();
+    let text = text.recv_timeout(CAT_DEADLINE).ok().flatten();
     let _ = cat.kill();
-    let is_well = cat.wait().is_ok_and(|status| status.success());
-    text.filter(|_| is_well)
+    let has_succeeded = cat.wait().is_ok_and(|status| status.success());
+    text.filter(|_| has_succeeded)
 }
 
-/// What is wrong with a snapshot that is written in one piece. Another reader can have taken it: all of it.
-fn fault_of(text: &str, id: usize, lower: u64, upper: u64) -> Option<&'static str> {
+/// Returns what is wrong with a snapshot that is written in one piece. It may be empty: then another reader got it, whole.
+fn snapshot_fault(text: &str, id: usize, lower: u64, upper: u64) -> Option<&'static str> {
     if text.is_empty() {
         return None;
     }
     let value =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
     if !text.ends_with('\n') || value(WORKERS) != Some(1) {
-        return Some("not whole");
+        return Some("not complete");
     }
     match value(&format!("{OWN_PREFIX}{id}")) {
         Some(count) if (lower..=upper).contains(&count) => None,
-        _ => Some("not what it counted"),
+        _ => Some("another count than in its tally"),
     }
 }
 
@@ -219,20 +228,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_is_whole_and_fresh_or_not_there() {
-        let whole = "storm.w.3: 7\nstorm.total: 7\nstorm.workers: 1\n";
-        assert_eq!(fault_of(whole, 3, 7, 7), None);
-        assert_eq!(fault_of("", 3, 7, 7), None);
-        assert_eq!(fault_of(whole, 3, 8, 9), Some("not what it counted"));
-        assert_eq!(fault_of(whole, 3, 5, 6), Some("not what it counted"));
-        assert_eq!(fault_of(whole, 4, 7, 7), Some("not what it counted"));
-        assert_eq!(fault_of(&whole[..20], 3, 7, 7), Some("not whole"));
-        assert_eq!(fault_of(&whole[..whole.len() - 1], 3, 7, 7), Some("not whole"));
+    fn a_snapshot_is_complete_and_fresh_or_empty() {
+        let complete = "storm.w.3: 7\nstorm.total: 7\nstorm.workers: 1\n";
+        assert_eq!(snapshot_fault(complete, 3, 7, 7), None);
+        assert_eq!(snapshot_fault("", 3, 7, 7), None);
+        assert_eq!(snapshot_fault(complete, 3, 8, 9), Some("another count than in its tally"));
+        assert_eq!(snapshot_fault(complete, 3, 5, 6), Some("another count than in its tally"));
+        assert_eq!(snapshot_fault(complete, 4, 7, 7), Some("another count than in its tally"));
+        assert_eq!(snapshot_fault(&complete[..20], 3, 7, 7), Some("not complete"));
+        assert_eq!(snapshot_fault(&complete[..complete.len() - 1], 3, 7, 7), Some("not complete"));
     }
 
     #[test]
-    fn the_pid_is_that_of_the_name() {
-        assert_eq!(pid_of(Path::new("/run/pipes/4711.stats")), Some(4711));
-        assert_eq!(pid_of(Path::new("/run/pipes/4711-1.stats")), None);
+    fn the_pid_comes_from_the_file_name() {
+        assert_eq!(pid_in(Path::new("/run/pipes/4711.stats")), Some(4711));
+        assert_eq!(pid_in(Path::new("/run/pipes/4711-1.stats")), None);
     }
 }

@@ -1,7 +1,6 @@
-//! A real `statvent-web`: started, asked, and looked at from outside.
+//! A `statvent-web` process under test: its start, its HTTP client, and its resources seen from outside.
 //!
-//! Owns its process and its address. What an answer means is not known here (see `judge`). Called by `storm` and
-//! `readers`.
+//! Owns the process and its address. It does not check responses: that is `verify`'s part.
 
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
@@ -13,23 +12,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::answer::Answer;
+use crate::response::Response;
 
-/// Far longer than a request takes: two collections, each with a deadline of 1 s at most.
+/// 60 s: a request takes at most two scrapes of 1 s each; the rest is for a busy machine.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(60);
+/// 60 s: the start takes milliseconds; the rest is for a busy machine.
 const START_DEADLINE: Duration = Duration::from_secs(60);
-const SAYS_ADDRESS: &str = "listening on http://";
+/// The prefix of the line on standard error that ends with the address.
+const ADDRESS_PREFIX: &str = "listening on http://";
 
-/// A running service; killed when dropped.
+/// A running service. It is killed when dropped.
 pub(crate) struct Service {
     child: Mutex<Child>,
     pid: u32,
     address: SocketAddr,
-    said: Arc<Mutex<Vec<String>>>,
+    stderr_lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Service {
-    /// Starts the program on the directory, with so long a deadline for each process, and waits until it serves.
+    /// Starts the program on the directory with this deadline per process. Waits until it listens.
     pub(crate) fn start(program: &Path, pipe_dir: &Path, deadline: &str) -> io::Result<Self> {
         let mut child = Command::new(program)
             .args(["--port", "0", "--deadline", deadline, "--pipe-dir"])
@@ -38,31 +39,34 @@ impl Service {
             .stderr(Stdio::piped())
             .spawn()?;
         let pid = child.id();
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let (say_address, address) = channel();
-        let (lines, stderr) = (Arc::clone(&said), child.stderr.take());
+        let stderr_lines = Arc::new(Mutex::new(Vec::new()));
+        let (address_sender, address) = channel();
+        let (lines, stderr) = (Arc::clone(&stderr_lines), child.stderr.take());
         thread::spawn(move || {
             for line in
                 stderr.into_iter().flat_map(|stderr| BufReader::new(stderr).lines().map_while(Result::ok))
             {
-                match line.strip_prefix(SAYS_ADDRESS).and_then(|address| address.parse().ok()) {
-                    Some(address) => _ = say_address.send(address),
+                match line.strip_prefix(ADDRESS_PREFIX).and_then(|address| address.parse().ok()) {
+                    Some(address) => _ = address_sender.send(address),
                     None => lines.lock().unwrap_or_else(PoisonError::into_inner).push(line),
                 }
             }
         });
         let child = Mutex::new(child);
         match address.recv_timeout(START_DEADLINE) {
-            Ok(address) => Ok(Self { child, pid, address, said }),
+            Ok(address) => Ok(Self { child, pid, address, stderr_lines }),
             Err(_) => {
-                drop(Self { child, pid, address: SocketAddr::from(([0; 4], 0)), said });
-                Err(io::Error::other(format!("{} did not say where it listens", program.display())))
+                drop(Self { child, pid, address: SocketAddr::from(([0; 4], 0)), stderr_lines });
+                Err(io::Error::other(format!(
+                    "{} did not print its address within {START_DEADLINE:?}",
+                    program.display()
+                )))
             }
         }
     }
 
-    /// Asks for the stats.
-    pub(crate) fn ask(&self) -> io::Result<Answer> {
+    /// Requests the stats once.
+    pub(crate) fn get_stats(&self) -> io::Result<Response> {
         let mut stream = TcpStream::connect_timeout(&self.address, REQUEST_DEADLINE)?;
         stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
         stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -70,39 +74,42 @@ impl Service {
         stream.read_to_string(&mut text)?;
         let body =
             text.split_once("\r\n\r\n").filter(|_| text.starts_with("HTTP/1.1 200 ")).map(|(_, body)| body);
-        let unknown = || io::Error::other(format!("not an answer: {}", text.get(..500).unwrap_or(&text)));
-        body.and_then(Answer::parse).ok_or_else(unknown)
+        let unexpected = || {
+            let start = text.get(..500).unwrap_or(&text);
+            io::Error::other(format!("found another response, expected status 200 and stats: {start}"))
+        };
+        body.and_then(Response::parse).ok_or_else(unexpected)
     }
 
-    /// What its descriptors lead to.
+    /// The files behind its descriptors.
     pub(crate) fn descriptors(&self) -> io::Result<Vec<String>> {
         descriptors_of(self.pid)
     }
 
-    /// The most memory that it took so far, in KiB.
+    /// Its peak resident memory, in KiB.
     pub(crate) fn peak_kib(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
         peak.trim().strip_suffix(" kB")?.parse().ok()
     }
 
-    /// Returns what it said on standard error, but where it listens.
-    pub(crate) fn said(&self) -> Vec<String> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The lines that it printed on standard error, without its address.
+    pub(crate) fn stderr_lines(&self) -> Vec<String> {
+        self.stderr_lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says whether it has ended.
+    /// Whether the process has ended.
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait(), Ok(None))
     }
 }
 
-/// What the descriptors of a process lead to.
+/// The files behind the descriptors of a process.
 pub(crate) fn descriptors_of(pid: u32) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
-    // One that is closed meanwhile leads nowhere.
-    let led = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-    Ok(led.map(|path| path.display().to_string()).collect())
+    // A descriptor that was closed in between has no link any more.
+    let paths = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    Ok(paths.map(|path| path.display().to_string()).collect())
 }
 
 impl Drop for Service {

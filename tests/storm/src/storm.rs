@@ -1,7 +1,8 @@
-//! The storm: its phases, and what has to hold in each.
+//! The course of a storm: load phases, checkpoints, the shutdown, and the check that nothing is left.
 //!
-//! Owns what is done to the workers and when: storms of a few seconds, calms in which everything has to be exact, and the
-//! end, after which nothing may be left. Who reads is `readers`', who is read is `crowd`'s. Called by `main`.
+//! Owns what is done to the workers and when. In a load phase of a few seconds workers start and end at random. At a
+//! checkpoint all of them pause and every number must be exact. The processes are `supervisor`'s, the reading is
+//! `readers`'.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -14,234 +15,238 @@ use std::time::{Duration, Instant};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::Signal;
 
-use crate::answer::Counts;
-use crate::crowd::Crowd;
-use crate::judge::judge;
 use crate::random::Random;
-use crate::readers::{Stage, Witness, ask_again_and_again, cat_again_and_again, describe};
+use crate::readers::{ObservedService, ReaderState, cat_pipes, describe, poll_service};
+use crate::response::ProcessCounts;
 use crate::service::{Service, descriptors_of};
+use crate::supervisor::Supervisor;
+use crate::verify::verify;
 use crate::worker::MAX_GENERATIONS;
 
-/// So many workers live, more or less.
+/// The storm starts workers up to this number.
 const N_WORKERS: usize = 30;
-/// Forks are allowed up to so many.
+/// Workers may fork up to this number; the forks come on top of those that were started.
 const N_WORKERS_AND_FORKS: usize = 45;
 const N_CLIENTS_EACH: u64 = 2;
 const N_CATS: u64 = 2;
 const MAX_STOPPED: usize = 4;
-/// A recorder keeps 64 retired pipes at most, and has two more in hand.
+/// A recorder keeps at most 64 retired pipes, and uses two more.
 const MAX_PIPES_OF_WORKER: usize = 66;
-/// What a worker is started with, and a file or two that it has open for a moment.
+/// The standard streams, and a file or two that are open for a moment.
 const MAX_OTHERS_OF_WORKER: usize = 8;
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// 10 ms: at most a hundred actions per second.
 const STEP: Duration = Duration::from_millis(10);
-/// How long workers and services may take to come to what has to hold, on a busy machine.
-const SETTLE_DEADLINE: Duration = Duration::from_secs(60);
+/// 60 s: workers and services need far less, also on a busy machine.
+const WAIT_DEADLINE: Duration = Duration::from_secs(60);
 
-/// What to do.
+/// The command line.
 pub(crate) struct Options {
     pub(crate) service: PathBuf,
     pub(crate) seed: u64,
     pub(crate) duration: Duration,
 }
 
-/// What was done to workers.
+/// How often each action was done.
 #[derive(Debug, Default)]
-struct Deeds {
+struct ActionCounts {
     n_started: u64,
     n_killed: u64,
     n_terminated: u64,
     n_stopped: u64,
-    n_calms: u64,
+    n_checkpoints: u64,
 }
 
 struct Storm<'a> {
-    crowd: &'a Crowd,
-    witnesses: &'a [Witness; 2],
-    stage: &'a Stage,
+    supervisor: &'a Supervisor,
+    services: &'a [ObservedService; 2],
+    state: &'a ReaderState,
     random: Random,
-    deeds: Deeds,
-    begun_at: Instant,
-    told_at: Instant,
+    actions: ActionCounts,
+    started_at: Instant,
+    last_progress_at: Instant,
 }
 
-/// Makes a storm; returns what no ledger explains.
+/// Runs a storm. Returns the findings: what the tallies do not explain.
 pub(crate) fn run(options: &Options) -> Result<Vec<String>, Box<dyn Error>> {
-    // Orphans become ours, so that no pid is used again before we know that its process is dead.
+    // Orphans become children of this process. So the system reuses no pid before this process has reaped it.
     set_child_subreaper(true)?;
     let temp = tempfile::Builder::new().prefix("statvent-storm-").tempdir()?;
     let pipe_dir = temp.path().join("pipes");
     fs::create_dir(&pipe_dir)?;
-    let crowd = Crowd::new(temp.path().join("ledger"), pipe_dir.clone(), options.seed)?;
+    let supervisor = Supervisor::new(temp.path().join("tallies"), pipe_dir.clone(), options.seed)?;
     let start = |deadline| Service::start(&options.service, &pipe_dir, deadline);
-    let witnesses = [Witness::new("service A", start("200ms")?), Witness::new("service B", start("1s")?)];
-    let stage = Stage::default();
+    let services =
+        [ObservedService::new("service A", start("200ms")?), ObservedService::new("service B", start("1s")?)];
+    let state = ReaderState::default();
     let mut storm = Storm {
-        crowd: &crowd,
-        witnesses: &witnesses,
-        stage: &stage,
+        supervisor: &supervisor,
+        services: &services,
+        state: &state,
         random: Random::new(options.seed, u64::MAX),
-        deeds: Deeds::default(),
-        begun_at: Instant::now(),
-        told_at: Instant::now(),
+        actions: ActionCounts::default(),
+        started_at: Instant::now(),
+        last_progress_at: Instant::now(),
     };
-    let descriptors = storm.descriptors_at_rest(&[])?;
-    let made = thread::scope(|scope| {
-        for (idx, witness) in witnesses.iter().enumerate() {
+    let descriptors = storm.idle_descriptors(&[])?;
+    let result = thread::scope(|scope| {
+        for (idx, observed) in services.iter().enumerate() {
             for n in 0..N_CLIENTS_EACH {
                 let random = Random::new(options.seed, 1_000_000 + 10 * idx as u64 + n);
-                let (stage, crowd) = (&stage, &crowd);
-                scope.spawn(move || ask_again_and_again(stage, crowd, witness, random));
+                let (state, supervisor) = (&state, &supervisor);
+                scope.spawn(move || poll_service(state, supervisor, observed, random));
             }
         }
         for n in 0..N_CATS {
             let random = Random::new(options.seed, 2_000_000 + n);
-            let (stage, crowd) = (&stage, &crowd);
-            scope.spawn(move || cat_again_and_again(stage, crowd, random));
+            let (state, supervisor) = (&state, &supervisor);
+            scope.spawn(move || cat_pipes(state, supervisor, random));
         }
-        let made = storm.rage(options.duration);
-        stage.is_calm.store(true, Ordering::Relaxed);
+        let result = storm.run_phases(options.duration);
+        state.is_checkpoint.store(true, Ordering::Relaxed);
         storm.end_workers();
-        stage.end();
-        made
+        state.end();
+        result
     });
-    made?;
-    storm.look_for_rests(&descriptors)?;
-    storm.tell("the end");
-    Ok(stage.findings())
+    result?;
+    storm.check_leftovers(&descriptors)?;
+    storm.print_progress("(final)");
+    Ok(state.findings())
 }
 
 impl Storm<'_> {
-    /// Storms and calms in turn.
-    fn rage(&mut self, duration: Duration) -> Result<(), Box<dyn Error>> {
-        while self.begun_at.elapsed() < duration && !self.stage.is_lost() {
-            self.crowd.ledger.let_fork(true);
+    /// Runs load phases and checkpoints in turn.
+    fn run_phases(&mut self, duration: Duration) -> Result<(), Box<dyn Error>> {
+        while self.started_at.elapsed() < duration && !self.state.is_full() {
+            self.supervisor.tallies.set_forks_allowed(true);
             let until = Instant::now() + Duration::from_secs(2) + self.random.up_to_ms(3000);
-            while Instant::now() < until && !self.stage.is_lost() {
-                self.stir()?;
-                self.look();
+            while Instant::now() < until && !self.state.is_full() {
+                self.random_action()?;
+                self.check_processes();
                 thread::park_timeout(STEP);
             }
-            self.crowd.ledger.let_fork(false);
-            self.calm();
+            self.supervisor.tallies.set_forks_allowed(false);
+            self.checkpoint();
         }
         Ok(())
     }
 
-    /// Does something to somebody.
-    fn stir(&mut self) -> Result<(), Box<dyn Error>> {
-        let n_undead = self.crowd.n_undead();
-        self.crowd.ledger.let_fork(n_undead < N_WORKERS_AND_FORKS);
-        if n_undead < N_WORKERS && self.random.once_in(2) && self.crowd.start()? {
-            self.deeds.n_started += 1;
+    /// Possibly starts a worker, and possibly sends a random worker a signal.
+    fn random_action(&mut self) -> Result<(), Box<dyn Error>> {
+        let n_not_dead = self.supervisor.n_not_dead();
+        self.supervisor.tallies.set_forks_allowed(n_not_dead < N_WORKERS_AND_FORKS);
+        if n_not_dead < N_WORKERS && self.random.one_in(2) && self.supervisor.start()? {
+            self.actions.n_started += 1;
         }
-        let living = self.crowd.living();
-        let stopped: Vec<_> = living.iter().filter(|(_, is_stopped)| *is_stopped).collect();
-        let Some((id, is_stopped)) = self.random.choose(&living).copied() else { return Ok(()) };
+        let running = self.supervisor.running();
+        let stopped: Vec<_> = running.iter().filter(|(_, is_stopped)| *is_stopped).collect();
+        let Some((id, is_stopped)) = self.random.choose(&running).copied() else { return Ok(()) };
         match self.random.below(40) {
             0..3 => self.end(id, Signal::SIGKILL),
             3 => self.end(id, Signal::SIGTERM),
             4 => self.end(id, Signal::SIGINT),
             5..7 if !is_stopped && stopped.len() < MAX_STOPPED => {
-                self.crowd.stop(id);
-                self.deeds.n_stopped += 1;
+                self.supervisor.stop(id);
+                self.actions.n_stopped += 1;
             }
-            7 => stopped.first().into_iter().for_each(|(id, _)| self.crowd.go_on(*id)),
+            7 => stopped.first().into_iter().for_each(|(id, _)| self.supervisor.resume(*id)),
             _ => {}
         }
         Ok(())
     }
 
     fn end(&mut self, id: usize, signal: Signal) {
-        self.crowd.end(id, signal);
+        self.supervisor.end(id, signal);
         match signal {
-            Signal::SIGKILL => self.deeds.n_killed += 1,
-            _ => self.deeds.n_terminated += 1,
+            Signal::SIGKILL => self.actions.n_killed += 1,
+            _ => self.actions.n_terminated += 1,
         }
     }
 
-    /// Looks who died and whether the services live, and says now and then how it goes.
-    fn look(&mut self) {
-        self.crowd.look().into_iter().for_each(|odd_end| self.stage.complain(odd_end));
-        for witness in self.witnesses.iter().filter(|witness| witness.service.has_ended()) {
-            self.stage.complain(format!("{} has ended: {:?}", witness.name, witness.service.said()));
+    /// Reaps dead workers and checks that the services run. Prints the progress from time to time.
+    fn check_processes(&mut self) {
+        self.supervisor.reap().into_iter().for_each(|unexpected_end| self.state.report(unexpected_end));
+        for observed in self.services.iter().filter(|observed| observed.service.has_ended()) {
+            let lines = observed.service.stderr_lines();
+            self.state.report(format!("{} has ended; it printed: {lines:?}", observed.name));
         }
-        if self.told_at.elapsed() >= TELL_EVERY {
-            self.tell("");
+        if self.last_progress_at.elapsed() >= PROGRESS_INTERVAL {
+            self.print_progress("");
         }
     }
 
-    /// Has everybody hold still, and every answer be exact: who counted what, and who is there.
-    fn calm(&mut self) {
-        let epoch = self.crowd.ledger.next_epoch();
-        self.stage.is_calm.store(true, Ordering::Relaxed);
-        self.crowd.living().into_iter().for_each(|(id, _)| self.crowd.go_on(id));
-        if !self.settles(|storm| storm.crowd.restless(epoch).is_empty()) {
-            let restless = self.crowd.restless(epoch);
-            self.stage.complain(format!("neither dead nor holding still, with two threads: {restless:?}"));
+    /// Pauses all workers and checks that everything is exact: responses, the directory, descriptors.
+    fn checkpoint(&mut self) {
+        let epoch = self.supervisor.tallies.next_epoch();
+        self.state.is_checkpoint.store(true, Ordering::Relaxed);
+        self.supervisor.running().into_iter().for_each(|(id, _)| self.supervisor.resume(id));
+        if !self.wait_until(|storm| storm.supervisor.not_paused(epoch).is_empty()) {
+            let not_paused = self.supervisor.not_paused(epoch);
+            self.state.report(format!("neither dead nor paused with both threads: {not_paused:?}"));
         }
-        for witness in self.witnesses {
+        for observed in self.services {
             let mut fault = String::new();
-            if !self.settles(|storm| storm.is_exact(witness, &mut fault)) {
-                self.stage.complain(format!("{}, while all workers hold still: {fault}", witness.name));
+            if !self.wait_until(|storm| storm.is_exact(observed, &mut fault)) {
+                self.state.report(format!("{}, while all workers pause: {fault}", observed.name));
             }
         }
         let mut fault = String::new();
-        if !self.settles(|storm| storm.has_pipes_of_the_living(&mut fault)) {
-            self.stage.complain(fault);
+        if !self.wait_until(|storm| storm.directory_is_exact(&mut fault)) {
+            self.state.report(fault);
         }
-        let leaks = self.crowd.living().into_iter().filter_map(|(id, _)| self.leak_of(id));
-        leaks.for_each(|leak| self.stage.complain(leak));
-        self.deeds.n_calms += 1;
-        self.stage.is_calm.store(false, Ordering::Relaxed);
-        self.crowd.ledger.next_epoch();
+        let leaks = self.supervisor.running().into_iter().filter_map(|(id, _)| self.descriptor_leak(id));
+        leaks.for_each(|leak| self.state.report(leak));
+        self.actions.n_checkpoints += 1;
+        self.state.is_checkpoint.store(false, Ordering::Relaxed);
+        self.supervisor.tallies.next_epoch();
     }
 
-    /// Asks once; the answer has to be exact to the last count.
-    fn is_exact(&self, witness: &Witness, fault: &mut String) -> bool {
-        let (answer, known) = match witness.ask(self.crowd) {
-            Ok(asked) => asked,
+    /// Whether one response is exact to the last count. Sets `fault` if it is not.
+    fn is_exact(&self, observed: &ObservedService, fault: &mut String) -> bool {
+        let (response, expectations) = match observed.get_stats(self.supervisor) {
+            Ok(checked) => checked,
             Err(err) => {
                 *fault = err.to_string();
                 return false;
             }
         };
-        let n_living = known.iter().filter(|known| known.is_alive).count() as u64;
-        let expected = Counts { ok: n_living, ..Counts::default() };
-        if let Some(unexplained) = judge(&answer, &known).first() {
-            *fault = describe(unexplained, &answer, &known);
-        } else if answer.counts != expected {
-            *fault = format!("{}, expected {expected}", answer.counts);
+        let n_running = expectations.iter().filter(|expectation| expectation.is_running).count() as u64;
+        let expected = ProcessCounts { ok: n_running, ..ProcessCounts::default() };
+        if let Some(violation) = verify(&response, &expectations).first() {
+            *fault = describe(violation, &response, &expectations);
+        } else if response.processes != expected {
+            *fault = format!("found processes {}, expected {expected}", response.processes);
         } else {
             return true;
         }
         false
     }
 
-    /// Whether the directory holds the pipes of the living and nothing else, but for what those are making just now.
-    fn has_pipes_of_the_living(&self, fault: &mut String) -> bool {
-        let pid = |id: usize| self.crowd.ledger.row(id).pid().unwrap_or(0);
-        let living = self.crowd.living();
-        let expected: BTreeSet<_> = living.into_iter().map(|(id, _)| format!("{}.stats", pid(id))).collect();
-        let found = names(self.crowd.pipe_dir());
-        let is_theirs = |name: &str| {
+    /// Whether the directory holds the pipes of the running workers and no other file. Hidden names that belong to these
+    /// pipes are allowed: a swap may be in progress. Sets `fault` if it does not.
+    fn directory_is_exact(&self, fault: &mut String) -> bool {
+        let pid = |id: usize| self.supervisor.tallies.tally(id).pid().unwrap_or(0);
+        let running = self.supervisor.running();
+        let expected: BTreeSet<_> = running.into_iter().map(|(id, _)| format!("{}.stats", pid(id))).collect();
+        let found = names(self.supervisor.pipe_dir());
+        let is_expected = |name: &str| {
             let pipe =
                 name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).map_or(name, |(pipe, _)| pipe);
             expected.contains(pipe)
         };
-        let left = found.iter().filter(|name| !is_theirs(name)).collect::<Vec<_>>();
+        let left = found.iter().filter(|name| !is_expected(name)).collect::<Vec<_>>();
         let missing = expected.difference(&found).collect::<Vec<_>>();
-        *fault = format!("the directory: left of the dead: {left:?}; missing of the living: {missing:?}");
+        *fault = format!("the directory: files of dead workers: {left:?}; missing pipes: {missing:?}");
         left.is_empty() && missing.is_empty()
     }
 
-    /// Says what descriptors a worker has beyond its recorder's, and that of the directory for each worker that it descends
-    /// from.
-    fn leak_of(&self, id: usize) -> Option<String> {
-        let pid = self.crowd.ledger.row(id).pid()?;
-        // One that is dead by now has none.
+    /// Describes a worker with more descriptors than its recorder needs. A recorder needs one descriptor of the directory
+    /// for each ancestor, too.
+    fn descriptor_leak(&self, id: usize) -> Option<String> {
+        let pid = self.supervisor.tallies.tally(id).pid()?;
+        // A worker that died in between has no descriptors.
         let found = descriptors_of(pid).ok()?;
-        let dir = self.crowd.pipe_dir().display().to_string();
+        let dir = self.supervisor.pipe_dir().display().to_string();
         let count = |is: fn(&str, &str) -> bool| found.iter().filter(|path| is(path, &dir)).count();
         let n_events = count(|path, _| path.starts_with("anon_inode:"));
         let n_dirs = count(|path, dir| path == dir);
@@ -254,60 +259,61 @@ impl Storm<'_> {
         is_leak.then(|| format!("worker {id}, process {pid}, leaks descriptors: {found:?}"))
     }
 
-    /// Ends all workers, each in some way, and has the services find out.
+    /// Ends all workers in random ways, and waits until the services report none.
     fn end_workers(&mut self) {
-        for (id, _) in self.crowd.living() {
+        for (id, _) in self.supervisor.running() {
             match self.random.below(3) {
                 0 => self.end(id, Signal::SIGKILL),
                 1 => self.end(id, Signal::SIGTERM),
-                _ => self.crowd.go_on(id),
+                _ => self.supervisor.resume(id),
             }
         }
-        self.crowd.ledger.end();
-        if !self.settles(|storm| storm.crowd.unreaped().is_empty()) {
-            self.stage.complain(format!("not ended: {:?}", self.crowd.unreaped()));
-            self.crowd.kill_all();
+        self.supervisor.tallies.request_exit();
+        if !self.wait_until(|storm| storm.supervisor.not_reaped().is_empty()) {
+            self.state.report(format!("not ended: {:?}", self.supervisor.not_reaped()));
+            self.supervisor.kill_all();
         }
-        for witness in self.witnesses {
+        for observed in self.services {
             let mut fault = String::new();
-            if !self.settles(|storm| storm.is_exact(witness, &mut fault)) {
-                self.stage.complain(format!("{}, after the last worker: {fault}", witness.name));
+            if !self.wait_until(|storm| storm.is_exact(observed, &mut fault)) {
+                self.state.report(format!("{}, after the last worker: {fault}", observed.name));
             }
         }
     }
 
-    /// Looks for what must not be left: files in the directory, descriptors and words of the services.
-    fn look_for_rests(&mut self, descriptors: &[usize; 2]) -> Result<(), Box<dyn Error>> {
-        let is_empty = |storm: &mut Self| names(storm.crowd.pipe_dir()).is_empty();
-        if !self.settles(is_empty) {
-            self.stage.complain(format!("left in the directory: {:?}", names(self.crowd.pipe_dir())));
+    /// Checks that nothing is left: no file in the directory, no descriptor of the services, no unexplained log line.
+    fn check_leftovers(&mut self, descriptors: &[usize; 2]) -> Result<(), Box<dyn Error>> {
+        let is_empty = |storm: &mut Self| names(storm.supervisor.pipe_dir()).is_empty();
+        if !self.wait_until(is_empty) {
+            self.state.report(format!("left in the directory: {:?}", names(self.supervisor.pipe_dir())));
         }
-        let at_rest = self.descriptors_at_rest(descriptors)?;
-        if at_rest != *descriptors {
-            let found = self.witnesses.each_ref().map(|witness| witness.service.descriptors());
-            self.stage
-                .complain(format!("descriptors of the services: {descriptors:?} before, now {found:?}"));
+        let found = self.idle_descriptors(descriptors)?;
+        if found != *descriptors {
+            let found = self.services.each_ref().map(|observed| observed.service.descriptors());
+            self.state.report(format!("descriptors of the services: {descriptors:?} before, now {found:?}"));
         }
-        for witness in self.witnesses {
-            // Of a pipe it says `statvent-web: 4711.stats: what is wrong`.
-            let is_explained =
-                |line: &String| line.split(": ").nth(1).is_some_and(|pipe| self.crowd.was_disturbed(pipe));
-            for line in witness.service.said().iter().filter(|line| !is_explained(line)) {
-                self.stage.complain(format!("{} says: {line}", witness.name));
+        for observed in self.services {
+            // A line about a pipe has the form `statvent-web: 4711.stats: what is wrong`.
+            let is_explained = |line: &String| {
+                line.split(": ").nth(1).is_some_and(|pipe| self.supervisor.was_interrupted(pipe))
+            };
+            for line in observed.service.stderr_lines().iter().filter(|line| !is_explained(line)) {
+                self.state.report(format!("{} printed: {line}", observed.name));
             }
         }
         Ok(())
     }
 
-    /// Counts the services' descriptors while nobody is connected: once they are as expected, or do not change.
-    fn descriptors_at_rest(&mut self, expected: &[usize]) -> Result<[usize; 2], Box<dyn Error>> {
+    /// Counts the descriptors of the services while no client is connected. Waits until the numbers are as expected or,
+    /// without an expectation, until they stay equal.
+    fn idle_descriptors(&mut self, expected: &[usize]) -> Result<[usize; 2], Box<dyn Error>> {
         let mut n_descriptors = [0; 2];
-        for (idx, witness) in self.witnesses.iter().enumerate() {
-            // The first answer opens what is kept open.
-            witness.service.ask()?;
+        for (idx, observed) in self.services.iter().enumerate() {
+            // The first request opens the descriptors that stay open.
+            observed.service.get_stats()?;
             let mut last = usize::MAX;
-            self.settles(|_| {
-                let found = witness.service.descriptors().map_or(0, |found| found.len());
+            self.wait_until(|_| {
+                let found = observed.service.descriptors().map_or(0, |found| found.len());
                 n_descriptors[idx] = found;
                 expected
                     .get(idx)
@@ -317,9 +323,9 @@ impl Storm<'_> {
         Ok(n_descriptors)
     }
 
-    /// Waits until something holds; `false` if it does not come to hold.
-    fn settles(&mut self, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
-        let until = Instant::now() + SETTLE_DEADLINE;
+    /// Waits until a condition holds; `false` if it does not hold within [`WAIT_DEADLINE`].
+    fn wait_until(&mut self, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+        let until = Instant::now() + WAIT_DEADLINE;
         loop {
             if holds(self) {
                 return true;
@@ -327,34 +333,33 @@ impl Storm<'_> {
             if Instant::now() >= until {
                 return false;
             }
-            self.look();
+            self.check_processes();
             thread::park_timeout(STEP);
         }
     }
 
-    fn tell(&mut self, when: &str) {
-        self.told_at = Instant::now();
-        let Deeds { n_started, n_killed, n_terminated, n_stopped, n_calms } = self.deeds;
-        let n_forked = self.crowd.ledger.n_taken() as u64 - n_started;
+    fn print_progress(&mut self, mark: &str) {
+        self.last_progress_at = Instant::now();
+        let ActionCounts { n_started, n_killed, n_terminated, n_stopped, n_checkpoints } = self.actions;
+        let n_forked = self.supervisor.tallies.n_allocated() as u64 - n_started;
         let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
-        let peaks_kib = self.witnesses.each_ref().map(|witness| witness.service.peak_kib().unwrap_or(0));
+        let peaks_kib = self.services.each_ref().map(|observed| observed.service.peak_kib().unwrap_or(0));
         eprintln!(
             "storm: {:3} s: {} workers ({n_started} started, {n_forked} forked, {n_killed} killed, {n_terminated} \
-             terminated, {n_stopped} stopped), {} answers explained ({} of them \
-             with stale processes), {} cats (and {} in vain), {n_calms} calms; the \
-             services' slowest answers {:?}, and their memory at most {peaks_kib:?} KiB {when}",
-            self.begun_at.elapsed().as_secs(),
-            self.crowd.n_undead(),
-            count(&self.stage.n_answers),
-            count(&self.stage.n_stale_answers),
-            count(&self.stage.n_cats),
-            count(&self.stage.n_cats_in_vain),
-            self.witnesses.each_ref().map(Witness::slowest),
+             terminated, {n_stopped} stopped), {} responses verified ({} with stale processes), {} cats ({} timed \
+             out), {n_checkpoints} checkpoints; slowest responses {:?}, peak memory {peaks_kib:?} KiB {mark}",
+            self.started_at.elapsed().as_secs(),
+            self.supervisor.n_not_dead(),
+            count(&self.state.n_responses),
+            count(&self.state.n_stale_responses),
+            count(&self.state.n_cats),
+            count(&self.state.n_cats_timed_out),
+            self.services.each_ref().map(ObservedService::slowest),
         );
     }
 }
 
-/// All names in a directory, those that begin with a dot as well.
+/// All names in a directory, hidden ones included.
 fn names(dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
