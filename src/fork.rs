@@ -1,16 +1,17 @@
-//! The global registry follows the forks of its process: children start from zero.
+//! Fork handling of the global registry: a forked child starts from zero.
 //!
-//! Owns the one function that runs before `main`. By then nothing was counted yet, so that a process whose children alone
-//! start recorders hands them nothing, and nothing lies on a huge page. All work is the crate `statvent-posix`'s.
-#![allow(unsafe_code, reason = "the linker has to be told that a function runs before `main`")]
+//! Owns one function, which runs before `main`, before the program counts anything. So a child inherits no counts, even
+//! if its parent never starts a recorder, and no page of the registry is on a huge page yet. The crate `statvent-posix`
+//! does the work.
+#![allow(unsafe_code, reason = "a function that runs before `main` needs a linker section")]
 
 use crate::GLOBAL;
 
-// SAFETY: this section holds pointers to functions that the C library calls, once it is ready itself.
+// SAFETY: the section holds pointers to functions of this type. The C library calls them after its own start.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static BEFORE_MAIN: extern "C" fn() = follow;
+static BEFORE_MAIN: extern "C" fn() = register_global;
 
-extern "C" fn follow() {
+extern "C" fn register_global() {
     statvent_posix::follow_forks(&GLOBAL);
 }

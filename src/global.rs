@@ -1,6 +1,6 @@
-//! The process's own registry and the plain calls on it.
+//! The global registry of a process, and the functions that record in it.
 //!
-//! Owns its size, which is chosen when building. All work is the registry's.
+//! Owns its size, which is set at build time. `statvent-core`'s `Registry` does the work.
 
 use statvent_core::name::FormatName;
 use statvent_core::{Counter, Gauge, IntoValue, RecordError, Registry, Series, Value};
@@ -9,24 +9,25 @@ const STATS: usize = size(option_env!("STATVENT_STATS"), 4096);
 const SERIES: usize = size(option_env!("STATVENT_SERIES"), 256);
 const NAME_BYTES: usize = size(option_env!("STATVENT_NAME_BYTES"), 256 * 1024);
 
-/// So many threads at a time write without sharing a cache line; later ones share one.
+/// 32 concurrent threads each write to a cache line of their own; further threads share one.
 const SHARDS: usize = 32;
 
 /// The type of [`GLOBAL`].
 pub type GlobalRegistry = Registry<STATS, SERIES, NAME_BYTES, SHARDS>;
 
-/// The registry that the plain calls and the macros without a registry write to, and the recorder publishes.
+/// The global registry: functions and macros without a registry argument write to it, and
+/// [`start_recorder`](crate::start_recorder) publishes it.
 ///
-/// 4096 stats, 256 series and 256 KiB of names unless the environment variables `STATVENT_STATS` (a power of
-/// two), `STATVENT_SERIES` and `STATVENT_NAME_BYTES` say otherwise when the program is built. It is all zero bits
-/// at first: it adds address space to the program, not size to its file, and takes memory as it is used.
+/// It holds 4096 stats, 256 series and 256 KiB of names. The environment variables `STATVENT_STATS` (a power of two),
+/// `STATVENT_SERIES` and `STATVENT_NAME_BYTES` change these numbers when the program is built. Its initial state is all
+/// zero bits, so it does not enlarge the program's file. It reserves address space and takes memory only as it is used.
 pub static GLOBAL: GlobalRegistry = Registry::new();
 
 /// Adds `value` to a stat; an unknown stat starts at `value`.
 ///
-/// Never panics, allocates nothing, does no I/O. It looks the name up at each call, and takes a lock where the name is
-/// new (see [`Registry`]); [`incr!`](crate::incr!) looks it up once per call site. What cannot be stored is counted in the
-/// stat `statvent.rejected`. Not for signal handlers.
+/// Never panics, allocates nothing, does no I/O. Each call looks the name up, and takes a lock if the name is new (see
+/// [`Registry`]); [`incr!`](crate::incr!) looks it up only once per call site. A value that cannot be stored is counted
+/// in the stat `statvent.rejected`. Not for signal handlers.
 ///
 /// ```
 /// statvent::incr("jobs.done", 1);
@@ -38,7 +39,7 @@ pub fn incr(name: impl AsRef<[u8]>, value: impl IntoValue) {
     GLOBAL.incr(name, value);
 }
 
-/// Sets a stat to `value`. Costs and limits as [`incr`].
+/// Sets a stat to `value`. Same cost and limits as [`incr`].
 ///
 /// ```
 /// statvent::set("queue.depth", 17);
@@ -50,9 +51,9 @@ pub fn set(name: impl AsRef<[u8]>, value: impl IntoValue) {
     GLOBAL.set(name, value);
 }
 
-/// Adds a sample to a series, which keeps the last hundred. Costs and limits as [`incr`].
+/// Adds a sample to a series, which keeps the last hundred. Same cost and limits as [`incr`].
 ///
-/// A reader sees five stats, with `median`, `95th`, `99th`, `100th` and `mean` in the place of each `{0}`.
+/// A reader sees five stats: `{0}` in the name is replaced by `median`, `95th`, `99th`, `100th` and `mean`.
 ///
 /// ```
 /// statvent::record("rpc.{0}.seconds", 0.012);
@@ -63,13 +64,13 @@ pub fn record(name: impl AsRef<[u8]>, value: impl IntoValue) {
     GLOBAL.record(name, value);
 }
 
-/// Adds a sample to a series whose stats are named by `format`; see [`Registry::record_with`].
+/// Adds a sample to a series; `format` makes the names of its stats. See [`Registry::record_with`].
 #[inline]
 pub fn record_with(name: impl AsRef<[u8]>, value: impl IntoValue, format: FormatName) {
     GLOBAL.record_with(name, value, format);
 }
 
-/// As [`incr`], but says what is wrong instead of counting it.
+/// Like [`incr`], but returns an error instead of counting a rejected value.
 ///
 /// # Errors
 /// See [`Registry::try_incr`].
@@ -78,7 +79,7 @@ pub fn try_incr(name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), Rec
     GLOBAL.try_incr(name, value)
 }
 
-/// As [`set`], but says what is wrong instead of counting it.
+/// Like [`set`], but returns an error instead of counting a rejected value.
 ///
 /// # Errors
 /// See [`Registry::try_set`].
@@ -87,7 +88,7 @@ pub fn try_set(name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), Reco
     GLOBAL.try_set(name, value)
 }
 
-/// As [`record`], but says what is wrong instead of counting it.
+/// Like [`record`], but returns an error instead of counting a rejected value.
 ///
 /// # Errors
 /// See [`Registry::try_record`].
@@ -96,7 +97,7 @@ pub fn try_record(name: impl AsRef<[u8]>, value: impl IntoValue) -> Result<(), R
     GLOBAL.try_record(name, value)
 }
 
-/// As [`record_with`], but says what is wrong instead of counting it.
+/// Like [`record_with`], but returns an error instead of counting a rejected value.
 ///
 /// # Errors
 /// See [`Registry::try_record_with`].
@@ -109,39 +110,42 @@ pub fn try_record_with(
     GLOBAL.try_record_with(name, value, format)
 }
 
-/// Returns a stat's value; `None` if nothing was recorded under this name.
+/// Returns the value of a stat; `None` if nothing was recorded under this name.
 #[must_use]
 pub fn get(name: impl AsRef<[u8]>) -> Option<Value> {
     GLOBAL.get(name)
 }
 
-/// Returns a handle that counts: small, copyable, found once. See [`Registry::counter`].
+/// Returns a handle that adds to a stat. It is small and `Copy`, and looks its name up only once. See
+/// [`Registry::counter`].
 #[must_use]
 pub fn counter(name: impl AsRef<[u8]>) -> Counter<'static> {
     GLOBAL.counter(name)
 }
 
-/// Returns a handle that sets: small, copyable, found once. See [`Registry::gauge`].
+/// Returns a handle that sets a stat. It is small and `Copy`, and looks its name up only once. See
+/// [`Registry::gauge`].
 #[must_use]
 pub fn gauge(name: impl AsRef<[u8]>) -> Gauge<'static> {
     GLOBAL.gauge(name)
 }
 
-/// Returns a handle that records samples: small, copyable, found once. See [`Registry::series`].
+/// Returns a handle that adds samples to a series. It is small and `Copy`, and looks its name up only once. See
+/// [`Registry::series`].
 #[must_use]
 pub fn series(name: impl AsRef<[u8]>) -> Series<'static> {
     GLOBAL.series(name)
 }
 
-/// The number that was given when building, or the default.
-const fn size(given: Option<&str>, default: usize) -> usize {
-    let Some(digits) = given else {
+/// Parses a size that was set at build time; returns the default if none was set.
+const fn size(variable: Option<&str>, default: usize) -> usize {
+    let Some(digits) = variable else {
         return default;
     };
     match usize::from_str_radix(digits, 10) {
         Ok(size) => size,
         Err(_) => panic!(
-            "STATVENT_STATS, STATVENT_SERIES and STATVENT_NAME_BYTES are decimal numbers, or not set at all"
+            "found STATVENT_STATS, STATVENT_SERIES or STATVENT_NAME_BYTES that is no number: give a decimal number or unset it"
         ),
     }
 }

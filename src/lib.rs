@@ -26,7 +26,7 @@ pub use statvent_core::{
 #[cfg(feature = "posix")]
 pub use statvent_posix::{Error, Recorder, RecorderBuilder, follow_forks};
 
-/// What the macros are made of.
+/// Items that the macros expand to.
 #[doc(hidden)]
 pub mod __private {
     pub use statvent_core::{CallSite, literal_name, literal_template};

@@ -1,12 +1,12 @@
-//! The calls as macros: the name is checked when compiling, kept by reference and found once per call site.
+//! The recording macros: names are checked at compile time, not copied, and looked up once per call site.
 //!
-//! Owns their grammar. All work is the registry's.
+//! Owns the grammar of the macros. `statvent-core`'s `Registry` does the work.
 
 /// Adds to a stat: `incr!("name")` adds 1, `incr!("name", 5)` adds 5.
 ///
-/// With a `static` registry first it writes there: `incr!(STATS, "name", 5)`. The name is a literal; a bad one does
-/// not compile. After a call site's first use it takes no lock, allocates nothing and makes no system call; a value
-/// that cannot be stored is counted in the stat `statvent.rejected`.
+/// With a `static` registry as the first argument it writes there: `incr!(STATS, "name", 5)`. The name is a literal; an
+/// invalid name does not compile. After its first use, a call site takes no lock, allocates nothing and makes no system
+/// call. A value that cannot be stored is counted in the stat `statvent.rejected`.
 ///
 /// ```
 /// use statvent::incr;
@@ -22,7 +22,7 @@
 /// statvent::incr!("ends with a space ");
 /// ```
 ///
-/// A call site belongs to one registry, so that has to be a `static`, not a variable:
+/// A call site belongs to one registry, so the registry must be a `static`, not a variable:
 ///
 /// ```compile_fail
 /// static STATS: statvent::Registry<2, 0, 0> = statvent::Registry::new();
@@ -47,7 +47,7 @@ macro_rules! incr {
 
 /// Sets a stat: `set!("name", 1.5)`, or `set!(STATS, "name", 1.5)` for a registry of your own.
 ///
-/// Names, costs and limits as [`incr!`](crate::incr!).
+/// Names, cost and limits are those of [`incr!`](crate::incr!).
 ///
 /// ```
 /// use statvent::set;
@@ -68,7 +68,7 @@ macro_rules! set {
 
 /// Adds a sample to a series: `record!("rpc.{0}", seconds)`, or `record!(STATS, "rpc.{0}", seconds)`.
 ///
-/// Names, costs and limits as [`incr!`](crate::incr!); the name has a `{0}` for the label.
+/// Names, cost and limits are those of [`incr!`](crate::incr!). The name contains `{0}`, which stands for the label.
 ///
 /// ```
 /// use statvent::record;
@@ -89,7 +89,8 @@ macro_rules! record {
     };
 }
 
-/// One call site. The caller's expressions stand outside of the block whose items could shadow theirs.
+/// One call site. The caller's expressions are evaluated outside of the block with the macro's items, which would
+/// otherwise shadow the caller's.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __at_site {
@@ -104,7 +105,7 @@ macro_rules! __at_site {
     };
 }
 
-/// A registry that is an item: a function in a constant cannot see a variable.
+/// Accepts only a registry that is an item: a function in a constant cannot use a variable.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __item {
@@ -128,6 +129,6 @@ macro_rules! __global {
 #[macro_export]
 macro_rules! __global {
     () => {
-        compile_error!("there is no global registry without the feature `posix`: name one first, as in incr!(STATS, \"name\")")
+        compile_error!("found no global registry: enable the feature `posix`, or name a registry first, as in incr!(STATS, \"name\")")
     };
 }

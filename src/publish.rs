@@ -1,6 +1,6 @@
-//! Publishing the global registry.
+//! The functions that publish the global registry.
 //!
-//! Owns the two calls that connect it with a recorder. All work is the crate `statvent-posix`'s.
+//! Owns the two calls that start its recorder. The crate `statvent-posix` does the work.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use statvent_posix::{Error, start_once};
 use crate::GLOBAL;
 
 /// Publishes the global registry until the process ends, as the pipe `<pid>.stats` in the pipe directory:
-/// `$STATVENT_PIPE_DIR`, or else `/tmp/stats-pipe`.
+/// `$STATVENT_PIPE_DIR` or, if that is not set, `/tmp/stats-pipe`.
 ///
-/// Starts a thread that sleeps until somebody reads the pipe, and one that looks every 10 s whether the pipe can
-/// still be found. However often it is called, they are started once, by the first call that succeeds; later ones
-/// change nothing. A forked child has none, counts from zero, and may start its own. For more choices see [`Recorder::builder`](crate::Recorder::builder).
+/// Starts two threads: one sleeps until a reader opens the pipe, the other checks every 10 s that the pipe still has its
+/// name. The first call that succeeds starts them; later calls change nothing. A forked child has no recorder, counts
+/// from zero, and may start its own. For more options see [`Recorder::builder`](crate::Recorder::builder).
 ///
 /// # Errors
-/// The directory cannot be used, or no pipe or thread can be made; the message says what to do.
+/// The directory cannot be used, or no pipe or thread can be created. The message says what to do.
 ///
 /// ```no_run
 /// statvent::start_recorder()?;
@@ -27,11 +27,11 @@ pub fn start_recorder() -> Result<(), Error> {
     start_once(&GLOBAL, None)
 }
 
-/// As [`start_recorder`], in another directory, which is made if it is missing. If a recorder runs already, the
-/// directory is ignored.
+/// Like [`start_recorder`], but publishes in `directory`, and creates it if it is missing. If a recorder runs already,
+/// the directory is ignored.
 ///
 /// # Errors
-/// As [`start_recorder`].
+/// Those of [`start_recorder`].
 ///
 /// ```
 /// # let temp = tempfile::tempdir()?;
