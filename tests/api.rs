@@ -1,27 +1,27 @@
-//! The facade as a program uses it: macros, plain calls and handles on the global registry and on one's own.
+//! The public API as a program uses it: macros, functions and handles, on the global and on an own registry.
 
 use std::thread;
 
 use statvent::{Registry, Value, incr, record, set};
 
-/// A module of its own, so that a registry is named by a path.
+/// A module, so that the tests name its registry by a path.
 mod own {
     pub(crate) static STATS: statvent::Registry<16, 2, 64> = statvent::Registry::new();
 }
 
 #[test]
-fn macros_calls_and_handles_meet_in_one_stat() {
+fn macros_functions_and_handles_write_to_the_same_stat() {
     for _ in 0..3 {
-        incr!("api.meet");
+        incr!("api.same");
     }
-    incr!("api.meet", 10u8);
-    statvent::incr("api.meet", 100);
-    statvent::counter("api.meet").incr(1000);
-    assert_eq!(statvent::get("api.meet"), Some(Value::Int(1113)));
+    incr!("api.same", 10u8);
+    statvent::incr("api.same", 100);
+    statvent::counter("api.same").incr(1000);
+    assert_eq!(statvent::get("api.same"), Some(Value::Int(1113)));
 }
 
 #[test]
-fn two_call_sites_of_one_name_are_one_stat() {
+fn two_call_sites_with_one_name_write_to_the_same_stat() {
     set!("api.sites", 1.5);
     set!("api.sites", 2.5,);
     assert_eq!(statvent::get("api.sites"), Some(Value::Float(2.5)));
@@ -42,7 +42,7 @@ fn a_registry_is_named_by_its_path() {
 }
 
 #[test]
-fn a_macro_does_not_hide_the_callers_names() {
+fn a_macro_does_not_shadow_names_of_the_caller() {
     const NAME: i64 = 20;
     static SITE: i64 = 3;
     let value = 100;
@@ -52,7 +52,7 @@ fn a_macro_does_not_hide_the_callers_names() {
 }
 
 #[test]
-fn the_value_is_computed_once() {
+fn the_value_expression_is_evaluated_once() {
     let mut n_calls = 0;
     let mut next = || {
         n_calls += 1;
@@ -63,7 +63,7 @@ fn the_value_is_computed_once() {
 }
 
 #[test]
-fn a_site_whose_stat_finds_no_room_counts_every_call() {
+fn a_call_site_without_room_for_its_stat_counts_every_call_as_rejected() {
     static FULL: Registry<2, 0, 0> = Registry::new();
     incr!(FULL, "a");
     incr!(FULL, "b");
@@ -99,13 +99,13 @@ fn totals_of_25_threads_are_exact() {
 }
 
 #[test]
-fn what_is_shared_between_threads_may_be() {
-    fn shared<T: Send + Sync>() {}
-    shared::<Registry<2, 1, 0>>();
-    shared::<statvent::Counter<'static>>();
-    shared::<statvent::Gauge<'static>>();
-    shared::<statvent::Series<'static>>();
-    shared::<statvent::Reader<'static>>();
-    shared::<statvent::Snapshot<'static>>();
-    shared::<statvent::Recorder>();
+fn public_types_are_send_and_sync() {
+    fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Registry<2, 1, 0>>();
+    is_send_and_sync::<statvent::Counter<'static>>();
+    is_send_and_sync::<statvent::Gauge<'static>>();
+    is_send_and_sync::<statvent::Series<'static>>();
+    is_send_and_sync::<statvent::Reader<'static>>();
+    is_send_and_sync::<statvent::Snapshot<'static>>();
+    is_send_and_sync::<statvent::Recorder>();
 }

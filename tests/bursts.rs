@@ -1,11 +1,11 @@
-//! Threads that burst into one series: each gives its share of the window.
+//! Bursts of samples from many threads into one series: each thread gets its share of the window.
 //!
-//! One test, in a process of its own: with other tests' threads beside, these might find no shard.
-//! - Each gives in proportion, also where one recorded more than a window holds.
-//! - None of many is left out, whether it has a shard of its own or not.
-//! - What is old leaves.
+//! One test in its own process: threads of other tests could use up the shards.
+//! - Shares are proportional to the samples, also if one thread records more samples than a window holds.
+//! - Each of many threads gets a share, with or without its own shard.
+//! - Old samples leave the window.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::sync::Barrier;
 use std::thread;
@@ -24,15 +24,15 @@ fn mean() -> f64 {
     mean
 }
 
-/// Has one thread for each burst of so many times a value, all of them alive when the series is read. The first ones
-/// have the shards.
+/// Records each burst, a number of equal samples, in its own thread. All threads are alive when the series is read; the
+/// first ones have the shards.
 fn mean_after_bursts(bursts: &[(usize, u32)]) -> f64 {
     let begun = &Barrier::new(2);
     let [go, recorded, read] = &[(); 3].map(|()| Barrier::new(bursts.len() + 1));
     thread::scope(|scope| {
         let burst = |&(n_samples, value): &(usize, u32)| {
             let thread = scope.spawn(move || {
-                // The second one finds the shard, if there is one.
+                // A thread gets its shard, if one is free, with its second sample.
                 (0..2).for_each(|_| record!(STATS, "burst.{0}", value));
                 begun.wait();
                 go.wait();
@@ -48,22 +48,23 @@ fn mean_after_bursts(bursts: &[(usize, u32)]) -> f64 {
         recorded.wait();
         let mean = mean();
         read.wait();
-        // The end of the scope alone does not wait until they have given back their shards.
+        // A scope ends before its threads have returned their shards, so join them.
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         mean
     })
 }
 
 #[test]
-fn of_several_bursts_each_gives_its_share_and_old_samples_leave() {
-    let is_close =
-        |found: f64, expected: f64| assert!((found - expected).abs() < 0.03, "{found}, not {expected}");
+fn each_burst_gets_its_share_and_old_samples_leave() {
+    let is_close = |found: f64, expected: f64| {
+        assert!((found - expected).abs() < 0.03, "found {found}, expected {expected}")
+    };
     is_close(mean_after_bursts(&[(90, 1), (30, 2)]), 1.25);
     is_close(mean_after_bursts(&[(30, 5), (100, 5)]), 5.0);
     is_close(mean_after_bursts(&[(100_000, 1), (100, 2)]), 1.0);
     is_close(mean_after_bursts(&[(1000, 1), (250, 2)]), 1.2);
 
-    // Each of those that have a shard gives as much as the next one; together as much as those that have none.
+    // Threads with a shard get equal shares. All of them together get as much as all threads without a shard.
     let many = |value| (0..32).map(move |_| (1000, value));
     let each: Vec<_> = (0..32).map(|value| (1000, value)).collect();
     assert!((mean_after_bursts(&each) - 15.5).abs() < 0.5);

@@ -1,6 +1,6 @@
-//! Processes that fork while they record: parent and child are each counted exactly, from zero in the child.
+//! Forks of recording processes: the counts of parent and child are exact, and the child starts from zero.
 
-#![allow(clippy::unwrap_used, unsafe_code, reason = "a test that cannot go on fails; the tests fork")]
+#![allow(clippy::unwrap_used, unsafe_code, reason = "a panic fails the test; the tests fork")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Barrier;
@@ -11,47 +11,47 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use statvent::{Registry, Value, follow_forks, incr, record, set};
 
-/// Forks a child that ends after `work`, and how: 0 if that returned, 1 if it panicked.
+/// Forks a child that runs `work` and exits: with 0 if `work` returned, with 1 if it panicked.
 fn child(work: impl FnOnce()) -> Pid {
-    // SAFETY: the child calls only what is made for it, and leaves without the handlers of the test's process.
+    // SAFETY: the child calls only functions that work in a forked child, and exits without the exit handlers.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => {
-            // One that hangs is killed after so many seconds.
+            // 60 s: far more than a child needs; a child that hangs is killed then.
             nix::unistd::alarm::set(60);
-            let ended = catch_unwind(AssertUnwindSafe(work));
-            // SAFETY: it ends the process and nothing else.
-            unsafe { libc::_exit(i32::from(ended.is_err())) }
+            let result = catch_unwind(AssertUnwindSafe(work));
+            // SAFETY: it only ends the process.
+            unsafe { libc::_exit(i32::from(result.is_err())) }
         }
     }
 }
 
-/// Waits for the child and says whether it succeeded; the kernel kills one that hangs.
+/// Waits for the child; `true` if it succeeded. The alarm ends a child that hangs.
 fn succeeds(child: Pid) -> bool {
     waitpid(child, None) == Ok(WaitStatus::Exited(child, 0))
 }
 
-/// Runs `work` in a thread to its end. Not by the standard library, which takes a lock of its own when a thread starts or
-/// ends: in a child, a thread of the parent that did so when it forked would hold it for ever.
+/// Runs `work` in a thread and joins it. Does not use `std::thread`, which takes a lock when a thread starts or ends: if a
+/// thread of the parent holds that lock during the fork, it is never released in the child.
 fn in_a_thread(work: fn()) {
     extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
-        // SAFETY: it was made of such a function.
+        // SAFETY: `work` was cast from a function of this type.
         let work = unsafe { std::mem::transmute::<*mut libc::c_void, fn()>(work) };
         work();
         std::ptr::null_mut()
     }
     let mut thread = 0;
-    // SAFETY: the thread is given a function, which lives as long as the program.
-    let refused =
+    // SAFETY: the argument is a function, which lives as long as the program.
+    let error =
         unsafe { libc::pthread_create(&mut thread, std::ptr::null(), run, work as *mut libc::c_void) };
-    assert_eq!(refused, 0);
-    // SAFETY: it was made above and is joined once.
-    let refused = unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
-    assert_eq!(refused, 0);
+    assert_eq!(error, 0);
+    // SAFETY: the thread was created above and is joined once.
+    let error = unsafe { libc::pthread_join(thread, std::ptr::null_mut()) };
+    assert_eq!(error, 0);
 }
 
 #[test]
-fn a_child_has_the_names_and_starts_from_zero() {
+fn a_child_keeps_the_names_and_starts_from_zero() {
     incr!("fork.int", 5);
     set!("fork.level", 7);
     set!("fork.float", 2.5);
@@ -95,7 +95,7 @@ fn a_child_has_the_names_and_starts_from_zero() {
 }
 
 #[test]
-fn the_threads_of_a_child_count_whatever_those_of_its_parent_hold() {
+fn threads_of_a_child_count_exactly_while_threads_of_its_parent_hold_all_shards() {
     static STATS: Registry<4, 2, 64, 32> = Registry::new();
     follow_forks(&STATS);
     incr!(STATS, "n");
@@ -130,8 +130,8 @@ fn forks_at_any_moment_leave_both_sides_exact() {
     let ended = AtomicBool::new(false);
     let n_counted = AtomicI64::new(0);
     thread::scope(|scope| {
-        // As often as they can they are where a fork could hurt: registering or looking up a name, in the middle of
-        // replacing a value, fetching samples.
+        // The threads spend their time where a fork could do harm: registering or looking up a name, replacing a
+        // value, draining samples.
         for thread_idx in 0..2 {
             let (ended, n_counted) = (&ended, &n_counted);
             scope.spawn(move || {

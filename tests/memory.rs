@@ -1,8 +1,8 @@
-//! What the global registry takes of the machine's memory: what is used of it, and no more.
+//! Resident memory of the global registry: only the pages that are used.
 //!
-//! One test, in a process of its own, because the registry is the process's.
+//! One test in its own process, because the registry is global.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 use std::sync::Barrier;
@@ -10,19 +10,19 @@ use std::thread;
 
 use statvent::{GLOBAL, GlobalRegistry, incr, record, set};
 
-/// What `/proc/self/smaps` says of the mappings that the registry lies in: kibibytes resident, and their flags.
+/// The mappings of the registry in `/proc/self/smaps`: their resident memory in KiB, and their flags.
 fn mappings() -> (u64, Vec<String>) {
     let start = (&raw const GLOBAL).addr();
     let end = start + size_of::<GlobalRegistry>();
-    let (mut is_ours, mut kib, mut flags) = (false, 0, Vec::new());
+    let (mut is_registry, mut kib, mut flags) = (false, 0, Vec::new());
     for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
         let (first, rest) = line.split_once(' ').unwrap_or((line, ""));
         if let Some((from, to)) = first.split_once('-') {
             let address = |text| usize::from_str_radix(text, 16).unwrap();
-            is_ours = address(from) < end && start < address(to);
-        } else if is_ours && first == "Rss:" {
+            is_registry = address(from) < end && start < address(to);
+        } else if is_registry && first == "Rss:" {
             kib += rest.split_whitespace().next().unwrap().parse::<u64>().unwrap();
-        } else if is_ours && first == "VmFlags:" {
+        } else if is_registry && first == "VmFlags:" {
             flags.push(rest.to_owned());
         }
     }
@@ -31,8 +31,8 @@ fn mappings() -> (u64, Vec<String>) {
 
 #[test]
 fn ten_stats_of_four_threads_take_less_than_200_kib() {
-    // What a program counts before it starts a recorder would be on a huge page for good.
-    see_kept_off_huge_pages();
+    // Before the recorder starts: a page that is touched earlier would stay on a huge page.
+    assert_no_huge_pages();
     let temp = tempfile::tempdir().unwrap();
     statvent::start_recorder_in(temp.path()).unwrap();
     let barrier = Barrier::new(4);
@@ -51,7 +51,7 @@ fn ten_stats_of_four_threads_take_less_than_200_kib() {
                     set!("m.8", 2);
                     record!("m.9.{0}", 3);
                 }
-                // So that each of the four has a shard of its own.
+                // All four threads are alive together, so each one has its own shard.
                 barrier.wait();
             });
         }
@@ -62,11 +62,11 @@ fn ten_stats_of_four_threads_take_less_than_200_kib() {
     let (kib, _) = mappings();
     println!("resident: {kib} KiB of {} KiB", size_of::<GlobalRegistry>() / 1024);
     assert!(kib > 0 && kib < 200, "{kib} KiB are resident");
-    see_kept_off_huge_pages();
+    assert_no_huge_pages();
 }
 
-fn see_kept_off_huge_pages() {
+fn assert_no_huge_pages() {
     let (_, flags) = mappings();
-    let kept_off = flags.iter().any(|flags| flags.split_whitespace().any(|flag| flag == "nh"));
-    assert!(kept_off, "no part of the registry is kept off huge pages: {flags:?}");
+    let is_excluded = flags.iter().any(|flags| flags.split_whitespace().any(|flag| flag == "nh"));
+    assert!(is_excluded, "found no mapping without huge pages, expected the registry in one: {flags:?}");
 }

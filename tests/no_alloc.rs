@@ -1,9 +1,9 @@
-//! No call allocates, and no snapshot does: counted by the program's own allocator.
+//! Heap allocations of recording calls and snapshots: none, as a counting allocator proves.
 //!
-//! One test, because the count is the process's.
+//! One test, because the allocator is global.
 
-#![allow(unsafe_code, reason = "an allocator is an unsafe trait")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -17,16 +17,16 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: all work is the system's allocator's; counting touches no memory that it manages.
+// SAFETY: the system's allocator does the work; counting touches no memory that it manages.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         N_ALLOCATIONS.set(N_ALLOCATIONS.get() + 1);
-        // SAFETY: the caller keeps the contract of this very function.
+        // SAFETY: the caller keeps the contract of this function.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of this very function.
+        // SAFETY: the caller keeps the contract of this function.
         unsafe { System.dealloc(ptr, layout) }
     }
 }
@@ -68,8 +68,8 @@ fn read_everything(text: &mut [u8]) -> usize {
 }
 
 #[test]
-fn neither_calls_nor_snapshots_allocate_from_the_very_first_on() {
-    assert_eq!(allocations_of(|| drop(Vec::<u8>::with_capacity(100))), 1, "the count works");
+fn calls_and_snapshots_never_allocate_from_the_first_use_on() {
+    assert_eq!(allocations_of(|| drop(Vec::<u8>::with_capacity(100))), 1, "the allocator counts");
 
     let names: Vec<_> = (0..100).map(|idx| format!("name {idx}")).collect();
     assert_eq!(allocations_of(|| call_everything(&names)), 0, "first calls");

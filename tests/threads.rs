@@ -1,6 +1,6 @@
-//! Threads that record side by side, come and go, and end: totals are exact and nothing leaks.
+//! Concurrent threads that record, start and end: totals are exact and no shard leaks.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::cell::Cell;
 use std::sync::Barrier;
@@ -9,7 +9,7 @@ use std::thread;
 
 use statvent::{Registry, Value, incr, record, set};
 
-/// With room for the shards of 4 threads; others share.
+/// Four threads have a shard each; further threads share one.
 type Sharded = Registry<32, 2, 1024, 4>;
 
 fn int<const A: usize, const B: usize, const C: usize, const D: usize>(
@@ -23,7 +23,7 @@ fn int<const A: usize, const B: usize, const C: usize, const D: usize>(
 }
 
 #[test]
-fn eight_threads_with_four_shards_and_a_reader_all_the_while_are_exact() {
+fn eight_threads_with_four_shards_and_a_concurrent_reader_are_exact() {
     const N_THREADS: i64 = 8;
     const N_ROUNDS: i64 = 20_000;
     static STATS: Sharded = Registry::new();
@@ -43,12 +43,12 @@ fn eight_threads_with_four_shards_and_a_reader_all_the_while_are_exact() {
             }
             last
         });
-        // Each round of threads takes over the shards of the one before.
+        // The threads of each round take over the shards of the round before.
         for _ in 0..4 {
             thread::scope(|scope| {
                 for thread_idx in 0..N_THREADS {
                     scope.spawn(move || {
-                        // Some end mid-way.
+                        // Half of the threads end half-way.
                         let n_rounds = if thread_idx % 2 == 0 { N_ROUNDS } else { N_ROUNDS / 2 };
                         let handle = STATS.counter("total");
                         for round in 0..n_rounds {
@@ -75,7 +75,7 @@ fn eight_threads_with_four_shards_and_a_reader_all_the_while_are_exact() {
 }
 
 #[test]
-fn threads_that_come_and_go_hand_their_shards_on() {
+fn threads_that_end_hand_their_shards_to_later_threads() {
     const N_THREADS: i64 = 20_000;
     static STATS: Sharded = Registry::new();
     let visit = || {
@@ -93,7 +93,7 @@ fn threads_that_come_and_go_hand_their_shards_on() {
 }
 
 #[test]
-fn a_set_after_increments_of_many_threads_is_read_back_exactly() {
+fn a_set_after_increments_by_many_threads_is_read_back_exactly() {
     static STATS: Sharded = Registry::new();
     let count = || {
         for _ in 0..100 {
@@ -113,7 +113,7 @@ fn a_set_after_increments_of_many_threads_is_read_back_exactly() {
 }
 
 #[test]
-fn a_sharded_stat_becomes_a_float_for_good_without_losing_a_count() {
+fn a_sharded_stat_becomes_a_float_permanently_without_losing_a_count() {
     static STATS: Sharded = Registry::new();
     thread::scope(|scope| {
         for _ in 0..6 {
@@ -178,7 +178,7 @@ fn more_threads_than_shards_share_one() {
 }
 
 #[test]
-fn a_registry_that_is_not_static_may_have_shards_too() {
+fn a_registry_on_the_heap_has_shards_too() {
     for round in 0..100 {
         let stats: Box<Sharded> = Box::default();
         thread::scope(|scope| {
@@ -191,7 +191,7 @@ fn a_registry_that_is_not_static_may_have_shards_too() {
 }
 
 #[test]
-fn a_float_setting_leaves_nothing_of_what_was_added_before() {
+fn setting_a_float_discards_everything_added_before() {
     static STATS: Registry<8, 0, 64, 32> = Registry::new();
     let rounds = [
         (f64::INFINITY, 1.0, 10),
@@ -200,7 +200,7 @@ fn a_float_setting_leaves_nothing_of_what_was_added_before() {
         (f64::INFINITY, f64::NEG_INFINITY, 1),
     ];
     for (idx, (before, after, n_times)) in rounds.into_iter().enumerate() {
-        // The first increment of a thread is made where all threads make theirs.
+        // A thread's first increment goes to the shared word, the second one to its own shard.
         let name = format!("stat {idx}");
         STATS.incr(&name, before);
         STATS.incr(&name, before);
@@ -219,7 +219,7 @@ fn integers_become_a_float_by_their_exact_sum() {
     incr!(STATS, "set", 0.5);
     assert_eq!(STATS.get("set"), Some(Value::Float(i64::MAX as f64)));
 
-    // Neither the sum nor what it was set from has an exact float.
+    // Neither the sum nor the offset of the setting is exact as a float.
     for _ in 0..2 {
         incr!(STATS, "large", 1_000_000_000_000_000_001_i64);
     }
@@ -230,7 +230,7 @@ fn integers_become_a_float_by_their_exact_sum() {
     assert_eq!(STATS.get("large"), Some(Value::Float(53.5)));
 }
 
-/// The mean of a series, as a reader sees it.
+/// The mean of a series in a snapshot.
 fn mean_of(stats: &Sharded, name: &[u8]) -> f64 {
     let mut mean = f64::NAN;
     stats.for_each(|found, value| {
@@ -242,7 +242,7 @@ fn mean_of(stats: &Sharded, name: &[u8]) -> f64 {
 }
 
 #[test]
-fn a_window_is_the_last_hundred_of_one_thread() {
+fn a_window_holds_the_last_hundred_samples_of_one_thread() {
     static STATS: Sharded = Registry::new();
     for n_samples in [50, 100, 1000] {
         (1..=n_samples).for_each(|sample| record!(STATS, "s.{0}", sample));

@@ -1,6 +1,6 @@
-//! Every kind of value through the pipe and back, and through JSON and back.
+//! Round trips of every kind of value through a pipe and through JSON.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the test")]
 
 use std::fs;
 
