@@ -1,8 +1,8 @@
-//! Which hasher finds a run-time name: time for names of three lengths, and how evenly the low bits spread.
+//! Comparison of hashers for run-time names: time per name of three lengths, and distribution of the low bits.
 //!
-//! The choice stands in `core/src/backend/atomic/name_index.rs`. Each is used as it would be there: over the bytes of one
-//! name, without a random seed, and of the result the low bits. How often names meet is counted, not
-//! timed: 4096 names of each kind in 4096 places, of which chance leaves 1507 empty.
+//! `core/src/backend/atomic/name_index.rs` uses the hasher that was chosen. Each hasher is used as it would be there: over
+//! the bytes of one name, without a random seed, and only the low bits of the result count. Collisions are counted, not
+//! timed: 4096 names of each kind fall into 4096 slots. Random hashes would leave 1507 slots empty.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
@@ -12,8 +12,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// What chance leaves empty of 4096 places, and a sixth of it more.
-const MOST_EMPTY: usize = 1760;
+/// 1507 empty slots of 4096, as random hashes leave them, and a sixth more.
+const MAX_EMPTY: usize = 1760;
 
 fn names(kind: &str) -> Vec<String> {
     (0..4096)
@@ -44,7 +44,7 @@ fn foldhash(name: &[u8]) -> u64 {
 }
 
 fn siphash(name: &[u8]) -> u64 {
-    #[expect(deprecated, reason = "the only one of the standard library without a seed")]
+    #[expect(deprecated, reason = "the only hasher of the standard library without a seed")]
     let mut hasher = std::hash::SipHasher::new();
     hasher.write(name);
     hasher.finish()
@@ -59,21 +59,21 @@ fn bench(criterion: &mut Criterion) {
         let names = names(kind);
         let mut group = criterion.benchmark_group(kind);
         for (hasher, hash) in hashers {
-            let places: HashSet<u64> = names.iter().map(|name| fold(hash(name.as_bytes())) % 4096).collect();
-            println!("{hasher}, {kind}: {} of 4096 places empty", 4096 - places.len());
-            assert!(4096 - places.len() <= MOST_EMPTY);
-            let mut at = 0;
+            let slots: HashSet<u64> = names.iter().map(|name| fold(hash(name.as_bytes())) % 4096).collect();
+            println!("{hasher}, {kind}: {} of 4096 slots empty", 4096 - slots.len());
+            assert!(4096 - slots.len() <= MAX_EMPTY);
+            let mut idx = 0;
             group.bench_function(hasher, |bencher| {
                 bencher.iter(|| {
-                    at = (at + 1) % 4096;
-                    fold(hash(black_box(names[at].as_bytes())))
+                    idx = (idx + 1) % 4096;
+                    fold(hash(black_box(names[idx].as_bytes())))
                 });
             });
         }
     }
 }
 
-/// The halves together, as where it is used: not every hasher's low half depends on all bits.
+/// Folds the two halves together, as the name index does: not every hasher's low half depends on all bits.
 fn fold(hash: u64) -> u64 {
     (hash ^ hash >> 32) & 0xffff_ffff
 }

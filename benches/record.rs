@@ -1,9 +1,9 @@
-//! What a call costs after its first use, and what a snapshot and a parsed line cost.
+//! Time of a recording call after its first use, of a snapshot, and of parsing one line.
 //!
-//! Each benchmark asserts its answer after it ran, so that none measures work that was not done.
+//! Each benchmark asserts its result, so it cannot measure work that was not done.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::hint::black_box;
 use std::thread;
@@ -20,7 +20,7 @@ fn int(name: &str) -> i64 {
     }
 }
 
-/// Runs `work` the same number of times on each of `n_threads` at once, and returns the time of one thread.
+/// Runs `work` `n_rounds` times on each of `n_threads` concurrent threads. Returns the time of the slowest thread.
 fn on_threads(n_threads: usize, n_rounds: u64, work: impl Fn() + Sync) -> Duration {
     let barrier = std::sync::Barrier::new(n_threads);
     let (barrier, work) = (&barrier, &work);

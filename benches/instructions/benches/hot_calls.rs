@@ -1,10 +1,10 @@
-//! The calls whose instructions are counted, each a thousand times.
+//! Instruction counts of the hot calls: each benchmark makes one call a thousand times.
 //!
-//! Run by `bin/instructions`, which divides by a thousand and keeps the record. What a call does at its first use is
-//! done before the count begins; answers are checked after it has ended. The count includes the loop around the call,
-//! two or three instructions. It knows no other crate's calls: those are in `benches/peers`.
+//! `bin/instructions` runs it, divides by a thousand and keeps the record. The first use of a call comes before the count
+//! begins; results are checked after it ends. The count includes the loop around the call, two or three instructions.
+//! Calls of other crates are in `benches/peers`.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::hint::black_box;
 
@@ -12,13 +12,13 @@ use gungraun::{library_benchmark, library_benchmark_group, main};
 use statvent::line::parse_line;
 use statvent::{Counter, Registry, Value, incr, record, set};
 
-/// Calls, lines of the snapshot, lines to parse: every count is divided by this.
+/// The number of calls, of lines in the snapshot and of lines to parse. Every count is divided by it.
 const N_CALLS: usize = 1000;
 
-/// 900 integers and 20 series of five lines each.
+/// Holds 900 integers and 20 series of five lines each.
 static STATS: Registry<1024, 32, 65536, 32> = Registry::new();
 
-/// Makes the calls, one after the other for the compiler, too: it may not merge them.
+/// Makes the calls one after the other. The barrier keeps the compiler from merging them.
 #[inline(always)]
 fn repeat(mut call: impl FnMut(usize)) {
     for idx in 0..N_CALLS {
@@ -138,7 +138,7 @@ fn sample_after(_: Vec<f64>) {
     assert_eq!(largest, Some(Value::Float(N_CALLS as f64 / 8.0)));
 }
 
-/// Fills the registry and a buffer that holds its text, and reads it once. The samples are fresh.
+/// Fills the registry, reads it once, and records fresh samples. Returns a buffer that holds its text.
 fn snapshot_before() -> Vec<u8> {
     let record_fresh = || {
         for series in 0..20 {

@@ -1,18 +1,18 @@
-//! One crate's way of doing one measurement's work.
+//! A contender: one crate's implementation of one measurement.
 //!
-//! Owns what the measuring code knows of a contender: functions, and the count of calls made through them. It knows
-//! no crate; those are in `peers`. Called by `peers`, which makes contenders, and by `measure` and `report`.
+//! Owns the interface between the measuring code and the crates: functions, and the number of calls that were made. It
+//! must not depend on a crate: those are in `peers`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is measured. Each is done by every contender that can.
+/// The kinds of work that are measured. A crate may lack some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measurement {
-    /// Adds 1 through a handle that was found before.
+    /// Adds 1 through an existing handle.
     CounterHandle,
-    /// Adds 1 to a counter whose name is known when compiling.
+    /// Adds 1 to a counter whose name is known at compile time.
     CounterLiteral,
-    /// Adds 1 to one of 200 counters by a name that is known at run time only.
+    /// Adds 1 to one of 200 counters by a name that is known only at run time.
     CounterRunTime,
     /// Adds a sample to one series, histogram or summary.
     Sample,
@@ -33,7 +33,7 @@ pub(crate) const MEASUREMENTS: [Measurement; 6] = [
 ];
 
 impl Measurement {
-    /// As it is called in the report's lines.
+    /// Its name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CounterHandle => "counter_handle",
@@ -45,65 +45,65 @@ impl Measurement {
         }
     }
 
-    /// What the figures are divided by.
+    /// The unit of its times.
     pub(crate) fn unit(self) -> &'static str {
         if self == Self::Text { "value line" } else { "call" }
     }
 
-    /// Numbers of threads to measure with. Nobody writes two texts at once.
+    /// Numbers of threads to measure with. A text is always written by one thread.
     pub(crate) fn n_threads(self) -> &'static [usize] {
         if self == Self::Text { &[1] } else { &[1, 2] }
     }
 }
 
-/// What a contender is in the comparison.
+/// The role of a contender in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// statvent.
     Ours,
     /// Another crate.
     Peer,
-    /// Another crate where a reader sees nothing until the program hands it over: shown, but never the best peer.
-    ByHand,
-    /// The least that the work can cost, and the figure that the report's `floor=` quotes.
+    /// Another crate whose counts readers see only after the program flushes them. Shown, but never the best peer.
+    ManualFlush,
+    /// The lower bound of the cost, which the report prints as `floor=`.
     Floor,
-    /// Another floor, shown only.
+    /// Another lower bound, which is only shown.
     OtherFloor,
 }
 
-/// What a contender's stats say after so many calls.
+/// The value of a contender's stats after its calls, and the right value.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Answer {
-    /// What was read back.
+pub(crate) struct ReadBack {
+    /// The value that was read back.
     pub(crate) found: f64,
-    /// What these calls must have led to.
+    /// The value that the calls must have produced.
     pub(crate) expected: f64,
 }
 
-/// One crate's way of doing one measurement's work.
+/// One crate's implementation of one measurement.
 pub(crate) struct Contender {
-    /// The crate, and the variant where it has several.
+    /// The crate, and the variant if it has several.
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
-    /// What is called.
+    /// The call, as the report shows it.
     pub(crate) path: &'static str,
-    /// Lines of a text; 1 where a call is the unit.
+    /// Value lines per text; 1 if the unit is a call.
     pub(crate) units_per_call: f64,
     run: Box<dyn Fn(u64) + Send + Sync>,
     prepare: Box<dyn Fn() + Send + Sync>,
-    answer: Box<dyn Fn(u64) -> Answer + Send + Sync>,
+    read_back: Box<dyn Fn(u64) -> ReadBack + Send + Sync>,
     n_calls: AtomicU64,
 }
 
 impl Contender {
-    /// `run` makes as many calls as it is told, a multiple of [`BLOCK_CALLS`](crate::inputs::BLOCK_CALLS), on any
-    /// number of threads at once; `answer` says what must have come of all calls so far.
+    /// `run` makes the given number of calls, a multiple of [`BLOCK_CALLS`](crate::inputs::BLOCK_CALLS), on any number
+    /// of concurrent threads. `read_back` gets the number of all calls so far.
     pub(crate) fn new(
         kind: Kind,
         name: &'static str,
         path: &'static str,
         run: impl Fn(u64) + Send + Sync + 'static,
-        answer: impl Fn(u64) -> Answer + Send + Sync + 'static,
+        read_back: impl Fn(u64) -> ReadBack + Send + Sync + 'static,
     ) -> Self {
         Self {
             name,
@@ -112,12 +112,12 @@ impl Contender {
             units_per_call: 1.0,
             run: Box::new(run),
             prepare: Box::new(|| ()),
-            answer: Box::new(answer),
+            read_back: Box::new(read_back),
             n_calls: AtomicU64::new(0),
         }
     }
 
-    /// As [`new`](Self::new), for those who count: `count` must be the number of calls.
+    /// Like [`new`](Self::new), for counters: `count` must return the number of calls.
     pub(crate) fn counting(
         kind: Kind,
         name: &'static str,
@@ -125,35 +125,35 @@ impl Contender {
         run: impl Fn(u64) + Send + Sync + 'static,
         count: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> Self {
-        Self::new(kind, name, path, run, move |n_calls| Answer { found: count(), expected: n_calls as f64 })
+        Self::new(kind, name, path, run, move |n_calls| ReadBack { found: count(), expected: n_calls as f64 })
     }
 
-    /// Gives it something to do before each batch of calls, outside of the measured time.
+    /// Adds work before each batch of calls, outside of the measured time.
     pub(crate) fn prepared_by(mut self, prepare: impl Fn() + Send + Sync + 'static) -> Self {
         self.prepare = Box::new(prepare);
         self
     }
 
-    /// Says that a call does the work of so many units.
+    /// Sets the number of units that one call does.
     pub(crate) fn with_units(mut self, units_per_call: f64) -> Self {
         self.units_per_call = units_per_call;
         self
     }
 
-    /// Makes everything ready for a batch of calls.
+    /// Does the work before a batch of calls.
     pub(crate) fn prepare(&self) {
         (self.prepare)();
     }
 
-    /// Makes calls.
+    /// Makes `n_calls` calls and counts them.
     #[inline]
     pub(crate) fn run(&self, n_calls: u64) {
         (self.run)(n_calls);
         self.n_calls.fetch_add(n_calls, Ordering::Relaxed);
     }
 
-    /// What its stats say now, and what they ought to say after all calls that were made.
-    pub(crate) fn answer(&self) -> Answer {
-        (self.answer)(self.n_calls.load(Ordering::Relaxed))
+    /// Reads its stats back, and the value that all calls so far must have produced.
+    pub(crate) fn read_back(&self) -> ReadBack {
+        (self.read_back)(self.n_calls.load(Ordering::Relaxed))
     }
 }

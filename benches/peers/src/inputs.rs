@@ -1,21 +1,20 @@
-//! What every contender is given: the same names, the same values, the same loop.
+//! The inputs of every contender: the same names, the same values, the same loops.
 //!
-//! Owns the loops around the calls. A loop ends each turn with `black_box(())`, which costs no instruction but tells
-//! the compiler that all memory may have been read and changed there: no store may be merged with the next one, no
-//! load lifted out of the loop, no loop replaced by a product. The constants that a program would write at a call
-//! site (`1`, a literal name) stay constants; run-time names and values come from a table the compiler cannot see
-//! into. Called by `peers`.
+//! Owns the loops around the calls. Each iteration ends with `black_box(())`. It costs no instruction, but the compiler
+//! must assume that all memory was read and changed there. So it cannot merge stores, hoist loads or replace a loop by a
+//! product. Constants that a program would write at a call site (`1`, a literal name) stay constants. Run-time names and
+//! values come from a table that is opaque to the compiler.
 
 use std::hint::black_box;
 
-/// Run-time names there are.
+/// The number of run-time names.
 pub(crate) const N_NAMES: usize = 200;
 
-/// Different values there are.
+/// The number of different values.
 pub(crate) const N_VALUES: usize = 32;
 
-/// Calls come in multiples of this, so that every name is used equally often and the last value is the last of the
-/// table, whichever thread came last.
+/// 800: a common multiple of both numbers. All numbers of calls are multiples of it, so every name is used equally often
+/// and the last value is the last one of the table on every thread.
 pub(crate) const BLOCK_CALLS: u64 = 800;
 
 const _: () =
@@ -26,14 +25,14 @@ pub(crate) static SECONDS: [f64; N_VALUES] = {
     let mut values = [0.0; N_VALUES];
     let mut idx = 0;
     while idx < N_VALUES {
-        // An odd factor walks over all values; this walk ends at the largest.
+        // An odd factor visits every value once; this order ends at the largest one.
         values[idx] = ((idx * 13 + 12) % N_VALUES + 1) as f64 / 64.0;
         idx += 1;
     }
     values
 };
 
-/// The same latencies in microseconds, for those who take integers only.
+/// The same latencies in microseconds, for crates that take only integers.
 pub(crate) static MICROSECONDS: [u64; N_VALUES] = {
     let mut values = [0; N_VALUES];
     let mut idx = 0;
@@ -44,12 +43,12 @@ pub(crate) static MICROSECONDS: [u64; N_VALUES] = {
     values
 };
 
-/// The names that are known at run time only, 20 bytes each.
+/// The run-time names, 20 bytes each.
 pub(crate) fn names() -> Vec<String> {
     (0..N_NAMES).map(|idx| format!("service.request.{idx:04}")).collect()
 }
 
-/// Calls `call` so often.
+/// Calls `call` `n_calls` times.
 #[inline(always)]
 pub(crate) fn repeat(n_calls: u64, mut call: impl FnMut()) {
     for _ in 0..n_calls {
@@ -58,18 +57,18 @@ pub(crate) fn repeat(n_calls: u64, mut call: impl FnMut()) {
     }
 }
 
-/// Calls `call` so often, a multiple of [`BLOCK_CALLS`], with one value of the table after the other.
+/// Calls `call` `n_calls` times, a multiple of [`BLOCK_CALLS`], with each value of the table in turn.
 #[inline(always)]
 pub(crate) fn repeat_values<T: Copy>(n_calls: u64, values: &[T; N_VALUES], mut call: impl FnMut(T)) {
     let values = black_box(values);
     for call_idx in 0..n_calls {
-        // Not a loop over the table in a loop: that one is unrolled for those contenders whose call is short.
+        // No nested loop over the table: the compiler would unroll it for contenders with a short call.
         call(values[call_idx as usize % N_VALUES]);
         black_box(());
     }
 }
 
-/// Calls `call` so often, a multiple of [`BLOCK_CALLS`], with one name after the other.
+/// Calls `call` `n_calls` times, a multiple of [`BLOCK_CALLS`], with each name in turn.
 #[inline(always)]
 pub(crate) fn repeat_names(n_calls: u64, names: &[String], mut call: impl FnMut(&String)) {
     let names = black_box(names);
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_loop_makes_as_many_calls_as_it_was_asked_for() {
+    fn every_loop_makes_the_requested_number_of_calls() {
         let mut n_calls = 0;
         repeat(BLOCK_CALLS, || n_calls += 1);
         repeat_values(BLOCK_CALLS, &SECONDS, |_| n_calls += 1);

@@ -1,21 +1,22 @@
-//! statvent beside other metrics crates: one process, interleaved rounds, minimum and median.
+//! Benchmark of statvent and other metrics crates: one process, interleaved rounds, minimum and median.
 //!
-//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` says what can be asked for. This file only
-//! parses arguments and wires: `peers` knows the crates, `measure` the rounds and their checks, `report` the output.
+//! `cargo run --release --manifest-path benches/peers/Cargo.toml -- --help` prints the options. This file only parses
+//! arguments and connects the modules: `peers` knows the crates, `measure` the rounds and their checks, `report` the
+//! output.
 //!
-//! # How far to trust it
-//! - Every contender's stats are read back after its rounds and must say what its calls add up to; a wrong sum ends
-//!   the program with 1. A gauge says what was set last; a window of samples, as ours, what the last calls were.
-//! - That no loop is hoisted or folded rests on a compiler barrier in each turn (`inputs`). It was checked by counting
-//!   the instructions of a call for every contender (`--count` under `valgrind --tool=callgrind
-//!   --toggle-collect='*counted*'`) and reading the floors' machine code: the fewest are 3, a locked addition and the
-//!   loop's two. Repeat that after a change; it once caught a count that the compiler kept in a register. A figure
-//!   that no processor can reach ends the program, too.
-//! - Threads are kept to a processor each and start at a spinning gate; one and two threads take turns. A round in which each of them did not run
-//!   for nine tenths of the time from the first start to the last end is thrown away and shown as lost; one thread's
-//!   interrupted rounds likewise. The two processors may be one core's: that makes shared lines cheaper.
-//! - A call's time includes a loop of two or three instructions, mostly hidden behind the call.
-//! - The machine's noise is in the medians, but it is everybody's: look at ratios of one run.
+//! # Limits of the measurement
+//! - The stats of every contender are read back after its rounds and must equal the sum of its calls. A wrong sum ends
+//!   the program with 1. Of a gauge only the last value is checked, of statvent's window of samples only the last calls.
+//! - A compiler barrier in each iteration keeps loops from being hoisted or folded (`inputs`). This was verified for every
+//!   contender by counting the instructions of a call (`--count` under `valgrind --tool=callgrind
+//!   --toggle-collect='*counted*'`) and by reading the machine code of the floors. The minimum is 3: a locked addition and
+//!   two instructions of the loop. Repeat this after a change; it once found a count that the compiler kept in a register.
+//!   A time that no processor can reach ends the program, too.
+//! - Each thread is pinned to a processor and starts at a spin barrier. Rounds with one and with two threads alternate. A
+//!   round counts only if every thread ran for nine tenths of the time from the first start to the last end; other rounds
+//!   are discarded and shown as lost. The two processors may belong to one core, which makes shared cache lines cheaper.
+//! - The time of a call includes a loop of two or three instructions, most of it in parallel with the call.
+//! - The medians contain the noise of the machine, which is the same for all contenders: compare ratios within one run.
 
 mod allocations;
 mod contender;
@@ -24,8 +25,8 @@ mod measure;
 mod peers;
 mod report;
 mod statistics;
-mod team;
 mod text;
+mod threads;
 
 use std::error::Error;
 use std::fmt;
@@ -33,54 +34,53 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use contender::{Contender, MEASUREMENTS, Measurement};
-use measure::Plan;
+use measure::RoundPlan;
 use report::{Row, Table};
 
 const HELP: &str = "\
-Measures statvent beside other metrics crates.
+Measures statvent and other metrics crates.
 
 Usage: statvent-peers [--quick] [--only WORD]
        statvent-peers --count MEASUREMENT CONTENDER CALLS
 
-  --quick       a tenth of the time; look at the minimum then
+  --quick       takes a tenth of the time; use only the minimum then
   --only WORD   only measurements whose name contains WORD
-  --count ...   only makes so many calls, for a tool that counts instructions
+  --count ...   only makes CALLS calls, for a tool that counts instructions
   -h, --help    this text
 
-Marks in the table: > statvent, * not counted as a peer (flushed by hand), _ a floor. allocs: requests to the
-allocator for one call or one text. lost: rounds thrown away because a thread was interrupted or the threads did not
-run at the same time.
+Marks in the table: > statvent, * not counted as a peer (manual flush), _ a floor. allocs: requests to the allocator
+per call or text. lost: rounds discarded because a thread was interrupted or the threads did not run at the same time.
 
-The last lines are for programs, all figures medians of ns a call or a value line, or allocations:
+The last lines are for programs. All numbers are medians: of ns per call or value line, or of allocations:
   RESULT <measurement>_<threads>t statvent=<ns> best_peer=<ns> peer=<name> floor=<ns>
   RESULT allocations_<measurement> statvent=<n> best_peer=<n> peer=<name> floor=<n>
-The floor of counters and samples is a relaxed fetch_add, that of set a plain store, that of the text a copy of
-names and numbers from an array.";
+The floor of counters and samples is a relaxed fetch_add, the floor of set is a plain store, the floor of the text is a
+copy of names and numbers from an array.";
 
-const FULL: Plan = Plan { n_rounds: 41, batch: Duration::from_millis(1) };
-const QUICK: Plan = Plan { n_rounds: 9, batch: Duration::from_micros(400) };
+const FULL: RoundPlan = RoundPlan { n_rounds: 41, batch: Duration::from_millis(1) };
+const QUICK: RoundPlan = RoundPlan { n_rounds: 9, batch: Duration::from_micros(400) };
 
 enum Command {
     Help,
-    Measure { plan: Plan, only: String },
+    Measure { plan: RoundPlan, only: String },
     Count { measurement: String, contender: String, n_calls: u64 },
 }
 
-/// What was asked for is not there.
+/// No measurement or contender has this name.
 #[derive(Debug)]
-struct NothingOfThatName(String);
+struct UnknownName(String);
 
-impl fmt::Display for NothingOfThatName {
+impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "found nothing called {:?}, expected a name as in the tables; run without arguments to see them",
+            "found no measurement or contender {:?}, expected a name from the tables; run without arguments to see them",
             self.0
         )
     }
 }
 
-impl Error for NothingOfThatName {}
+impl Error for UnknownName {}
 
 fn main() -> ExitCode {
     match command().and_then(run) {
@@ -121,10 +121,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn measure_all(plan: Plan, only: &str) -> Result<(), Box<dyn Error>> {
+fn measure_all(plan: RoundPlan, only: &str) -> Result<(), Box<dyn Error>> {
     let chosen: Vec<_> = MEASUREMENTS.into_iter().filter(|one| one.name().contains(only)).collect();
     if chosen.is_empty() {
-        return Err(NothingOfThatName(only.to_owned()).into());
+        return Err(UnknownName(only.to_owned()).into());
     }
     let mut results = Vec::new();
     for measurement in chosen {
@@ -144,8 +144,8 @@ fn measure_all(plan: Plan, only: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn count(measurement: &str, contender: &str, n_calls: u64) -> Result<(), NothingOfThatName> {
-    let missing = |name: &str| NothingOfThatName(name.to_owned());
+fn count(measurement: &str, contender: &str, n_calls: u64) -> Result<(), UnknownName> {
+    let missing = |name: &str| UnknownName(name.to_owned());
     let found = MEASUREMENTS.into_iter().find(|one| one.name() == measurement);
     let (contenders, _) = contenders(found.ok_or_else(|| missing(measurement))?);
     let contender = contenders.iter().find(|one| one.name == contender).ok_or_else(|| missing(contender))?;
@@ -154,19 +154,19 @@ fn count(measurement: &str, contender: &str, n_calls: u64) -> Result<(), Nothing
     Ok(())
 }
 
-/// A function of its own, so that a tool can be told to look at nothing else.
+/// A separate function, so that a tool can count only what happens inside.
 #[inline(never)]
 fn counted(contender: &Contender, n_calls: u64) {
     contender.run(n_calls);
 }
 
-/// Everybody who can do it, and the names of those who cannot, with the reason.
+/// The contenders of a measurement, and the crates without one, each with the reason.
 fn contenders(measurement: Measurement) -> (Vec<Contender>, Vec<(&'static str, &'static str)>) {
     let (mut present, mut absent) = (Vec::new(), Vec::new());
-    for (name, offer) in peers::CRATES {
-        match offer(measurement) {
-            Ok(offered) => present.extend(offered),
-            Err(why) => absent.push((name, why)),
+    for (name, create) in peers::CRATES {
+        match create(measurement) {
+            Ok(contenders) => present.extend(contenders),
+            Err(reason) => absent.push((name, reason)),
         }
     }
     (present, absent)

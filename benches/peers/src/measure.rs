@@ -1,9 +1,11 @@
-//! Interleaved rounds: in each, every contender is measured once on each number of threads, in an order that moves on by
-//! one.
+//! Interleaved measurement: each round measures every contender once, on each number of threads, in rotating order.
 //!
-//! Owns how long a batch is, which rounds count, and the checks that the work was done: a round whose threads did not
-//! run all the time and all at once is thrown away and counted, a figure that no processor can reach is refused, and at the end every
-//! contender's stats must say what its calls add up to. It knows no crate and prints nothing. Called by `main`.
+//! Owns the length of a batch, which rounds count, and the checks that the work was done:
+//! - A round whose threads were interrupted, or did not run at the same time, is discarded and counted.
+//! - A time that no processor can reach is refused.
+//! - At the end, the stats of every contender must equal the sum of its calls.
+//!
+//! It knows no crate and prints nothing.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,44 +13,45 @@ use std::thread;
 use std::time::Duration;
 
 use crate::allocations::allocations_of;
-use crate::contender::{Answer, Contender, Measurement};
+use crate::contender::{Contender, Measurement, ReadBack};
 use crate::inputs::BLOCK_CALLS;
-use crate::team::{Team, ThreadLost, longest, overlap};
+use crate::threads::{Team, ThreadLost, longest, overlap};
 
-/// Threads that ran for less than this part of a batch were interrupted, or did not run at once.
+/// A thread that ran for less than nine tenths of a batch was interrupted, or the threads did not run at the same time.
 const MIN_OVERLAP: f64 = 0.9;
 
-/// Rounds that are tried for each round that counts.
-const MOST_ATTEMPTS: usize = 6;
+/// 6 attempts per round that counts: on a busy machine most rounds are discarded.
+const MAX_ATTEMPTS: usize = 6;
 
-/// No call can be made and its effect stored in less, at any clock rate: the compiler dropped the loop.
+/// 0.05 ns: no processor makes a call and stores its effect in less. A shorter time shows that the compiler removed the
+/// loop.
 const MIN_NS: f64 = 0.05;
 
-/// How much time to spend.
+/// The number and length of the rounds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    /// Rounds that count, of each contender.
+pub(crate) struct RoundPlan {
+    /// Rounds that count, per contender.
     pub(crate) n_rounds: usize,
-    /// Time of one contender in one round.
+    /// The time of one contender in one round.
     pub(crate) batch: Duration,
 }
 
-/// What the rounds of one contender gave.
+/// The times of one contender.
 #[derive(Debug, Default)]
 pub(crate) struct Timing {
-    /// Nanoseconds for one unit, one figure a round, of the slowest thread.
-    pub(crate) figures: Vec<f64>,
-    /// Rounds that were thrown away because the threads did not run all the time.
+    /// Nanoseconds per unit in each round that counts, of the slowest thread.
+    pub(crate) ns_per_unit: Vec<f64>,
+    /// Rounds that were discarded because the threads did not run all the time.
     pub(crate) n_discarded: usize,
 }
 
-/// Why a measurement is worth nothing.
+/// Why a measurement is invalid.
 #[derive(Debug)]
 #[non_exhaustive]
 pub(crate) enum MeasureError {
     Lost(ThreadLost),
     TooFast { contender: &'static str, ns: f64 },
-    WrongAnswer { contender: &'static str, answer: Answer },
+    WrongReadBack { contender: &'static str, read_back: ReadBack },
 }
 
 impl fmt::Display for MeasureError {
@@ -58,13 +61,13 @@ impl fmt::Display for MeasureError {
             Self::TooFast { contender, ns } => {
                 write!(
                     f,
-                    "{contender} took {ns:.4} ns, expected at least {MIN_NS}: see whether its loop was folded"
+                    "{contender} took {ns:.4} ns, expected at least {MIN_NS}: check whether its loop was folded"
                 )
             }
-            Self::WrongAnswer { contender, answer: Answer { found, expected } } => {
+            Self::WrongReadBack { contender, read_back: ReadBack { found, expected } } => {
                 write!(
                     f,
-                    "{contender} reads back {found}, expected {expected}: see whether its calls were all made"
+                    "{contender} reads back {found}, expected {expected}: check whether all its calls were made"
                 )
             }
         }
@@ -79,49 +82,49 @@ impl From<ThreadLost> for MeasureError {
     }
 }
 
-/// Measures all contenders on each of these numbers of threads, and returns their timings in the same order: by number
-/// of threads, and by contender.
+/// Measures all contenders on each of these numbers of threads. Returns their timings by number of threads, then by
+/// contender.
 pub(crate) fn time(
     measurement: Measurement,
     contenders: &[Contender],
     n_threads: &[usize],
-    plan: Plan,
+    plan: RoundPlan,
 ) -> Result<Vec<Vec<Timing>>, MeasureError> {
     let timings = thread::scope(|scope| {
-        let mut heats = Vec::new();
+        let mut cases = Vec::new();
         for n_threads in n_threads {
             let team = Rc::new(Team::start(scope, *n_threads));
             for contender in contenders {
                 let n_calls = batch_size(&team, measurement, contender, plan.batch)?;
-                heats.push(Heat { team: team.clone(), contender, n_calls, timing: Timing::default() });
+                cases.push(Case { team: team.clone(), contender, n_calls, timing: Timing::default() });
             }
         }
-        // On a busy machine most rounds may be lost before a contender has too few.
-        for round in 0..MOST_ATTEMPTS * plan.n_rounds {
-            if heats.iter().all(|heat| heat.timing.figures.len() >= plan.n_rounds) {
+        // Stops early when every contender has enough rounds that count.
+        for round in 0..MAX_ATTEMPTS * plan.n_rounds {
+            if cases.iter().all(|case| case.timing.ns_per_unit.len() >= plan.n_rounds) {
                 break;
             }
-            let n_heats = heats.len();
-            for turn in 0..n_heats {
-                heats[(round + turn) % n_heats].measure_once()?;
+            let n_cases = cases.len();
+            for turn in 0..n_cases {
+                cases[(round + turn) % n_cases].measure_once()?;
             }
         }
-        Ok::<_, MeasureError>(heats.into_iter().map(|heat| heat.timing).collect::<Vec<_>>())
+        Ok::<_, MeasureError>(cases.into_iter().map(|case| case.timing).collect::<Vec<_>>())
     })?;
-    contenders.iter().try_for_each(check_answer)?;
+    contenders.iter().try_for_each(check_read_back)?;
     let mut timings = timings.into_iter();
     Ok(n_threads.iter().map(|_| timings.by_ref().take(contenders.len()).collect()).collect())
 }
 
 /// One contender on one number of threads.
-struct Heat<'a> {
+struct Case<'a> {
     team: Rc<Team<'a>>,
     contender: &'a Contender,
     n_calls: u64,
     timing: Timing,
 }
 
-/// How often a contender's call asks for memory, once its first calls are over.
+/// Requests to the allocator per call, after the first calls of a contender.
 pub(crate) fn allocations(measurement: Measurement, contender: &Contender) -> f64 {
     let n_calls = if measurement == Measurement::Text { 1 } else { BLOCK_CALLS };
     contender.prepare();
@@ -130,7 +133,7 @@ pub(crate) fn allocations(measurement: Measurement, contender: &Contender) -> f6
     allocations_of(|| contender.run(n_calls)) as f64 / n_calls as f64
 }
 
-impl Heat<'_> {
+impl Case<'_> {
     fn measure_once(&mut self) -> Result<(), MeasureError> {
         let Self { team, contender, n_calls, timing } = self;
         let windows = team.batch(contender, *n_calls)?;
@@ -142,19 +145,19 @@ impl Heat<'_> {
         if ns < MIN_NS {
             return Err(MeasureError::TooFast { contender: contender.name, ns });
         }
-        timing.figures.push(ns);
+        timing.ns_per_unit.push(ns);
         Ok(())
     }
 }
 
-/// The number of calls that take about `batch`. Finding it warms everything up, too.
+/// Finds the number of calls that take about `batch`. This also warms everything up.
 fn batch_size<'a>(
     team: &Team<'a>,
     measurement: Measurement,
     contender: &'a Contender,
     batch: Duration,
 ) -> Result<u64, MeasureError> {
-    // Samples are fresh once only, so a second text would be another text.
+    // Samples are fresh only once, so a second text would differ.
     if measurement == Measurement::Text {
         return Ok(1);
     }
@@ -169,14 +172,14 @@ fn batch_size<'a>(
     }
 }
 
-/// The time of so many calls, not to be mistaken for that of an interruption: a batch that is too short overlaps badly.
+/// Returns the time of `n_calls` calls, without an interruption if possible: a batch that is too short overlaps badly.
 fn undisturbed_time<'a>(
     team: &Team<'a>,
     contender: &'a Contender,
     n_calls: u64,
 ) -> Result<Duration, MeasureError> {
     let mut least = Duration::MAX;
-    for _ in 0..MOST_ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         let windows = team.batch(contender, n_calls)?;
         least = least.min(longest(&windows));
         if overlap(&windows) >= MIN_OVERLAP {
@@ -186,12 +189,12 @@ fn undisturbed_time<'a>(
     Ok(least)
 }
 
-fn check_answer(contender: &Contender) -> Result<(), MeasureError> {
-    let answer = contender.answer();
-    if answer.found == answer.expected {
+fn check_read_back(contender: &Contender) -> Result<(), MeasureError> {
+    let read_back = contender.read_back();
+    if read_back.found == read_back.expected {
         return Ok(());
     }
-    Err(MeasureError::WrongAnswer { contender: contender.name, answer })
+    Err(MeasureError::WrongReadBack { contender: contender.name, read_back })
 }
 
 #[cfg(test)]
@@ -201,7 +204,7 @@ mod tests {
     use std::hint::black_box;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    const PLAN: Plan = Plan { n_rounds: 3, batch: Duration::from_micros(100) };
+    const PLAN: RoundPlan = RoundPlan { n_rounds: 3, batch: Duration::from_micros(100) };
 
     static COUNT: AtomicU64 = AtomicU64::new(0);
 
@@ -212,13 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn a_contender_that_counts_right_gets_its_figures() {
+    fn a_contender_with_a_right_count_gets_its_times() {
         let before = COUNT.load(Ordering::Relaxed) as f64;
         let read = move || COUNT.load(Ordering::Relaxed) as f64 - before;
         let contenders = [Contender::counting(Kind::Peer, "right", "", count, read)];
         let timings = time(Measurement::CounterHandle, &contenders, &[1, 2], PLAN).unwrap();
         assert_eq!(timings.len(), 2);
-        assert!(timings[0][0].figures.len() >= 3);
+        assert!(timings[0][0].ns_per_unit.len() >= 3);
     }
 
     #[test]
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn a_contender_that_does_nothing_is_refused() {
         let contenders =
-            [Contender::new(Kind::Peer, "folded", "", |_| (), |_| Answer { found: 0.0, expected: 0.0 })];
+            [Contender::new(Kind::Peer, "folded", "", |_| (), |_| ReadBack { found: 0.0, expected: 0.0 })];
         let err = time(Measurement::CounterHandle, &contenders, &[1], PLAN).unwrap_err().to_string();
         assert!(err.starts_with("folded took "), "{err}");
     }

@@ -1,7 +1,7 @@
-//! What is printed: a table for people, and lines for programs.
+//! The report: a table for people and result lines for programs.
 //!
-//! Owns who is the best peer (lowest median of another crate that needs no flushing by hand) and both formats. It
-//! measures nothing. Called by `main`.
+//! Owns both formats and the choice of the best peer: the other crate with the lowest median that needs no manual flush.
+//! It measures nothing.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::contender::{Contender, Kind, Measurement};
 use crate::measure::Timing;
 use crate::statistics::Summary;
 
-/// One contender's figures in one measurement.
+/// One contender's results in one measurement.
 pub(crate) struct Row {
     name: &'static str,
     path: &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn new(contender: &Contender, timing: &Timing, allocations: f64) -> Self {
         let Contender { name, path, kind, .. } = *contender;
-        let summary = Summary::of(&timing.figures);
+        let summary = Summary::from_values(&timing.ns_per_unit);
         Self { name, path, kind, summary, n_discarded: timing.n_discarded, allocations }
     }
 
@@ -31,12 +31,12 @@ impl Row {
     }
 }
 
-/// One measurement's figures on so many threads.
+/// The results of one measurement on one number of threads.
 pub(crate) struct Table {
     pub(crate) measurement: Measurement,
     pub(crate) n_threads: usize,
     pub(crate) rows: Vec<Row>,
-    /// Crates that cannot do it, and why.
+    /// Crates without this measurement, each with the reason.
     pub(crate) absent: Vec<(&'static str, &'static str)>,
 }
 
@@ -52,12 +52,12 @@ impl fmt::Display for Table {
                 row.summary.map_or([None; 2], |summary| [Some(summary.min), Some(summary.median)]);
             let mark = match row.kind {
                 Kind::Ours => '>',
-                Kind::ByHand => '*',
+                Kind::ManualFlush => '*',
                 Kind::Floor | Kind::OtherFloor => '_',
                 Kind::Peer => ' ',
             };
             let Row { name, path, n_discarded, allocations, .. } = row;
-            let [min, median] = [min, median].map(figure);
+            let [min, median] = [min, median].map(format_ns);
             writeln!(f, "{min:>9}{median:>9}{allocations:>8}{n_discarded:>6} {mark} {name:<19}{path}")?;
         }
         for (name, why) in &self.absent {
@@ -68,14 +68,14 @@ impl fmt::Display for Table {
 }
 
 impl Table {
-    /// The lines for programs: the times, and with one thread the allocations.
+    /// The result lines for programs: the times and, with one thread, the allocations.
     pub(crate) fn results(&self) -> Vec<String> {
         let name = self.measurement.name();
         let times = match self.measurement {
             Measurement::Text => name.to_owned(),
             _ => format!("{name}_{}t", self.n_threads),
         };
-        let mut results = vec![self.result(&times, Row::median, figure)];
+        let mut results = vec![self.result(&times, Row::median, format_ns)];
         if self.n_threads == 1 {
             let allocations = |row: &Row| Some(row.allocations);
             let count = |count: Option<f64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
@@ -101,8 +101,8 @@ impl Table {
     }
 }
 
-/// A time with three digits that mean something, or a dash where there is none.
-fn figure(ns: Option<f64>) -> String {
+/// Formats a time with three significant digits; a dash if there is none.
+fn format_ns(ns: Option<f64>) -> String {
     match ns {
         None => "-".to_owned(),
         Some(ns) if ns < 10.0 => format!("{ns:.2}"),
@@ -125,12 +125,12 @@ mod tests {
     }
 
     #[test]
-    fn best_peer_is_the_fastest_other_crate_that_needs_no_flushing() {
+    fn best_peer_is_the_fastest_other_crate_without_manual_flush() {
         let table = table(vec![
             row(Kind::Ours, "statvent", Some(0.5)),
             row(Kind::Peer, "slow", Some(30.0)),
             row(Kind::Peer, "fast, sharded", Some(20.04)),
-            row(Kind::ByHand, "by hand", Some(1.0)),
+            row(Kind::ManualFlush, "by hand", Some(1.0)),
             row(Kind::Floor, "store", Some(0.2)),
             row(Kind::OtherFloor, "fetch_add", Some(0.1)),
         ]);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_a_dash() {
+    fn a_missing_time_is_a_dash() {
         let table = table(vec![row(Kind::Ours, "statvent", Some(123.4)), row(Kind::Peer, "unlucky", None)]);
         assert_eq!(table.results()[0], "RESULT set_1t statvent=123 best_peer=- peer=- floor=-");
         assert!(table.to_string().contains("        -        -       -     -   absent             cannot\n"));

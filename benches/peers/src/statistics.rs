@@ -1,8 +1,8 @@
-//! What many figures of one thing say: the least, and the middle one.
+//! Summary statistics: minimum and median.
 //!
-//! Pure. Called by `report`.
+//! Pure functions.
 
-/// Minimum and median of a contender's rounds.
+/// Minimum and median of a contender's times.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Summary {
     pub(crate) min: f64,
@@ -10,9 +10,9 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// `None` if there are no figures.
-    pub(crate) fn of(figures: &[f64]) -> Option<Self> {
-        let mut sorted = figures.to_vec();
+    /// Returns the summary of these values; `None` if there are none.
+    pub(crate) fn from_values(values: &[f64]) -> Option<Self> {
+        let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let min = *sorted.first()?;
         let upper = *sorted.get(sorted.len() / 2)?;
@@ -26,10 +26,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn median_is_the_middle_or_between_the_two_middles() {
-        assert_eq!(Summary::of(&[]), None);
-        assert_eq!(Summary::of(&[4.0]), Some(Summary { min: 4.0, median: 4.0 }));
-        assert_eq!(Summary::of(&[4.0, 1.0]), Some(Summary { min: 1.0, median: 2.5 }));
-        assert_eq!(Summary::of(&[9.0, 1.0, 2.0]), Some(Summary { min: 1.0, median: 2.0 }));
+    fn median_is_the_middle_value_or_the_mean_of_the_two_middle_values() {
+        assert_eq!(Summary::from_values(&[]), None);
+        assert_eq!(Summary::from_values(&[4.0]), Some(Summary { min: 4.0, median: 4.0 }));
+        assert_eq!(Summary::from_values(&[4.0, 1.0]), Some(Summary { min: 1.0, median: 2.5 }));
+        assert_eq!(Summary::from_values(&[9.0, 1.0, 2.0]), Some(Summary { min: 1.0, median: 2.0 }));
     }
 }

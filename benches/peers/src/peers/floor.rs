@@ -1,17 +1,17 @@
-//! The floors: what the processor asks for the least that the work can be.
+//! The floors: lower bounds of the cost of each measurement.
 //!
-//! A plain store to a static, a relaxed `fetch_add` on one, and for the text its names and numbers straight from an
-//! array into a buffer. None of them can be told by a program as a stat: there is one static for all names. And what a
-//! word of a thread's own costs where the compiler chooses how its address is computed.
+//! They are a plain store to a static, a relaxed `fetch_add` on a static and, for the text, a copy of names and numbers from
+//! an array into a buffer. None of them is usable as a stat: all names share one static. Another floor shows the cost of
+//! a word per thread if the compiler chooses how to compute its address.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, repeat, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
-/// A cache line of its own each, so that the floors do not slow each other.
+/// Each cell has its own cache line, so that the floors do not slow each other.
 #[repr(align(128))]
 struct Cell(AtomicU64);
 
@@ -19,7 +19,7 @@ static STORED: Cell = Cell(AtomicU64::new(0));
 static ADDED: Cell = Cell(AtomicU64::new(0));
 static LAST: Cell = Cell(AtomicU64::new(0));
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     Ok(match measurement {
         Measurement::CounterHandle | Measurement::CounterLiteral | Measurement::CounterRunTime => {
             vec![fetch_add(Kind::Floor), store(Kind::OtherFloor), own_word()]
@@ -30,7 +30,7 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
     })
 }
 
-/// Each addition is there: the total is read back.
+/// Additions to one shared word. The total is read back.
 fn fetch_add(kind: Kind) -> Contender {
     let before = ADDED.0.load(Ordering::Relaxed);
     let run = |n_calls| repeat(n_calls, || _ = ADDED.0.fetch_add(1, Ordering::Relaxed));
@@ -38,20 +38,20 @@ fn fetch_add(kind: Kind) -> Contender {
     Contender::counting(kind, "fetch_add", "AtomicU64::fetch_add(1, Relaxed)", run, count)
 }
 
-/// Stores a number the compiler does not know. All threads' last store is the same.
+/// Stores of a number that the compiler does not know. All threads store the same number last.
 fn store(kind: Kind) -> Contender {
     let run = |n_calls| {
         LAST.0.store(n_calls, Ordering::Relaxed);
         repeat(n_calls, || STORED.0.store(n_calls, Ordering::Relaxed));
     };
-    let answer = |_| Answer {
+    let read_back = |_| ReadBack {
         found: STORED.0.load(Ordering::Relaxed) as f64,
         expected: LAST.0.load(Ordering::Relaxed) as f64,
     };
-    Contender::new(kind, "store", "AtomicU64::store(x, Relaxed)", run, answer)
+    Contender::new(kind, "store", "AtomicU64::store(x, Relaxed)", run, read_back)
 }
 
-/// A thread's own word, by index, as statvent's but for how it has the address computed.
+/// Additions to a word per thread, found by index, as in statvent except for how the address is computed.
 fn own_word() -> Contender {
     let run = |n_calls| {
         repeat(n_calls, || {
@@ -81,11 +81,11 @@ fn store_bits(kind: Kind) -> Contender {
         repeat_values(n_calls, &SECONDS, |seconds| STORED.0.store(seconds.to_bits(), Ordering::Relaxed));
     };
     let found = || f64::from_bits(STORED.0.load(Ordering::Relaxed));
-    let answer = move |_| Answer { found: found(), expected: SECONDS[N_VALUES - 1] };
-    Contender::new(kind, "store", "AtomicU64::store(bits, Relaxed)", run, answer)
+    let read_back = move |_| ReadBack { found: found(), expected: SECONDS[N_VALUES - 1] };
+    Contender::new(kind, "store", "AtomicU64::store(bits, Relaxed)", run, read_back)
 }
 
-/// The lines of statvent's text without a registry, a series or a sum: names and numbers from an array.
+/// The lines of statvent's text from an array of names and numbers, without a registry, a series or a sum.
 fn copy() -> Contender {
     let integers: Vec<_> =
         (0..text::N_COUNTERS).map(|idx| (text::counter_name(idx, '.'), text::counter_value(idx))).collect();

@@ -1,10 +1,10 @@
-//! `measured`, its histograms with the buckets that others have as their default.
+//! `measured`, with the default buckets of the other crates.
 //!
-//! A counter is a relaxed `fetch_add`. By label it is found in a sharded map of interned names, any names
-//! (`ParaCord`), or, faster, in an array by names that are all given beforehand (`RodeoReader`); the text is that one's.
-//! A histogram takes a read lock, adds to one atomic and to a float with compare and swap.
+//! A counter is a relaxed `fetch_add`. By label it is found in a sharded map of interned names (`ParaCord`) or, faster, in
+//! an array if all names are known in advance (`RodeoReader`); the text uses the array. A histogram takes a read lock,
+//! adds to one atomic, and adds to a float with compare-and-swap.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -16,9 +16,9 @@ use measured::text::BufferedTextEncoder;
 use measured::{Counter, CounterVec, FloatGauge, Histogram, HistogramVec, LabelGroup};
 use paracord::ParaCord;
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "measured";
@@ -46,7 +46,7 @@ struct TextStats {
     latency: HistogramVec<ByFixedNameSet, 11>,
 }
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     Ok(vec![match measurement {
         Measurement::CounterHandle => {
             let counter = Arc::new(Counter::new());
@@ -79,8 +79,8 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
             let same_gauge = gauge.clone();
             let run = move |n_calls| repeat_values(n_calls, &SECONDS, |seconds| gauge.set(seconds));
             let found = move || same_gauge.get_metric().count.get();
-            let answer = move |_| Answer { found: found(), expected: SECONDS[N_VALUES - 1] };
-            Contender::new(Kind::Peer, NAME, "FloatGauge::set(x)", run, answer)
+            let read_back = move |_| ReadBack { found: found(), expected: SECONDS[N_VALUES - 1] };
+            Contender::new(Kind::Peer, NAME, "FloatGauge::set(x)", run, read_back)
         }
         Measurement::Text => whole_text(),
     }])
@@ -140,7 +140,7 @@ fn whole_text() -> Contender {
     };
     let encoder = Mutex::new(BufferedTextEncoder::new());
     let render = move |last_text| {
-        // Only without the last text can its memory be used for the next.
+        // The encoder reuses the memory of the last text only after that text is dropped.
         drop(last_text);
         let mut encoder = encoder.lock().unwrap();
         stats.collect_group_into(&mut *encoder).unwrap();

@@ -1,23 +1,23 @@
-//! `metrics` with `metrics-exporter-prometheus`, its summaries at their default quantiles.
+//! `metrics` with `metrics-exporter-prometheus`, with the default quantiles of its summaries.
 //!
-//! `counter!` makes a key and asks the global recorder's sharded map for it at each call; a handle holds its atomic. A
-//! sample is appended to a block that a reader drains, here before each batch of calls, as its exporter does from time
-//! to time. Its text is measured on a recorder of its own.
+//! `counter!` creates a key and looks it up in the sharded map of the global recorder at each call; a handle holds its
+//! atomic. A sample is appended to a block, which a reader drains. Here that happens before each batch of calls; the
+//! exporter does it periodically. The text is measured on a separate recorder.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "metrics";
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     let exporter = exporter();
     let read =
         |name: &'static str| move || text::value_of(exporter.render().as_bytes(), name).unwrap_or(f64::NAN);
@@ -50,8 +50,8 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
             let gauge = metrics::gauge!("set");
             let run = move |n_calls| repeat_values(n_calls, &SECONDS, |seconds| gauge.set(seconds));
             let found = read("set ");
-            let answer = move |_| Answer { found: found(), expected: SECONDS[N_VALUES - 1] };
-            Contender::new(Kind::Peer, NAME, "Gauge::set(x)", run, answer)
+            let read_back = move |_| ReadBack { found: found(), expected: SECONDS[N_VALUES - 1] };
+            Contender::new(Kind::Peer, NAME, "Gauge::set(x)", run, read_back)
         }
         Measurement::Text => whole_text(),
     }])

@@ -1,7 +1,7 @@
-//! `metriken` with `metriken-exposition`: statics that its macro registers.
+//! `metriken` with `metriken-exposition`, with statics that its macro registers.
 //!
-//! A counter is a relaxed `fetch_add`; a sharded one adds in a line of the calling thread's own, also with a locked
-//! instruction. A histogram counts integers in fine buckets, so latencies are microseconds here; its text shows
+//! A counter is a relaxed `fetch_add`. A sharded counter adds in the calling thread's own cache line, also with a locked
+//! instruction. A histogram counts integers in fine buckets, so latencies are in microseconds here; its text contains
 //! percentiles.
 
 use metriken::{
@@ -10,15 +10,15 @@ use metriken::{
 };
 use metriken_exposition::{PrometheusOptions, prometheus_text};
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{MICROSECONDS, N_VALUES, repeat, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "metriken";
 const SHARDED: &str = "metriken, sharded";
 
-/// The resolution that its documentation uses: within 1 % up to 2^64.
+/// The resolution in its documentation: an error of at most 1 % up to 2^64.
 const RESOLUTION: (u8, u8) = (7, 64);
 
 #[metric(name = "literal")]
@@ -36,7 +36,7 @@ static SHARDED_SAMPLE: ShardedCounterHistogram = ShardedCounterHistogram::new(RE
 #[metric(name = "set")]
 static GAUGE: Gauge = Gauge::new();
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     Ok(match measurement {
         Measurement::CounterHandle | Measurement::CounterLiteral => counters(),
         Measurement::CounterRunTime => {
@@ -45,9 +45,9 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
         Measurement::Sample => samples(),
         Measurement::Set => {
             let run = |n_calls| repeat_values(n_calls, &MICROSECONDS, |value| _ = GAUGE.set(value as i64));
-            let answer =
-                |_| Answer { found: GAUGE.value() as f64, expected: MICROSECONDS[N_VALUES - 1] as f64 };
-            vec![Contender::new(Kind::Peer, NAME, "#[metric] static Gauge, set(x as i64)", run, answer)]
+            let read_back =
+                |_| ReadBack { found: GAUGE.value() as f64, expected: MICROSECONDS[N_VALUES - 1] as f64 };
+            vec![Contender::new(Kind::Peer, NAME, "#[metric] static Gauge, set(x as i64)", run, read_back)]
         }
         Measurement::Text => vec![whole_text()],
     })
@@ -105,7 +105,7 @@ fn whole_text() -> Contender {
     };
     let options = PrometheusOptions::default().with_percentiles(vec![0.5, 0.95, 0.99, 1.0]);
     let render = move |_: String| {
-        // They stay registered as long as they live, which is as long as this closure.
+        // Counters stay registered while they live; the closure keeps them alive.
         debug_assert_eq!(counters.len(), text::N_COUNTERS);
         prometheus_text(&options)
     };

@@ -1,9 +1,9 @@
-//! All contenders, one file per crate.
+//! The contenders, one file per crate.
 //!
-//! A crate's file owns how that crate does each measurement's work, in the fastest way that its documentation shows
-//! for it, and how its stats are read back. It measures nothing. A name known when compiling is a literal at the call
-//! site where the crate has such a call, else a `static` made on first use, as these crates' documentation does it. A
-//! name known at run time is a label's value where metrics cannot be found by name.
+//! The file of a crate owns how the crate does the work of each measurement, in the fastest way of its documentation, and
+//! how its stats are read back. It measures nothing. A name known at compile time is a literal at the call site if the
+//! crate has such a call; otherwise the metric is a `static` that is created on first use, as in the crates'
+//! documentation. A name known at run time is the value of a label if the crate cannot find metrics by name.
 
 use crate::contender::{Contender, Measurement};
 
@@ -16,14 +16,14 @@ mod prometheus;
 mod prometheus_client;
 mod statvent;
 
-/// A crate's contenders for a measurement, or why it has none.
-pub(crate) type Offer = Result<Vec<Contender>, &'static str>;
+/// A crate's contenders for a measurement, or the reason why it has none.
+pub(crate) type Contenders = Result<Vec<Contender>, &'static str>;
 
-/// What a crate's file does: makes contenders, new ones each time.
-type Offering = fn(Measurement) -> Offer;
+/// The function that creates the contenders of a crate, new ones with each call.
+type CreateContenders = fn(Measurement) -> Contenders;
 
-/// All crates, and the floors.
-pub(crate) const CRATES: [(&str, Offering); 8] = [
+/// All crates and the floors.
+pub(crate) const CRATES: [(&str, CreateContenders); 8] = [
     ("statvent", statvent::contenders),
     ("measured", measured::contenders),
     ("metrics", metrics::contenders),

@@ -1,10 +1,10 @@
-//! `opentelemetry`, its SDK with a reader that is asked by hand, and `opentelemetry-prometheus` for the text.
+//! `opentelemetry` and its SDK with a manual reader, and `opentelemetry-prometheus` for the text.
 //!
-//! Instruments are bound to their attributes once where the attributes are known (a feature that the SDK calls
-//! experimental; without it each call looks them up): a virtual call, then atomics; a histogram is a mutex. With
-//! attributes that come with the call, they are looked up in a hash map under a read lock.
+//! An instrument is bound once to attributes that are known in advance. The SDK calls this feature experimental; without
+//! it, each call looks the attributes up. A bound counter is a virtual call and an atomic, a bound histogram is a mutex.
+//! Attributes that come with the call are looked up in a hash map under a read lock.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::sync::LazyLock;
 
@@ -13,22 +13,22 @@ use opentelemetry::metrics::{BoundCounter, Meter, MeterProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "opentelemetry";
 
-/// A meter, and the registry that its reader fills when asked.
+/// A meter, and the registry that its reader fills on request.
 struct Sdk {
     registry: Registry,
     meter: Meter,
-    /// Its instruments record nothing once it is gone.
+    /// Kept because its instruments record nothing after it is dropped.
     _provider: SdkMeterProvider,
 }
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     let sdk = Sdk::new();
     Ok(vec![match measurement {
         Measurement::CounterHandle => {
@@ -64,8 +64,8 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
         Measurement::Set => {
             let gauge = sdk.meter.f64_gauge("set").build().bind(&[]);
             let run = move |n_calls| repeat_values(n_calls, &SECONDS, |seconds| gauge.record(seconds));
-            let answer = move |_| Answer { found: sdk.sum_of("set"), expected: SECONDS[N_VALUES - 1] };
-            Contender::new(Kind::Peer, NAME, "BoundGauge::record(x)", run, answer)
+            let read_back = move |_| ReadBack { found: sdk.sum_of("set"), expected: SECONDS[N_VALUES - 1] };
+            Contender::new(Kind::Peer, NAME, "BoundGauge::record(x)", run, read_back)
         }
         Measurement::Text => whole_text(sdk),
     }])

@@ -1,10 +1,10 @@
-//! `prometheus`, its histograms at their default buckets.
+//! `prometheus`, with the default buckets of its histograms.
 //!
-//! A counter is a relaxed `fetch_add`; by label it is found in a map under a read lock. A histogram searches its
-//! buckets, adds to two atomics and to a float with compare and swap. Its local variants add to plain memory of one
-//! thread, which a reader sees once the program has flushed them; they are flushed once a batch here.
+//! A counter is a relaxed `fetch_add`; by label it is found in a map under a read lock. A histogram searches its buckets,
+//! adds to two atomics, and adds to a float with compare-and-swap. The local variants add to plain memory of one thread.
+//! Readers see their counts only after a flush, which happens once per batch here.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::hint::black_box;
 use std::sync::LazyLock;
@@ -13,15 +13,15 @@ use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "prometheus";
 const LOCAL: &str = "prometheus, local";
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     Ok(match measurement {
         Measurement::CounterHandle => counter_handles(),
         Measurement::CounterLiteral => {
@@ -48,8 +48,8 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
             let gauge = Gauge::new("set", "help").unwrap();
             let same_gauge = gauge.clone();
             let run = move |n_calls| repeat_values(n_calls, &SECONDS, |seconds| gauge.set(seconds));
-            let answer = move |_| Answer { found: same_gauge.get(), expected: SECONDS[N_VALUES - 1] };
-            vec![Contender::new(Kind::Peer, NAME, "Gauge::set(x)", run, answer)]
+            let read_back = move |_| ReadBack { found: same_gauge.get(), expected: SECONDS[N_VALUES - 1] };
+            vec![Contender::new(Kind::Peer, NAME, "Gauge::set(x)", run, read_back)]
         }
         Measurement::Text => vec![whole_text()],
     })
@@ -66,14 +66,14 @@ fn counter_handles() -> Vec<Contender> {
     let same_counter = counter.clone();
     let run = move |n_calls| {
         let local = counter.local();
-        // Once its address is known elsewhere, the compiler may no longer keep the count in a register.
+        // The address escapes here, so the compiler cannot keep the count in a register.
         black_box(&local);
         repeat(n_calls, || local.inc());
         local.flush();
     };
     let path = "LocalIntCounter::inc(), flushed by hand";
-    let by_hand = Contender::counting(Kind::ByHand, LOCAL, path, run, move || same_counter.get() as f64);
-    vec![shared, by_hand]
+    let local = Contender::counting(Kind::ManualFlush, LOCAL, path, run, move || same_counter.get() as f64);
+    vec![shared, local]
 }
 
 fn samples() -> Vec<Contender> {
@@ -94,7 +94,7 @@ fn samples() -> Vec<Contender> {
     };
     let count = move || same_histogram.get_sample_count() as f64;
     let path = "LocalHistogram::observe(x), flushed by hand";
-    vec![shared, Contender::counting(Kind::ByHand, LOCAL, path, run, count)]
+    vec![shared, Contender::counting(Kind::ManualFlush, LOCAL, path, run, count)]
 }
 
 fn whole_text() -> Contender {

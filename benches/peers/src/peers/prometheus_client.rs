@@ -1,9 +1,9 @@
-//! `prometheus-client`, its histograms with the buckets that others have as their default.
+//! `prometheus-client`, with the default buckets of the other crates.
 //!
-//! A counter is a relaxed `fetch_add`; a family finds it in a hash map under a read lock, by a label set that owns its
+//! A counter is a relaxed `fetch_add`. A family finds it in a hash map under a read lock, by a label set that owns its
 //! strings. A histogram is a mutex.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::sync::LazyLock;
 use std::sync::atomic::AtomicU64;
@@ -12,16 +12,16 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::Registry;
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "prometheus-client";
 
 type Labels = [(&'static str, String); 1];
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     Ok(vec![match measurement {
         Measurement::CounterHandle => {
             let counter = <Counter>::default();
@@ -63,8 +63,8 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
             let gauge = Gauge::<f64, AtomicU64>::default();
             let same_gauge = gauge.clone();
             let run = move |n_calls| repeat_values(n_calls, &SECONDS, |seconds| _ = gauge.set(seconds));
-            let answer = move |_| Answer { found: same_gauge.get(), expected: SECONDS[N_VALUES - 1] };
-            Contender::new(Kind::Peer, NAME, "Gauge::<f64, AtomicU64>::set(x)", run, answer)
+            let read_back = move |_| ReadBack { found: same_gauge.get(), expected: SECONDS[N_VALUES - 1] };
+            Contender::new(Kind::Peer, NAME, "Gauge::<f64, AtomicU64>::set(x)", run, read_back)
         }
         Measurement::Text => whole_text(),
     }])

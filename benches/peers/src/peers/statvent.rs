@@ -1,18 +1,18 @@
-//! statvent: the macros where the name is a literal, the plain call where it is not.
+//! `statvent`, with macros for literal names and functions for run-time names.
 //!
-//! A counter's own stat is read back. Of a series only the window is there, so its mean is, of the last samples of the
-//! thread that reads back. The text is that of a registry with as many shards as the global one.
+//! Of a counter its stat is read back. A series keeps only a window, so the mean of the last samples is read back; the
+//! reading thread records them. The text is of a registry with as many shards as the global one.
 
 use statvent::{Registry, Value, WINDOW_SAMPLES, incr, record, set};
 
-use crate::contender::{Answer, Contender, Kind, Measurement};
+use crate::contender::{Contender, Kind, Measurement, ReadBack};
 use crate::inputs::{BLOCK_CALLS, N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Offer;
+use crate::peers::Contenders;
 use crate::text;
 
 static TEXT: Registry<1024, 32, 65536, 32> = Registry::new();
 
-pub(crate) fn contenders(measurement: Measurement) -> Offer {
+pub(crate) fn contenders(measurement: Measurement) -> Contenders {
     Ok(vec![match measurement {
         Measurement::CounterHandle => {
             let counter = statvent::counter("peers.handle");
@@ -31,24 +31,24 @@ pub(crate) fn contenders(measurement: Measurement) -> Offer {
         }
         Measurement::Sample => {
             let run = |n_calls| repeat_values(n_calls, &SECONDS, |seconds| record!("peers.{0}", seconds));
-            let answer = move |_| {
-                // Whatever was new is read, so that the next reading is of this thread's last samples alone.
+            let read_back = move |_| {
+                // Drain all samples first, so that the next read has only the last samples of this thread.
                 series_mean();
                 run(BLOCK_CALLS);
-                Answer { found: series_mean(), expected: mean_of_last_samples() }
+                ReadBack { found: series_mean(), expected: mean_of_last_samples() }
             };
-            Contender::new(Kind::Ours, "statvent", "record!(\"literal.{0}\", x)", run, answer)
+            Contender::new(Kind::Ours, "statvent", "record!(\"literal.{0}\", x)", run, read_back)
         }
         Measurement::Set => {
             let run = |n_calls| repeat_values(n_calls, &SECONDS, |seconds| set!("peers.set", seconds));
-            let answer = |_| Answer { found: get("peers.set"), expected: SECONDS[N_VALUES - 1] };
-            Contender::new(Kind::Ours, "statvent", "set!(\"literal\", x)", run, answer)
+            let read_back = |_| ReadBack { found: get("peers.set"), expected: SECONDS[N_VALUES - 1] };
+            Contender::new(Kind::Ours, "statvent", "set!(\"literal\", x)", run, read_back)
         }
         Measurement::Text => {
             for idx in 0..text::N_COUNTERS {
                 TEXT.incr(text::counter_name(idx, '.'), text::counter_value(idx));
             }
-            // A buffer too small for it leaves a text without all counters, which is refused.
+            // If the buffer is too small, the text lacks counters and the check refuses it.
             let render = |mut text: Text| {
                 text.buffer.resize(1 << 16, 0);
                 text.n_bytes = TEXT.snapshot().fill(&mut text.buffer).unwrap_or(0);
@@ -89,7 +89,7 @@ fn record_fresh() {
     }
 }
 
-/// A buffer that holds any text of these stats, and how much of it the last one took.
+/// A buffer for the text of these stats, and the length of the last text.
 #[derive(Default)]
 struct Text {
     buffer: Vec<u8>,

@@ -1,7 +1,7 @@
-//! The threads that do the measured work, and whether they really did it at the same time.
+//! The measuring threads: a team of pinned threads that run batches at the same time.
 //!
-//! Owns the start of a batch, its time windows, and where the threads run: each has a processor for itself. They live as long as their team, as a program's threads do, so that what a crate does
-//! once per thread is paid once. Called by `measure`.
+//! Owns the start of a batch, its time windows, and the processor of each thread. Threads live as long as their team, as in
+//! a program, so each crate pays its cost per thread only once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use nix::unistd::Pid;
 
 use crate::contender::Contender;
 
-/// No batch takes this long, unless a thread died or the machine stands still.
+/// 60 s: a batch takes milliseconds; a longer one has lost a thread, or the machine is suspended.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// When one thread began its part of a batch, and when it was done.
+/// The time window of one thread's part of a batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
     pub(crate) start: Instant,
     pub(crate) end: Instant,
-    /// Time that it had a processor meanwhile.
+    /// Its processor time within the window.
     pub(crate) on_cpu: Duration,
 }
 
-/// A thread gave no answer.
+/// A thread sent no result.
 #[derive(Debug)]
 pub(crate) struct ThreadLost;
 
@@ -36,7 +36,7 @@ impl fmt::Display for ThreadLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "a measuring thread gave no answer in {DEADLINE:?}; look above for its panic, or use a calmer machine"
+            "a measuring thread sent no result within {DEADLINE:?}: see its panic above, or use a less busy machine"
         )
     }
 }
@@ -46,10 +46,10 @@ impl std::error::Error for ThreadLost {}
 struct Job<'a> {
     contender: &'a Contender,
     n_calls: u64,
-    gate: Arc<Gate>,
+    barrier: Arc<SpinBarrier>,
 }
 
-/// Some threads that wait for batches.
+/// A group of threads that wait for batches.
 pub(crate) struct Team<'a> {
     jobs: Vec<Sender<Job<'a>>>,
     windows: Receiver<Window>,
@@ -63,7 +63,7 @@ impl<'a> Team<'a> {
             let (job_sender, jobs) = channel::<Job<'a>>();
             let windows = window_sender.clone();
             scope.spawn(move || {
-                take_processor(idx);
+                pin_to_processor(idx);
                 jobs.iter().try_for_each(|job| windows.send(work(&job)))
             });
             job_sender
@@ -71,19 +71,19 @@ impl<'a> Team<'a> {
         Self { jobs: (0..n_threads).map(start_one).collect(), windows }
     }
 
-    /// Has each thread make so many calls, all at once.
+    /// Runs one batch: each thread makes `n_calls` calls, all threads at the same time.
     pub(crate) fn batch(&self, contender: &'a Contender, n_calls: u64) -> Result<Vec<Window>, ThreadLost> {
         contender.prepare();
-        let gate = Arc::new(Gate::new(self.jobs.len()));
+        let barrier = Arc::new(SpinBarrier::new(self.jobs.len()));
         for job in &self.jobs {
-            job.send(Job { contender, n_calls, gate: gate.clone() }).map_err(|_| ThreadLost)?;
+            job.send(Job { contender, n_calls, barrier: barrier.clone() }).map_err(|_| ThreadLost)?;
         }
         self.jobs.iter().map(|_| self.windows.recv_timeout(DEADLINE).map_err(|_| ThreadLost)).collect()
     }
 }
 
-/// The part of the whole batch, from the first start to the last end, that every thread was running for: 1 if all ran
-/// all the time; a half if each waited for the other.
+/// The part of the batch, from the first start to the last end, in which the least active thread ran: 1 if all threads ran
+/// all the time, one half if two threads waited for each other.
 pub(crate) fn overlap(windows: &[Window]) -> f64 {
     let start = windows.iter().map(|window| window.start).min();
     let end = windows.iter().map(|window| window.end).max();
@@ -98,7 +98,7 @@ pub(crate) fn longest(windows: &[Window]) -> Duration {
 }
 
 fn work(job: &Job<'_>) -> Window {
-    job.gate.pass();
+    job.barrier.wait();
     let cpu_start = cpu_time();
     let start = Instant::now();
     job.contender.run(job.n_calls);
@@ -110,9 +110,9 @@ fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
-/// Keeps this thread to one of the processors that the program may use. Where there are too few, threads do not run at
+/// Pins this thread to one of the processors that the program may use. If there are too few, the threads do not run at
 /// the same time, which their windows show.
-fn take_processor(idx: usize) {
+fn pin_to_processor(idx: usize) {
     let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
         return;
     };
@@ -123,22 +123,22 @@ fn take_processor(idx: usize) {
     _ = own.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &own));
 }
 
-/// Holds threads back until all are there. It spins, because a thread that sleeps comes late.
-struct Gate {
+/// A barrier that spins until all threads have arrived, because a sleeping thread would start late.
+struct SpinBarrier {
     n_expected: usize,
-    n_there: AtomicUsize,
+    n_arrived: AtomicUsize,
 }
 
-impl Gate {
+impl SpinBarrier {
     fn new(n_expected: usize) -> Self {
-        Self { n_expected, n_there: AtomicUsize::new(0) }
+        Self { n_expected, n_arrived: AtomicUsize::new(0) }
     }
 
-    fn pass(&self) {
-        // Relaxed: nothing else is read after the gate; the windows tell whether it worked.
-        self.n_there.fetch_add(1, Ordering::Relaxed);
+    fn wait(&self) {
+        // Relaxed: threads exchange no other data through the barrier. The windows show whether it worked.
+        self.n_arrived.fetch_add(1, Ordering::Relaxed);
         let deadline = Instant::now() + DEADLINE;
-        while self.n_there.load(Ordering::Relaxed) < self.n_expected && Instant::now() < deadline {
+        while self.n_arrived.load(Ordering::Relaxed) < self.n_expected && Instant::now() < deadline {
             std::hint::spin_loop();
         }
     }
@@ -150,7 +150,7 @@ mod tests {
     use crate::contender::Kind;
 
     #[test]
-    fn overlap_is_the_part_of_the_batch_that_all_threads_ran_for() {
+    fn overlap_is_the_part_of_the_batch_in_which_all_threads_ran() {
         let zero = Instant::now();
         let ms = Duration::from_millis;
         let window =
@@ -176,6 +176,6 @@ mod tests {
             assert_eq!(team.batch(&contender, 800).unwrap().len(), 3);
             assert_eq!(team.batch(&contender, 800).unwrap().len(), 3);
         });
-        assert_eq!(contender.answer().expected, 6.0 * 800.0);
+        assert_eq!(contender.read_back().expected, 6.0 * 800.0);
     }
 }
