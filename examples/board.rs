@@ -1,7 +1,7 @@
-//! Reads what a board printed, as a host does, and checks that nothing of it is lost on the way.
+//! A check of a board's output: its lines parse, format back to equal bytes, and match its JSON.
 //!
-//! Takes two files: the lines of a snapshot, and the same stats as JSON. Every line has to be one, to be written back
-//! byte for byte, and to have its member in the JSON. `bin/firmware` gives it what the emulated boards say.
+//! Takes two files: the lines of a snapshot, and the same stats as JSON. `bin/firmware` runs it on the output of the
+//! emulated boards.
 
 use std::error::Error;
 use std::{env, fs};
@@ -31,20 +31,22 @@ fn main() -> Result<(), Box<dyn Error>> {
             _ => false,
         };
         if !is_same {
-            return Err(format!("found {member} in the JSON, expected what the line says: {parsed:?}").into());
+            return Err(
+                format!("found {member} in the JSON, expected the value of the line: {parsed:?}").into()
+            );
         }
         n_lines += 1;
     }
     if back != text {
-        return Err("found other bytes than were read when the lines were written back".into());
+        return Err(
+            "found other bytes after formatting the parsed lines, expected the text that was read".into()
+        );
     }
     if json.len() != n_lines {
-        return Err(format!(
-            "found {} members in the JSON, expected {n_lines}, as there are lines",
-            json.len()
-        )
-        .into());
+        return Err(
+            format!("found {} members in the JSON, expected {n_lines}, one per line", json.len()).into()
+        );
     }
-    println!("board: {n_lines} lines read back byte for byte, and the JSON says the same");
+    println!("board: {n_lines} lines format back byte for byte and match the JSON");
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! A registry of one's own, as on a microcontroller: no heap, no thread, text through a small buffer.
+//! A program with its own registry, as on a microcontroller: no heap, no thread, a small text buffer.
 //!
-//! On a chip, `print` would write to a UART.
+//! On a microcontroller, `print` would write to a UART.
 
 use statvent::line::{BufferTooSmall, MAX_OWN_LINE_BYTES};
 use statvent::{Registry, incr, record, set};
 
-/// 16 stats and one series; names are literals, so they take no memory.
+/// 16 stats and one series. All names are literals, which take no memory of the registry.
 static STATS: Registry<16, 1, 0> = Registry::new();
 
 fn main() -> Result<(), BufferTooSmall> {

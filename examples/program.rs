@@ -1,6 +1,6 @@
-//! Records stats as a small service would, and publishes them.
+//! A program that records stats like a small service, and publishes them.
 //!
-//! Run it, then read its stats from another terminal as often as you like: it prints the command.
+//! Run it, then read its stats from another terminal, as often as you like, with the command that it prints.
 
 use std::error::Error;
 use std::thread;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use statvent::{GLOBAL, Recorder, incr, record, set};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `statvent::start_recorder()` would do; this one also tells the path.
+    // `statvent::start_recorder()` is enough for most programs. The builder also returns the path of the pipe.
     let recorder = Recorder::builder(&GLOBAL).start()?;
     println!("cat {}", recorder.path().display());
 

@@ -1,4 +1,4 @@
-//! Tells the linker where a Cortex-M program's memory is. Owns nothing else; called by cargo.
+//! The build script: passes the memory layout of a Cortex-M program to the linker.
 
 fn main() {
     println!("cargo:rerun-if-changed=memory.x");

@@ -1,7 +1,7 @@
-//! Stats in a program that has no `std`, no `alloc` and no heap.
+//! A program with stats, but without `std`, `alloc` and heap.
 //!
-//! It borrows the C library's entry point and `write`, as a firmware would use its own. Its exit status says whether
-//! the text was as expected.
+//! It uses the C library's entry point and `write`; a firmware would use its own. The exit status is 0 if the text and the
+//! JSON are as expected, else 1.
 
 #![no_std]
 #![no_main]
@@ -13,7 +13,7 @@ static STATS: Registry<16, 1, 64> = Registry::new();
 const EXPECTED: &[u8] = b"ticks: 3\nlevel: 0.5\nby name: 7\n\
     t.median: 1.0\nt.95th: 2.0\nt.99th: 2.0\nt.100th: 3.0\nt.mean: 2.0\n";
 
-// SAFETY: both are as the C library declares them.
+// SAFETY: both declarations are those of the C library.
 #[link(name = "c")]
 unsafe extern "C" {
     fn write(descriptor: i32, bytes: *const u8, n_bytes: usize) -> isize;
@@ -45,6 +45,6 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     unsafe { abort() }
 }
 
-/// The compiled `core` refers to it from its unwind tables; nothing unwinds here.
+/// The unwind tables of the compiled `core` refer to this symbol. Nothing unwinds here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

@@ -1,31 +1,23 @@
-//! Statistics on a microcontroller: `main` and an interrupt count on the same stats, and nothing is lost.
+//! A firmware whose `main` and interrupt write the same stats, with a check that no count is lost.
 //!
-//! Prints the stats as lines on standard output and as JSON on standard error, both by the emulator's semihosting,
-//! checks its own totals, and ends with status 0 if all are exact. `bin/firmware` runs it on three boards. What happens
-//! in the interrupt is `tick`'s, and first uses are `race`'s.
+//! Prints the stats by the emulator's semihosting: as lines on standard output and as JSON on standard error. Checks its
+//! own totals, and exits with status 0 if all are exact. `bin/firmware` runs it on three boards. The interrupt is `tick`'s,
+//! the race between first uses is `race`'s.
 
 #![no_std]
 #![no_main]
 
 mod race;
 mod report;
+mod stats;
 mod tick;
 
 use cortex_m::peripheral::Peripherals;
 use cortex_m_rt::{entry, exception};
-use statvent::{Registry, Value, incr, record, set};
+use statvent::{Value, incr, record, set};
 
 use report::Report;
-
-/// What `main` and the interrupt write, and the lines that are printed. All names are literals.
-static STATS: Registry<16, 1, 0> = Registry::new();
-
-/// Increments of one stat, by both together.
-const N_INCREMENTS: u32 = 1_000_000;
-const N_BY_TICK: u32 = 50_000;
-
-/// What the two set a stat to: no half of the one is a half of the other.
-const LEVELS: [i64; 2] = [-1, 0x0123_4567_89ab_cdef];
+use stats::{LEVELS, N_BY_TICK, N_INCREMENTS, STATS};
 
 #[entry]
 fn main() -> ! {
@@ -50,12 +42,12 @@ fn main() -> ! {
 
 #[exception]
 fn SysTick() {
-    tick::tick();
+    tick::handle();
 }
 
-/// Counts, sets and samples what the interrupt does as well, by literal names and by handles.
+/// Counts, sets and samples the same stats as the interrupt, by literal names and by handles.
 fn count(report: &mut Report) {
-    tick::count_from_now_on();
+    tick::start_counting();
     let hammered = STATS.counter_literal("hammered");
     for n in 0..N_INCREMENTS - N_BY_TICK {
         if n % 2 == 0 {
@@ -68,7 +60,7 @@ fn count(report: &mut Report) {
             set!(STATS, "level", LEVELS[0]);
             record!(STATS, "latency.{0}", 1);
             let level = STATS.get("level");
-            report.check(LEVELS.iter().any(|known| level == Some(Value::Int(*known))), "no setting is torn");
+            report.check(LEVELS.iter().any(|known| level == Some(Value::Int(*known))), "no value is torn");
         }
     }
     incr!(STATS, "loops", N_INCREMENTS - N_BY_TICK);

@@ -1,6 +1,6 @@
-//! The smallest program that counts: what it has more than an empty one is what the library costs.
+//! The smallest program that counts: its size beyond an empty program is the cost of the library.
 //!
-//! The package's features say what it calls. `bin/firmware --size` measures it; it is not run.
+//! The features of the package select its calls. `bin/firmware --size` measures it; it never runs.
 
 #![no_std]
 #![no_main]
@@ -18,7 +18,7 @@ const SERIES: usize = 0;
 #[cfg(feature = "integers")]
 static STATS: statvent::Registry<16, SERIES, 0> = statvent::Registry::new();
 
-/// The memory that the core's README quotes: a stat with a literal name, a series, and one small registry.
+/// The sizes that the core's README quotes: a stat with a literal name, a series, and a small registry.
 #[cfg(feature = "integers")]
 const _: () = {
     use statvent::Registry;
@@ -59,18 +59,18 @@ fn run() -> ! {
         let n_bytes = STATS.reader().write_json(&mut json).unwrap_or(0);
         port::output(json.get(..n_bytes).unwrap_or_default());
     }
-    #[expect(clippy::empty_loop, reason = "there is nothing left to do")]
+    #[expect(clippy::empty_loop, reason = "the program ends here")]
     loop {}
 }
 
-/// Registers that the compiler cannot guess: they stand for a sensor and a serial port.
+/// Volatile registers in place of a sensor and a serial port, so that the compiler cannot remove the calls.
 #[cfg(feature = "integers")]
 mod port {
     const SENSOR: *const i32 = 0x4000_0000 as *const i32;
     const SERIAL: *mut u8 = 0x4000_0004 as *mut u8;
 
     pub(crate) fn input() -> i32 {
-        // SAFETY: the address is that of a register, aligned, and no Rust object lies there.
+        // SAFETY: the address is that of an aligned register, and no Rust object is there.
         unsafe { SENSOR.read_volatile() }
     }
 
@@ -88,7 +88,7 @@ fn main() -> ! {
     run()
 }
 
-/// Where nothing sets up the memory first: good for linking, which is all that is done.
+/// The entry point. It sets up no memory: the program is only linked, never run.
 #[cfg(target_arch = "riscv32")]
 #[unsafe(no_mangle)]
 extern "C" fn _start() -> ! {
@@ -97,6 +97,6 @@ extern "C" fn _start() -> ! {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    #[expect(clippy::empty_loop, reason = "there is nobody to tell")]
+    #[expect(clippy::empty_loop, reason = "there is no output for the message")]
     loop {}
 }

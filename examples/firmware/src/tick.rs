@@ -1,15 +1,16 @@
-//! The timer's interrupt, and how `main` knows how far it is.
+//! The timer interrupt: its schedule, its counts, and how `main` waits for it.
 //!
-//! Owns when the interrupt comes, and what it counts, sets and samples there, wherever `main` is. Called by the timer and
-//! by `main`. First uses are `race`'s.
+//! Owns the times of the interrupt, and the stats that it counts, sets and samples at any point of `main`. First uses are
+//! `race`'s.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use cortex_m::peripheral::{SCB, SYST, syst::SystClkSource};
 use statvent::{incr, record, set};
 
+use crate::race;
 use crate::report::Report;
-use crate::{LEVELS, N_BY_TICK, STATS, race};
+use crate::stats::{LEVELS, N_BY_TICK, STATS};
 
 /// Written by `main`: whether the interrupt counts.
 static IS_COUNTING: AtomicBool = AtomicBool::new(false);
@@ -19,38 +20,28 @@ static N_COUNTED: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn start(timer: &mut SYST) {
     timer.set_clock_source(SystClkSource::Core);
-    timer.set_reload(SHORTEST);
+    timer.set_reload(MIN_TICKS);
     timer.clear_current();
     timer.enable_interrupt();
     timer.enable_counter();
 }
 
-pub(crate) fn count_from_now_on() {
+pub(crate) fn start_counting() {
     IS_COUNTING.store(true, Ordering::Relaxed);
 }
 
 pub(crate) fn wait_until_counted(report: &mut Report) {
-    wait_for(report, || N_COUNTED.load(Ordering::Relaxed) == N_BY_TICK);
+    report.wait_until(|| N_COUNTED.load(Ordering::Relaxed) == N_BY_TICK);
 }
 
-/// Waits at most for many times as many interrupts as it should take.
-pub(crate) fn wait_for(report: &mut Report, is_done: impl Fn() -> bool) {
-    let mut n_left = 4 * N_BY_TICK;
-    while !is_done() && n_left > 0 {
-        cortex_m::asm::wfi();
-        n_left -= 1;
-    }
-    report.check(is_done(), "the interrupt gets done what it has to");
-}
-
-/// One interrupt.
-pub(crate) fn tick() {
+/// Handles one interrupt.
+pub(crate) fn handle() {
     if IS_COUNTING.load(Ordering::Relaxed) {
         count();
     } else {
-        race::tick();
+        race::step();
     }
-    come_again();
+    schedule_next();
 }
 
 fn count() {
@@ -65,22 +56,22 @@ fn count() {
     }
 }
 
-/// Ticks of the processor's clock that are the shortest time from the end of one interrupt to the next.
-const SHORTEST: u32 = 50;
+/// The shortest time from the end of one interrupt to the next, in ticks of the processor's clock.
+const MIN_TICKS: u32 = 50;
 
-/// Sets the time to the next interrupt, in steps that hit every instruction of `main`'s loops sooner or later: mostly
-/// short ones, and some that are as long as a first use takes.
-fn come_again() {
+/// Sets the time to the next interrupt. The pseudo-random times hit every instruction of `main`'s loops at some point: most
+/// are short, and some are as long as a first use takes.
+fn schedule_next() {
     static STEP: AtomicU32 = AtomicU32::new(0);
     let step = STEP.load(Ordering::Relaxed).wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     STEP.store(step, Ordering::Relaxed);
     let n_more = (step >> 8) % (64 << (step >> 29));
-    // SAFETY: the reload value belongs to this handler alone from the moment on that `main` has started the timer.
+    // SAFETY: after `main` has started the timer, only this handler uses the reload value.
     let timer = unsafe { &*SYST::PTR };
-    // SAFETY: any value of 24 bits is a time to wait.
-    unsafe { timer.rvr.write(SHORTEST + n_more) };
-    // SAFETY: any value written here begins that time now, whatever it is.
+    // SAFETY: any value of 24 bits is a valid time.
+    unsafe { timer.rvr.write(MIN_TICKS + n_more) };
+    // SAFETY: writing any value restarts the timer.
     unsafe { timer.cvr.write(0) };
-    // This handler may have taken longer than the time before.
+    // The handler may have run longer than the last time; drop an interrupt that is pending for that reason.
     SCB::clear_pendst();
 }
