@@ -1,10 +1,11 @@
-//! Comparison of hashers for run-time names: time per name of three lengths, and distribution of the low bits.
+//! Comparison of hashers for run-time names: time per name, and distribution of the low bits.
 //!
-//! `core/src/backend/atomic/name_index.rs` uses the hasher that was chosen. Each hasher is used as it would be there: over
-//! the bytes of one name, without a random seed, and only the low bits of the result count. Collisions are counted, not
-//! timed: 4096 names of each kind fall into 4096 slots. Random hashes would leave 1507 slots empty.
+//! `core/src/backend/atomic/name_index.rs` uses the hasher that was chosen. Names have three lengths. Each hasher is used
+//! as it would be there: over the bytes of one name, without a random seed, and only the low bits of the result count.
+//! Collisions are counted, not timed: 4096 names of each kind fall into 4096 slots. Random hashes would leave 1507 slots
+//! empty.
 
-#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![allow(missing_docs, reason = "criterion's macros generate undocumented functions")]
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher};

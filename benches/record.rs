@@ -2,7 +2,7 @@
 //!
 //! Each benchmark asserts its result, so it cannot measure work that was not done.
 
-#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![allow(missing_docs, reason = "criterion's macros generate undocumented functions")]
 #![allow(clippy::unwrap_used, reason = "a panic fails the benchmark")]
 
 use std::hint::black_box;

@@ -1,6 +1,6 @@
-//! The recording macros: names are checked at compile time, not copied, and looked up once per call site.
+//! The recording macros: names are checked at compile time and looked up once per call site.
 //!
-//! Owns the grammar of the macros. `statvent-core`'s `Registry` does the work.
+//! Owns the grammar of the macros. They keep names by reference. `statvent-core`'s `Registry` does the work.
 
 /// Adds to a stat: `incr!("name")` adds 1, `incr!("name", 5)` adds 5.
 ///

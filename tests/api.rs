@@ -1,4 +1,4 @@
-//! The public API as a program uses it: macros, functions and handles, on the global and on an own registry.
+//! The public API as a program uses it: macros, functions and handles, on both kinds of registry.
 
 use std::thread;
 

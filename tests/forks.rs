@@ -1,4 +1,4 @@
-//! Forks of recording processes: the counts of parent and child are exact, and the child starts from zero.
+//! Forks of recording processes: parent and child count exactly, and the child starts from zero.
 
 #![allow(clippy::unwrap_used, unsafe_code, reason = "a panic fails the test; the tests fork")]
 

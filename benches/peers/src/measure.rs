@@ -1,6 +1,6 @@
-//! Interleaved measurement: each round measures every contender once, on each number of threads, in rotating order.
+//! Interleaved measurement: each round times every contender once, in rotating order.
 //!
-//! Owns the length of a batch, which rounds count, and the checks that the work was done:
+//! A contender is timed on each of its numbers of threads. Owns the length of a batch, which rounds count, and the checks that the work was done:
 //! - A round whose threads were interrupted, or did not run at the same time, is discarded and counted.
 //! - A time that no processor can reach is refused.
 //! - At the end, the stats of every contender must equal the sum of its calls.

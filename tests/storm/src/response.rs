@@ -1,4 +1,4 @@
-//! The response of a service: the count of each worker, the sum over all, and the number of processes by status.
+//! The response of a service: the count of each worker, their sum, and the processes by status.
 //!
 //! Owns the parsing of the JSON body. It does not check whether the numbers are right: that is `verify`'s part.
 

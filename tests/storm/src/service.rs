@@ -1,4 +1,4 @@
-//! A `statvent-web` process under test: its start, its HTTP client, and its resources seen from outside.
+//! A `statvent-web` process under test: its start, its HTTP client, and its resources.
 //!
 //! Owns the process and its address. It does not check responses: that is `verify`'s part.
 

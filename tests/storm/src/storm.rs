@@ -25,7 +25,7 @@ use crate::worker::MAX_GENERATIONS;
 
 /// The storm starts workers up to this number.
 const N_WORKERS: usize = 30;
-/// Workers may fork up to this number; the forks come on top of those that were started.
+/// Workers may fork while fewer than this number live, forks included.
 const N_WORKERS_AND_FORKS: usize = 45;
 const N_CLIENTS_EACH: u64 = 2;
 const N_CATS: u64 = 2;

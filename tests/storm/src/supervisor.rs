@@ -1,6 +1,7 @@
-//! The supervisor of the workers: starts, signals and reaps their processes, and knows how each one ended.
+//! The supervisor of the workers: starts, signals and reaps their processes.
 //!
-//! Owns the processes, and the expectation of what a response may lack. It never blocks on a process.
+//! Owns the processes, the record of how each one ended, and the expectation of what a response may lack. It never blocks
+//! on a process.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, pipe};

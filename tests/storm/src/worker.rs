@@ -1,4 +1,4 @@
-//! The worker process: two threads that count and keep its tally, and forks and exits at random moments.
+//! The worker process: two counting threads, a tally, and forks and exits at random moments.
 //!
 //! Owns the life of one worker and of its forks, which are workers themselves. The supervisor kills, stops and continues
 //! it from outside.
