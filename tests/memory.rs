@@ -31,7 +31,7 @@ fn mappings() -> (u64, Vec<String>) {
 
 #[test]
 fn ten_stats_of_four_threads_take_less_than_200_kib() {
-    // Before the recorder starts: a page that is touched earlier would stay on a huge page.
+    // Also before the recorder starts: memory that is first used on a huge page stays there.
     assert_no_huge_pages();
     let temp = tempfile::tempdir().unwrap();
     statvent::start_recorder_in(temp.path()).unwrap();

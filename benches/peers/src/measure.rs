@@ -1,6 +1,7 @@
 //! Interleaved measurement: each round times every contender once, in rotating order.
 //!
-//! A contender is timed on each of its numbers of threads. Owns the length of a batch, which rounds count, and the checks that the work was done:
+//! A round includes each number of threads. This file owns the length of a batch, which rounds count, and the checks that
+//! the work was done:
 //! - A round whose threads were interrupted, or did not run at the same time, is discarded and counted.
 //! - A time that no processor can reach is refused.
 //! - At the end, the stats of every contender must equal the sum of its calls.
