@@ -1,4 +1,4 @@
-//! Counts in `main` and in an interrupt, and prints all stats: the program of the core's README.
+//! The program of the core's README: it counts in `main` and in an interrupt, and prints all stats.
 #![no_std]
 #![no_main]
 
