@@ -95,6 +95,9 @@ pub(crate) struct Contender {
     n_calls: AtomicU64,
 }
 
+/// A crate's contenders for a measurement, or the reason why it has none.
+pub(crate) type Contenders = Result<Vec<Contender>, &'static str>;
+
 impl Contender {
     /// `run` makes the given number of calls, a multiple of [`BLOCK_CALLS`](crate::inputs::BLOCK_CALLS), on any number
     /// of concurrent threads. `read_back` gets the number of all calls so far.

@@ -6,9 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::contender::{Contender, Kind, Measurement, ReadBack};
+use crate::contender::{Contender, Contenders, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, repeat, repeat_values};
-use crate::peers::Contenders;
 use crate::text;
 
 /// Each cell has its own cache line, so that the floors do not slow each other.

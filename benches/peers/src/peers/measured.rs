@@ -16,9 +16,8 @@ use measured::text::BufferedTextEncoder;
 use measured::{Counter, CounterVec, FloatGauge, Histogram, HistogramVec, LabelGroup};
 use paracord::ParaCord;
 
-use crate::contender::{Contender, Kind, Measurement, ReadBack};
+use crate::contender::{Contender, Contenders, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "measured";

@@ -10,9 +10,8 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
-use crate::contender::{Contender, Kind, Measurement, ReadBack};
+use crate::contender::{Contender, Contenders, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "metrics";

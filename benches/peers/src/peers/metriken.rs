@@ -10,9 +10,8 @@ use metriken::{
 };
 use metriken_exposition::{PrometheusOptions, prometheus_text};
 
-use crate::contender::{Contender, Kind, Measurement, ReadBack};
+use crate::contender::{Contender, Contenders, Kind, Measurement, ReadBack};
 use crate::inputs::{MICROSECONDS, N_VALUES, repeat, repeat_values};
-use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "metriken";

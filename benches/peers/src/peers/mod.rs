@@ -5,7 +5,7 @@
 //! crate has such a call; otherwise the metric is a `static` that is created on first use, as in the crates'
 //! documentation. A name known at run time is the value of a label if the crate cannot find metrics by name.
 
-use crate::contender::{Contender, Measurement};
+use crate::contender::{Contenders, Measurement};
 
 mod floor;
 mod measured;
@@ -15,9 +15,6 @@ mod opentelemetry;
 mod prometheus;
 mod prometheus_client;
 mod statvent;
-
-/// A crate's contenders for a measurement, or the reason why it has none.
-pub(crate) type Contenders = Result<Vec<Contender>, &'static str>;
 
 /// The function that creates the contenders of a crate, new ones with each call.
 type CreateContenders = fn(Measurement) -> Contenders;

@@ -13,9 +13,8 @@ use opentelemetry::metrics::{BoundCounter, Meter, MeterProvider};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
-use crate::contender::{Contender, Kind, Measurement, ReadBack};
+use crate::contender::{Contender, Contenders, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "opentelemetry";

@@ -12,9 +12,8 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::Registry;
 
-use crate::contender::{Contender, Kind, Measurement, ReadBack};
+use crate::contender::{Contender, Contenders, Kind, Measurement, ReadBack};
 use crate::inputs::{N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Contenders;
 use crate::text;
 
 const NAME: &str = "prometheus-client";

@@ -5,9 +5,8 @@
 
 use statvent::{Registry, Value, WINDOW_SAMPLES, incr, record, set};
 
-use crate::contender::{Contender, Kind, Measurement, ReadBack};
+use crate::contender::{Contender, Contenders, Kind, Measurement, ReadBack};
 use crate::inputs::{BLOCK_CALLS, N_VALUES, SECONDS, names, repeat, repeat_names, repeat_values};
-use crate::peers::Contenders;
 use crate::text;
 
 static TEXT: Registry<1024, 32, 65536, 32> = Registry::new();
