@@ -110,7 +110,7 @@ fn main() {
         // Not by an exit, which would wait for them.
         std::process::abort();
     }
-    println!("test allocator::forks_beside_starting_recorders_come_through ... ok");
+    println!("test allocator::forks_during_recorder_starts_do_not_deadlock ... ok");
     // SAFETY: it ends the process. The thread that starts recorders goes on until then.
     unsafe { libc::_exit(0) };
 }

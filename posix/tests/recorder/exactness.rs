@@ -36,7 +36,7 @@ fn value(text: &str, name: &str) -> u64 {
 }
 
 #[test]
-fn threads_and_stats_that_come_while_somebody_reads_are_counted_exactly() {
+fn threads_and_stats_added_during_reads_are_counted_exactly() {
     let temp = tempfile::tempdir().unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
     let path = recorder.path();

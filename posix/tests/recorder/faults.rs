@@ -2,8 +2,9 @@
 //! tells of what lasts in one line, and goes on as soon as that is possible.
 
 use crate::support::{
-    OtherCat, OwnStderr, Stats, alone, become_ordinary, cat, errand, eventually, locked_read, names,
-    observe_for, read_whole, said_by, switches, thread_named, until_it_waits_for_a_reader, within,
+    CatProcess, OwnStderr, SHORT_INTERVAL, Stats, cat, context_switches, drop_privileges, eventually,
+    in_own_process, locked_read, names, observe_for, run_and_read_log, subprocess_arg, thread_named,
+    try_read, wait_until_recorder_sleeps, within,
 };
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
@@ -17,24 +18,22 @@ use std::time::{Duration, Instant};
 
 static STATS: Stats = Stats::new();
 
-const OFTEN: Duration = Duration::from_millis(100);
-
 /// How often the threads of all recorders were switched to so far.
-fn all_switches() -> u64 {
+fn all_context_switches() -> u64 {
     let threads = ["statvent-pipe", "statvent-upkeep"];
-    threads.iter().map(|name| switches(&eventually(name, || thread_named(name)))).sum()
+    threads.iter().map(|name| context_switches(&eventually(name, || thread_named(name)))).sum()
 }
 
 /// Asserts that the recorders' threads do next to nothing while they cannot publish, and say so once.
-pub(crate) fn see_them_rest_and_say_so_once(stderr: &OwnStderr) {
-    see_few_switches(all_switches);
-    assert_eq!(stderr.wait_until_told(), 1);
+pub(crate) fn assert_idle_and_logged_once(stderr: &OwnStderr) {
+    assert_few_context_switches(all_context_switches);
+    assert_eq!(stderr.wait_for_report(), 1);
     observe_for(Duration::from_millis(500));
-    assert_eq!(stderr.n_told(), 1);
+    assert_eq!(stderr.n_reports(), 1);
 }
 
 /// Asserts that there are few switches for a while, however long that lasts on a busy machine.
-fn see_few_switches(count: impl Fn() -> u64) {
+fn assert_few_context_switches(count: impl Fn() -> u64) {
     let (begin, before) = (Instant::now(), count());
     observe_for(Duration::from_secs(1));
     let (n, took) = (count() - before, begin.elapsed());
@@ -43,7 +42,7 @@ fn see_few_switches(count: impl Fn() -> u64) {
 }
 
 /// Asserts that this process does next to nothing for a while, however long that lasts on a busy machine.
-pub(crate) fn see_little_cpu_time(time: Duration) {
+pub(crate) fn assert_little_cpu_time(time: Duration) {
     let (begin, before) = (Instant::now(), cpu_time());
     observe_for(time);
     let (used, took) = (cpu_time() - before, begin.elapsed());
@@ -51,11 +50,11 @@ pub(crate) fn see_little_cpu_time(time: Duration) {
 }
 
 #[test]
-fn a_recorder_without_descriptors_says_so_once_rests_and_recovers() {
-    let Some(dir) = errand() else {
+fn a_recorder_without_descriptors_logs_once_idles_and_recovers() {
+    let Some(dir) = subprocess_arg() else {
         let temp = tempfile::tempdir().unwrap();
-        let name = "faults::a_recorder_without_descriptors_says_so_once_rests_and_recovers";
-        let said = said_by(&[], name, temp.path());
+        let name = "faults::a_recorder_without_descriptors_logs_once_idles_and_recovers";
+        let said = run_and_read_log(&[], name, temp.path());
         assert_eq!(said.len(), 1, "{said:?}");
         let begin = ": its stats cannot be read for now, and it goes on trying: ";
         let end = ": no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole \
@@ -65,44 +64,44 @@ fn a_recorder_without_descriptors_says_so_once_rests_and_recovers() {
     };
     STATS.incr("a", 1);
     let stderr = OwnStderr::open();
-    let recorder = Recorder::builder(&STATS).directory(dir).upkeep_interval(OFTEN).start().unwrap();
-    let reader = OtherCat::of(&recorder.path());
+    let recorder = Recorder::builder(&STATS).directory(dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let reader = CatProcess::spawn(&recorder.path());
     let paths = ["statvent-pipe", "statvent-upkeep"].map(|name| eventually(name, || thread_named(name)));
     let statuses: Vec<_> = paths.iter().map(|path| fs::File::open(path.join("status")).unwrap()).collect();
-    until_it_waits_for_a_reader();
+    wait_until_recorder_sleeps();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
     // The end of this reader's pipe was there before; no further one can be had.
     assert_eq!(reader.read(), "a: 1\n");
-    see_few_switches(|| count_switches(&statuses));
-    assert_eq!(stderr.wait_until_told(), 1);
+    assert_few_context_switches(|| count_context_switches(&statuses));
+    assert_eq!(stderr.wait_for_report(), 1);
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
 // 1. A program starts a recorder and then becomes a daemon: it closes all descriptors that it does not know, and may open
 // files that get their numbers. 2. At its next look the recorder waited for an event that was none, in a busy loop; it never
 // published again, and closed what was the program's.
 #[test]
-fn a_recorder_whose_descriptors_the_program_closed_or_replaced_rests_and_publishes_anew() {
-    let name = "faults::a_recorder_whose_descriptors_the_program_closed_or_replaced_rests_and_publishes_anew";
-    let Some(dir) = errand() else {
+fn a_recorder_republishes_after_the_program_closed_or_replaced_its_descriptors() {
+    let name = "faults::a_recorder_republishes_after_the_program_closed_or_replaced_its_descriptors";
+    let Some(dir) = subprocess_arg() else {
         for how in ["closed", "replaced"] {
             let temp = tempfile::tempdir().unwrap();
-            assert_eq!(said_by(&[], name, &temp.path().join(how)), [""; 0], "{how}");
+            assert_eq!(run_and_read_log(&[], name, &temp.path().join(how)), [""; 0], "{how}");
         }
         return;
     };
     STATS.incr("a", 1);
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(OFTEN).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     // SAFETY: what is open is not used any more, but by the recorder.
     assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) }, 0);
     let is_replaced = dir.ends_with("replaced");
     let files: Vec<_> =
         (0..64).filter(|_| is_replaced).map(|_| fs::File::open("/dev/null").unwrap()).collect();
-    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
-    see_little_cpu_time(Duration::from_secs(1));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+    assert_little_cpu_time(Duration::from_secs(1));
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     within("the recorder to stop", move || drop(recorder));
     assert_eq!(names(&dir), [""; 0]);
@@ -117,7 +116,7 @@ fn cpu_time() -> Duration {
 }
 
 /// Adds up the switches in files of `/proc` that were opened before.
-fn count_switches(statuses: &[fs::File]) -> u64 {
+fn count_context_switches(statuses: &[fs::File]) -> u64 {
     use std::os::unix::fs::FileExt;
     let count = |status: &fs::File| {
         let mut text = vec![0; 8192];
@@ -130,52 +129,52 @@ fn count_switches(statuses: &[fs::File]) -> u64 {
 }
 
 #[test]
-fn a_directory_that_may_not_be_written_any_more_is_told_once_and_recovered_from() {
-    let Some(dir) = errand() else {
+fn a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from() {
+    let Some(dir) = subprocess_arg() else {
         let temp = tempfile::tempdir().unwrap();
         fs::set_permissions(temp.path(), Permissions::from_mode(0o777)).unwrap();
-        let name = "faults::a_directory_that_may_not_be_written_any_more_is_told_once_and_recovered_from";
-        let said = said_by(&[], name, temp.path());
+        let name = "faults::a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from";
+        let said = run_and_read_log(&[], name, temp.path());
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].contains("it goes on trying: no pipe can be made in "), "{said:?}");
         assert!(said[0].ends_with("Permission denied (os error 13)"), "{said:?}");
         return;
     };
-    become_ordinary();
+    drop_privileges();
     STATS.incr("a", 1);
     let dir = dir.join("pipes");
     let stderr = OwnStderr::open();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(OFTEN).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
     // Whoever reads now is served; who comes later waits, and is let go.
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     (0..3).for_each(|_| assert_eq!(cat(&recorder.path()), ""));
-    see_them_rest_and_say_so_once(&stderr);
+    assert_idle_and_logged_once(&stderr);
     fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
-    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
     drop(recorder);
     assert!(names(&dir).is_empty());
 }
 
 #[test]
-fn standard_error_that_nobody_reads_holds_nothing_up() {
-    if !alone("faults::standard_error_that_nobody_reads_holds_nothing_up") {
+fn a_full_standard_error_blocks_nothing() {
+    if !in_own_process("faults::a_full_standard_error_blocks_nothing") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     STATS.incr("a", 1);
     let (_unread, full) = std::io::pipe().unwrap();
     fill(&full);
     nix::unistd::dup2_stderr(&full).unwrap();
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("pipes");
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(OFTEN).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     // Long enough for a line to be due.
     observe_for(Duration::from_millis(1500));
     fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
-    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
     within("the recorder to stop", move || drop(recorder));
 }
 
@@ -192,8 +191,8 @@ extern "C" fn nothing(_: libc::c_int) {}
 
 /// The handler interrupts system calls for good, at any moment, in any thread that lets it.
 #[test]
-fn a_storm_of_signals_costs_no_read() {
-    if !alone("faults::a_storm_of_signals_costs_no_read") {
+fn a_storm_of_signals_breaks_no_read() {
+    if !in_own_process("faults::a_storm_of_signals_breaks_no_read") {
         return;
     }
     let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
@@ -203,7 +202,8 @@ fn a_storm_of_signals_costs_no_read() {
     }
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     let us = nix::unistd::getpid();
     let path = recorder.path();
     let reading = thread::spawn(move || (0..500).all(|_| locked_read(&path) == "a: 1\n"));

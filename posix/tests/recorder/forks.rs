@@ -3,8 +3,8 @@
 //! Each test forks in a process of its own.
 
 use crate::support::{
-    DEADLINE, Stats, alone, cat, errand, eventually, fill_beyond_any_pipe, names, open_nonblocking,
-    start_alone, wait_readable, within,
+    DEADLINE, SHORT_INTERVAL, Stats, cat, eventually, fill_beyond_any_pipe, in_own_process, names,
+    open_nonblocking, spawn_test, subprocess_arg, wait_readable, within,
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -14,7 +14,6 @@ use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use std::{fs, process, thread};
 
 static STATS: Stats = Stats::new();
@@ -79,8 +78,8 @@ fn pipe_of(dir: &Path, pid: impl std::fmt::Display) -> PathBuf {
 }
 
 #[test]
-fn a_child_may_publish_too_and_its_exit_leaves_its_parents_pipe() {
-    if !alone("forks::a_child_may_publish_too_and_its_exit_leaves_its_parents_pipe") {
+fn a_child_may_publish_and_its_exit_keeps_the_parents_pipe() {
+    if !in_own_process("forks::a_child_may_publish_and_its_exit_keeps_the_parents_pipe") {
         return;
     }
     let temp = tempfile::tempdir().unwrap();
@@ -103,8 +102,8 @@ fn a_child_may_publish_too_and_its_exit_leaves_its_parents_pipe() {
 }
 
 #[test]
-fn a_child_without_a_recorder_touches_nothing() {
-    if !alone("forks::a_child_without_a_recorder_touches_nothing") {
+fn a_child_without_a_recorder_removes_nothing() {
+    if !in_own_process("forks::a_child_without_a_recorder_removes_nothing") {
         return;
     }
     let temp = tempfile::tempdir().unwrap();
@@ -124,7 +123,7 @@ fn a_child_without_a_recorder_touches_nothing() {
 }
 
 /// Lists what descriptors this process has that lead to `dir`, to something in it, or to nothing that has a name.
-fn kept(dir: &str) -> Vec<String> {
+fn open_in(dir: &str) -> Vec<String> {
     let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
     // That of the listing itself is gone.
     let open = open.filter_map(Result::ok).map(|path| path.into_os_string().into_string().unwrap());
@@ -132,7 +131,7 @@ fn kept(dir: &str) -> Vec<String> {
 }
 
 /// Counts the descriptors of this process that something in `dir` can be written to by.
-fn write_ends(dir: &Path) -> usize {
+fn n_write_ends(dir: &Path) -> usize {
     let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
     let open = open.filter(|link| fs::read_link(link).is_ok_and(|path| path.starts_with(dir)));
     let flags = open.map(|link| {
@@ -144,32 +143,32 @@ fn write_ends(dir: &Path) -> usize {
 }
 
 #[test]
-fn a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory() {
-    if !alone("forks::a_child_keeps_no_descriptor_of_its_parents_recorder_but_that_of_the_directory") {
+fn a_child_keeps_only_the_directory_descriptor_of_its_parents_recorder() {
+    if !in_own_process("forks::a_child_keeps_only_the_directory_descriptor_of_its_parents_recorder") {
         return;
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().to_str().unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
     (0..5).for_each(|_| drop(cat(&recorder.path())));
-    assert!(kept(dir).len() > 5, "{:?}", kept(dir));
+    assert!(open_in(dir).len() > 5, "{:?}", open_in(dir));
     for _generation in 0..3 {
-        forked(|_| assert_eq!(kept(dir), [dir])).end();
+        forked(|_| assert_eq!(open_in(dir), [dir])).end();
     }
 }
 
 // 1. A reader comes; the recorder's thread has opened its end, and has not noted that yet. 2. The process forks. 3. The child
 // kept that end, and the reader waited until the child ended.
 #[test]
-fn a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe() {
-    if !alone("forks::a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe") {
+fn a_child_forked_as_a_reader_arrives_keeps_no_pipe_end() {
+    if !in_own_process("forks::a_child_forked_as_a_reader_arrives_keeps_no_pipe_end") {
         return;
     }
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
     // Readers that two at a time came to one pipe are to go on soon.
-    let often = Duration::from_millis(100);
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(often).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -181,7 +180,7 @@ fn a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe() {
         }
         let all_forks = catch_unwind(AssertUnwindSafe(|| {
             for _ in 0..1000 {
-                forked(|_| assert_eq!(write_ends(temp.path()), 0)).end();
+                forked(|_| assert_eq!(n_write_ends(temp.path()), 0)).end();
             }
         }));
         // Also after a failure, or the other threads would go on for ever.
@@ -191,9 +190,9 @@ fn a_child_that_is_forked_as_a_reader_comes_keeps_no_end_of_the_pipe() {
 }
 
 #[test]
-fn a_child_that_lives_on_is_no_proof_that_its_parent_does() {
-    const NAME: &str = "forks::a_child_that_lives_on_is_no_proof_that_its_parent_does";
-    if let Some(dir) = errand() {
+fn a_surviving_child_does_not_make_its_dead_parent_look_alive() {
+    const NAME: &str = "forks::a_surviving_child_does_not_make_its_dead_parent_look_alive";
+    if let Some(dir) = subprocess_arg() {
         start_once(&STATS, Some(&dir)).unwrap();
         let mut child = forked(|mut parent| parent.meet());
         child.meet();
@@ -202,7 +201,7 @@ fn a_child_that_lives_on_is_no_proof_that_its_parent_does() {
         return;
     }
     let temp = tempfile::tempdir().unwrap();
-    let mut parent = start_alone(NAME, temp.path());
+    let mut parent = spawn_test(NAME, temp.path());
     let child = eventually("a child", || fs::read_to_string(temp.path().join("forked")).ok()?.parse().ok());
     let child = Pid::from_raw(child);
     let name = PipeName { label: None, pid: parent.0.id(), n: 0 };
@@ -216,8 +215,8 @@ fn a_child_that_lives_on_is_no_proof_that_its_parent_does() {
 }
 
 #[test]
-fn a_fork_in_the_middle_of_a_write_does_not_delay_the_reader() {
-    if !alone("forks::a_fork_in_the_middle_of_a_write_does_not_delay_the_reader") {
+fn a_fork_during_a_write_does_not_delay_the_reader() {
+    if !in_own_process("forks::a_fork_during_a_write_does_not_delay_the_reader") {
         return;
     }
     let temp = tempfile::tempdir().unwrap();
@@ -240,8 +239,8 @@ fn a_fork_in_the_middle_of_a_write_does_not_delay_the_reader() {
 }
 
 #[test]
-fn forks_while_recorders_start_serve_and_end_leave_nobody_stuck() {
-    if !alone("forks::forks_while_recorders_start_serve_and_end_leave_nobody_stuck") {
+fn forks_while_recorders_start_serve_and_stop_do_not_deadlock() {
+    if !in_own_process("forks::forks_while_recorders_start_serve_and_stop_do_not_deadlock") {
         return;
     }
     let temp = tempfile::tempdir().unwrap();

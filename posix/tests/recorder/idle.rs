@@ -1,7 +1,7 @@
 //! What a recorder costs while nobody reads: nothing.
 
 use crate::support::{
-    Stats, alone, cat, eventually, is_waiting_in_open, observe_for, switches, thread_named,
+    Stats, cat, context_switches, eventually, in_own_process, is_blocked_in_open, observe_for, thread_named,
 };
 use statvent_posix::Recorder;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 static STATS: Stats = Stats::new();
 
 #[test]
-fn the_recorders_thread_is_not_switched_to_while_nobody_reads() {
-    if !alone("idle::the_recorders_thread_is_not_switched_to_while_nobody_reads") {
+fn the_recorder_thread_sleeps_while_no_reader_comes() {
+    if !in_own_process("idle::the_recorder_thread_sleeps_while_no_reader_comes") {
         return;
     }
     STATS.incr("a", 1);
@@ -20,12 +20,12 @@ fn the_recorders_thread_is_not_switched_to_while_nobody_reads() {
     let thread = eventually("the thread", || thread_named("statvent-pipe"));
     // It is idle once it sleeps in `open` and a moment has brought no switch.
     let before = eventually("the thread to sleep", || {
-        let before = is_waiting_in_open(&thread).then(|| switches(&thread))?;
+        let before = is_blocked_in_open(&thread).then(|| context_switches(&thread))?;
         observe_for(Duration::from_millis(100));
-        (is_waiting_in_open(&thread) && switches(&thread) == before).then_some(before)
+        (is_blocked_in_open(&thread) && context_switches(&thread) == before).then_some(before)
     });
     observe_for(Duration::from_secs(3));
-    assert_eq!(switches(&thread), before);
+    assert_eq!(context_switches(&thread), before);
     assert_eq!(cat(&recorder.path()), "a: 1\n");
-    eventually("the thread to wake up", || (switches(&thread) > before).then_some(()));
+    eventually("the thread to wake up", || (context_switches(&thread) > before).then_some(()));
 }

@@ -6,19 +6,19 @@
 
 mod support;
 
-mod ends;
 mod exactness;
 mod faults;
 mod forks;
-mod hard_readers;
+mod global;
 mod idle;
-mod in_trouble;
-mod mending;
+mod lock_byte;
 mod names;
 mod namespaces;
 mod no_proc;
-mod once;
+mod process_exit;
 mod reads;
+mod repair;
+mod shutdown;
 mod signals;
-mod stopping;
-mod taken_away;
+mod slow_readers;
+mod stranded_readers;

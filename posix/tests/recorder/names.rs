@@ -1,6 +1,8 @@
 //! Which name a pipe gets, and what happens to what has that name already.
 
-use crate::support::{Stats, alone, become_ordinary, cat, eventually, names, read_whole};
+use crate::support::{
+    SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, names, try_read,
+};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
@@ -12,11 +14,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 use std::{process, thread};
 
 /// Locks every byte of a directory, as any user can who may read it.
-fn hold_all_bytes(dir: &Path) -> File {
+fn lock_all_bytes(dir: &Path) -> File {
     let description = File::open(dir).unwrap();
     let all = libc::flock {
         l_type: libc::F_RDLCK as libc::c_short,
@@ -29,12 +30,12 @@ fn hold_all_bytes(dir: &Path) -> File {
     description
 }
 
-fn own(suffix: &str) -> String {
+fn own_name(suffix: &str) -> String {
     format!("{}{suffix}.stats", process::id())
 }
 
 #[test]
-fn a_second_recorder_of_a_process_gets_a_suffix_and_the_first_free_one() {
+fn a_further_recorder_of_a_process_gets_the_first_free_suffix() {
     static STATS: [Stats; 3] = [const { Stats::new() }; 3];
     let temp = tempfile::tempdir().unwrap();
     let start = |stats: &'static Stats| Recorder::builder(stats).directory(temp.path()).start().unwrap();
@@ -43,11 +44,11 @@ fn a_second_recorder_of_a_process_gets_a_suffix_and_the_first_free_one() {
     }
     let first = start(&STATS[0]);
     let second = start(&STATS[1]);
-    assert_eq!(names(temp.path()), [own("-1"), own("")]);
-    assert_eq!(second.path(), temp.path().join(own("-1")));
+    assert_eq!(names(temp.path()), [own_name("-1"), own_name("")]);
+    assert_eq!(second.path(), temp.path().join(own_name("-1")));
     drop(first);
     let third = start(&STATS[2]);
-    assert_eq!(third.path(), temp.path().join(own("")));
+    assert_eq!(third.path(), temp.path().join(own_name("")));
     assert_eq!((cat(&second.path()), cat(&third.path())), ("i: 1\n".into(), "i: 2\n".into()));
     let dir = PipeDir::open(temp.path()).unwrap();
     assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 1 }).unwrap());
@@ -58,23 +59,23 @@ fn a_second_recorder_of_a_process_gets_a_suffix_and_the_first_free_one() {
 }
 
 #[test]
-fn a_label_stands_before_the_pid() {
+fn a_label_precedes_the_pid() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).label("board1").start().unwrap();
-    assert_eq!(recorder.path(), temp.path().join(format!("board1.{}", own(""))));
+    assert_eq!(recorder.path(), temp.path().join(format!("board1.{}", own_name(""))));
     let wrong = Recorder::builder(&STATS).directory(temp.path()).label("a.b").start();
     assert!(matches!(wrong.unwrap_err(), Error::Label { found } if found == "a.b"));
 }
 
 #[test]
-fn a_pipe_that_a_dead_process_of_the_same_pid_left_is_replaced() {
+fn the_pipe_of_a_dead_process_with_the_same_pid_is_replaced() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
-    nix::unistd::mkfifo(&temp.path().join(own("")), Mode::S_IRUSR).unwrap();
+    nix::unistd::mkfifo(&temp.path().join(own_name("")), Mode::S_IRUSR).unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
-    assert_eq!(names(temp.path()), [own("")]);
+    assert_eq!(names(temp.path()), [own_name("")]);
     assert_eq!(cat(&recorder.path()), "a: 1\n");
 }
 
@@ -83,27 +84,27 @@ fn name_of(recorder: &Recorder) -> String {
 }
 
 /// Publishes without upkeep.
-fn start_alone_in(dir: &Path) -> Recorder {
+fn start_in(dir: &Path) -> Recorder {
     static STATS: Stats = Stats::new();
     STATS.set("a", 1);
     Recorder::builder(&STATS).directory(dir).without_upkeep().start().unwrap()
 }
 
 /// Makes a directory unwritable and reads the pipe in it, which then can be neither succeeded nor removed.
-fn leave_a_pipe(recorder: &Recorder, dir: &Path) {
+fn make_pipe_undeletable(recorder: &Recorder, dir: &Path) {
     fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
 }
 
 #[test]
-fn readers_of_a_pipe_that_cannot_be_removed_get_their_end_of_file_without_upkeep() {
-    if !alone("names::readers_of_a_pipe_that_cannot_be_removed_get_their_end_of_file_without_upkeep") {
+fn readers_of_an_undeletable_pipe_get_end_of_file_without_health_check() {
+    if !in_own_process("names::readers_of_an_undeletable_pipe_get_end_of_file_without_health_check") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
-    let recorder = start_alone_in(temp.path());
-    leave_a_pipe(&recorder, temp.path());
+    let recorder = start_in(temp.path());
+    make_pipe_undeletable(&recorder, temp.path());
     for _ in 0..3 {
         assert_eq!(cat(&recorder.path()), "");
     }
@@ -111,17 +112,17 @@ fn readers_of_a_pipe_that_cannot_be_removed_get_their_end_of_file_without_upkeep
 }
 
 #[test]
-fn a_pipe_that_could_not_be_removed_goes_also_where_others_hold_its_byte() {
-    if !alone("names::a_pipe_that_could_not_be_removed_goes_also_where_others_hold_its_byte") {
+fn an_undeletable_pipe_is_removed_later_despite_a_foreign_lock_on_its_byte() {
+    if !in_own_process("names::an_undeletable_pipe_is_removed_later_despite_a_foreign_lock_on_its_byte") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
-    let recorder = start_alone_in(temp.path());
-    let _bytes = hold_all_bytes(temp.path());
-    leave_a_pipe(&recorder, temp.path());
+    let recorder = start_in(temp.path());
+    let _bytes = lock_all_bytes(temp.path());
+    make_pipe_undeletable(&recorder, temp.path());
     fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
-    eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
     // A fresh pipe stands aside for a moment.
     eventually("one pipe", || (names(temp.path()) == [name_of(&recorder)]).then_some(()));
 }
@@ -130,11 +131,11 @@ fn a_pipe_that_could_not_be_removed_goes_also_where_others_hold_its_byte() {
 // its name is taken by that one. 3. The directory becomes writable right then, and it publishes under its next name. 4. The old
 // pipe stayed, also after the recorder's end, and whoever read it waited for ever.
 #[test]
-fn nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_time() {
-    if !alone("names::nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_time") {
+fn toggling_write_permission_leaves_no_pipe_behind() {
+    if !in_own_process("names::toggling_write_permission_leaves_no_pipe_behind") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
     let may = |mode| fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
     // What was put aside and could not be removed from there is swept as dead.
@@ -143,7 +144,7 @@ fn nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_ti
         names.filter(|name| !name.starts_with('.')).collect::<Vec<_>>()
     };
     for _ in 0..50 {
-        let recorder = start_alone_in(temp.path());
+        let recorder = start_in(temp.path());
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -153,13 +154,13 @@ fn nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_ti
                 }
             });
             let all_reads = catch_unwind(AssertUnwindSafe(|| {
-                (0..5).for_each(|_| drop(read_whole(&recorder.path())));
+                (0..5).for_each(|_| drop(try_read(&recorder.path())));
             }));
             // Also after a failure, or the other thread would go on for ever.
             is_over.store(true, Ordering::Release);
             all_reads.unwrap();
         });
-        eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+        eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
         // It tries again at its next reader.
         eventually("one pipe", || (pipes() == [name_of(&recorder)]).then_some(()));
         drop(recorder);
@@ -168,15 +169,15 @@ fn nothing_is_left_where_a_directory_changes_between_writable_and_not_all_the_ti
 }
 
 #[test]
-fn a_pipe_that_could_not_be_removed_goes_with_its_recorder() {
-    if !alone("names::a_pipe_that_could_not_be_removed_goes_with_its_recorder") {
+fn an_undeletable_pipe_is_removed_with_its_recorder() {
+    if !in_own_process("names::an_undeletable_pipe_is_removed_with_its_recorder") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     for _ in 0..20 {
         let temp = tempfile::tempdir().unwrap();
-        let recorder = start_alone_in(temp.path());
-        leave_a_pipe(&recorder, temp.path());
+        let recorder = start_in(temp.path());
+        make_pipe_undeletable(&recorder, temp.path());
         fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
         drop(recorder);
         assert!(names(temp.path()).is_empty());
@@ -184,49 +185,49 @@ fn a_pipe_that_could_not_be_removed_goes_with_its_recorder() {
 }
 
 #[test]
-fn recorders_of_different_labels_do_not_take_each_others_names() {
+fn recorders_with_different_labels_do_not_compete_for_names() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     let start = |label: &str| Recorder::builder(&STATS).directory(temp.path()).label(label).start().unwrap();
     let (shop, cart) = (start("shop"), start("cart"));
-    assert_eq!(shop.path(), temp.path().join(format!("shop.{}", own(""))));
-    assert_eq!(cart.path(), temp.path().join(format!("cart.{}", own(""))));
+    assert_eq!(shop.path(), temp.path().join(format!("shop.{}", own_name(""))));
+    assert_eq!(cart.path(), temp.path().join(format!("cart.{}", own_name(""))));
 }
 
 #[test]
-fn whoever_holds_all_bytes_keeps_nobody_from_publishing() {
+fn foreign_locks_on_all_bytes_do_not_prevent_publishing() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
-    let _held = hold_all_bytes(temp.path());
+    let _held = lock_all_bytes(temp.path());
     let start = || Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
     let first = start();
-    assert_eq!(first.path(), temp.path().join(own("")));
+    assert_eq!(first.path(), temp.path().join(own_name("")));
     let second = start();
-    assert_eq!(second.path(), temp.path().join(own("-1")));
+    assert_eq!(second.path(), temp.path().join(own_name("-1")));
     assert_eq!((cat(&first.path()), cat(&second.path())), ("a: 1\n".into(), "a: 1\n".into()));
 }
 
 #[test]
-fn a_dead_pipe_whose_byte_somebody_holds_stays_and_another_name_is_taken() {
+fn a_dead_pipe_with_a_foreign_lock_stays_and_the_next_suffix_is_used() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
-    nix::unistd::mkfifo(&temp.path().join(own("")), Mode::S_IRUSR).unwrap();
-    let held = hold_all_bytes(temp.path());
+    nix::unistd::mkfifo(&temp.path().join(own_name("")), Mode::S_IRUSR).unwrap();
+    let held = lock_all_bytes(temp.path());
     let start = || Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
     let first = start();
-    assert_eq!(first.path(), temp.path().join(own("-1")));
-    assert_eq!(names(temp.path()), [own("-1"), own("")]);
+    assert_eq!(first.path(), temp.path().join(own_name("-1")));
+    assert_eq!(names(temp.path()), [own_name("-1"), own_name("")]);
     drop(held);
     // A process that another test starts right now has what is open here until it runs its program.
     let dir = PipeDir::open(temp.path()).unwrap();
     let is_free = || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap();
     eventually("a free byte", || is_free().then_some(()));
-    assert_eq!(start().path(), temp.path().join(own("")));
+    assert_eq!(start().path(), temp.path().join(own_name("")));
 }
 
 #[test]
-fn recorders_that_start_at_the_same_moment_share_no_name() {
+fn concurrent_starts_share_no_name() {
     const N: usize = 8;
     static STATS: [Stats; N] = [const { Stats::new() }; N];
     let temp = tempfile::tempdir().unwrap();
@@ -235,7 +236,7 @@ fn recorders_that_start_at_the_same_moment_share_no_name() {
     }
     for _ in 0..20 {
         for suffix in ["", "-1", "-3"] {
-            nix::unistd::mkfifo(&temp.path().join(own(suffix)), Mode::S_IRUSR).unwrap();
+            nix::unistd::mkfifo(&temp.path().join(own_name(suffix)), Mode::S_IRUSR).unwrap();
         }
         let (together, dir) = (Barrier::new(N), temp.path());
         let start = |stats: &'static Stats| {
@@ -258,8 +259,8 @@ fn recorders_that_start_at_the_same_moment_share_no_name() {
 }
 
 #[test]
-fn a_start_that_lacks_descriptors_leaves_no_pipe_and_says_so() {
-    if !alone("names::a_start_that_lacks_descriptors_leaves_no_pipe_and_says_so") {
+fn a_start_without_descriptors_fails_and_leaves_no_pipe() {
+    if !in_own_process("names::a_start_without_descriptors_fails_and_leaves_no_pipe") {
         return;
     }
     static STATS: Stats = Stats::new();
@@ -285,33 +286,33 @@ fn a_start_that_lacks_descriptors_leaves_no_pipe_and_says_so() {
 }
 
 #[test]
-fn files_links_and_directories_of_our_name_are_left_alone() {
+fn files_links_and_directories_with_our_name_are_not_touched() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
     fs::write(temp.path().join("target"), "precious").unwrap();
     nix::unistd::mkfifo(&temp.path().join("fifo"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    fs::write(temp.path().join(own("")), "precious").unwrap();
-    symlink("target", temp.path().join(own("-1"))).unwrap();
-    symlink("fifo", temp.path().join(own("-2"))).unwrap();
-    fs::create_dir(temp.path().join(own("-3"))).unwrap();
+    fs::write(temp.path().join(own_name("")), "precious").unwrap();
+    symlink("target", temp.path().join(own_name("-1"))).unwrap();
+    symlink("fifo", temp.path().join(own_name("-2"))).unwrap();
+    fs::create_dir(temp.path().join(own_name("-3"))).unwrap();
     let before = names(temp.path());
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
-    assert_eq!(recorder.path(), temp.path().join(own("-4")));
+    assert_eq!(recorder.path(), temp.path().join(own_name("-4")));
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     drop(recorder);
     assert_eq!(names(temp.path()), before);
-    assert_eq!(fs::read(temp.path().join(own(""))).unwrap(), b"precious");
+    assert_eq!(fs::read(temp.path().join(own_name(""))).unwrap(), b"precious");
     assert_eq!(fs::read(temp.path().join("target")).unwrap(), b"precious");
 }
 
 #[test]
-fn a_directory_we_may_not_write_is_refused_in_a_sentence() {
-    if !alone("names::a_directory_we_may_not_write_is_refused_in_a_sentence") {
+fn an_unwritable_directory_is_refused_with_advice() {
+    if !in_own_process("names::an_unwritable_directory_is_refused_with_advice") {
         return;
     }
     static STATS: Stats = Stats::new();
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o555)).unwrap();
     let err = Recorder::builder(&STATS).directory(temp.path()).start().unwrap_err();
@@ -329,8 +330,8 @@ fn a_directory_we_may_not_write_is_refused_in_a_sentence() {
 // 1. Another user of a shared directory makes files of the hidden names that a recorder is going to use. 2. It got no fresh
 // pipe at the first read, could not remove its own, and never published again.
 #[test]
-fn whoever_takes_the_hidden_names_keeps_nobody_from_publishing() {
-    if !alone("names::whoever_takes_the_hidden_names_keeps_nobody_from_publishing") {
+fn occupied_hidden_names_do_not_prevent_publishing() {
+    if !in_own_process("names::occupied_hidden_names_do_not_prevent_publishing") {
         return;
     }
     static STATS: Stats = Stats::new();
@@ -342,10 +343,10 @@ fn whoever_takes_the_hidden_names_keeps_nobody_from_publishing() {
         fs::write(temp.path().join(name), "taken").unwrap();
     }
     let taken = names(temp.path());
-    nix::unistd::mkfifo(&temp.path().join(own("")), Mode::S_IRUSR).unwrap();
-    let often = Duration::from_millis(100);
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(often).start().unwrap();
-    assert_eq!(recorder.path(), temp.path().join(own("")));
+    nix::unistd::mkfifo(&temp.path().join(own_name("")), Mode::S_IRUSR).unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    assert_eq!(recorder.path(), temp.path().join(own_name("")));
     for _ in 0..5 {
         assert_eq!(cat(&recorder.path()), "a: 1\n");
         fs::remove_file(recorder.path()).unwrap();

@@ -3,10 +3,10 @@
 //! Namespaces are made by `unshare(1)`: as root, or as an ordinary user where the system lets him have a user namespace.
 //! Elsewhere the tests say that they are skipped; `bin/namespaces` sees to it that they are not.
 
-use crate::faults::see_them_rest_and_say_so_once;
+use crate::faults::assert_idle_and_logged_once;
 use crate::support::{
-    Killed, OwnStderr, Stats, errand, eventually, locked_read, names, observe_for, read_whole, said_by, skip,
-    start_alone_by, until_told,
+    KillOnDrop, OwnStderr, SHORT_INTERVAL, Stats, eventually, locked_read, names, observe_for,
+    run_and_read_log, skip, spawn_test_with, subprocess_arg, try_read, wait_for_stop,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -21,7 +21,7 @@ use std::time::Duration;
 static STATS: Stats = Stats::new();
 
 /// The words that run a program in new namespaces; `None` if the system does not let us.
-pub(crate) fn in_new(namespaces: &[&'static str]) -> Option<Vec<&'static str>> {
+pub(crate) fn unshare_command(namespaces: &[&'static str]) -> Option<Vec<&'static str>> {
     let mut words = vec!["unshare"];
     words.extend(namespaces);
     if !Uid::effective().is_root() {
@@ -41,7 +41,7 @@ fn publish_outer_pid(dir: &Path) {
     let outer: i64 = fs::read_link("/proc/self").unwrap().to_str().unwrap().parse().unwrap();
     STATS.set("outer", outer);
     start_once(&STATS, Some(dir)).unwrap();
-    until_told();
+    wait_for_stop();
 }
 
 fn outer_pid(pipe: &Path) -> i32 {
@@ -49,27 +49,27 @@ fn outer_pid(pipe: &Path) -> i32 {
 }
 
 /// Starts the test `name` as the second process of a new pid namespace, and waits for its pipe.
-fn start_second(unshare: &[&str], name: &str, pipe: &Path) -> Killed {
+fn spawn_second(unshare: &[&str], name: &str, pipe: &Path) -> KillOnDrop {
     let words = [unshare, &["sh", "-c", "\"$@\"; exit $?", "sh"]].concat();
-    let process = start_alone_by(&words, name, pipe.parent().unwrap(), Stdio::inherit());
+    let process = spawn_test_with(&words, name, pipe.parent().unwrap(), Stdio::inherit());
     eventually("the pipe", || pipe.exists().then_some(()));
     process
 }
 
 #[test]
-fn processes_of_equal_pid_in_two_pid_namespaces_both_publish_and_are_told_apart() {
-    if let Some(dir) = errand() {
+fn processes_with_equal_pid_in_two_pid_namespaces_both_publish() {
+    if let Some(dir) = subprocess_arg() {
         return publish_outer_pid(&dir);
     }
-    let Some(unshare) = in_new(&["--pid", "--fork", "--kill-child"]) else { return };
-    let name = "namespaces::processes_of_equal_pid_in_two_pid_namespaces_both_publish_and_are_told_apart";
+    let Some(unshare) = unshare_command(&["--pid", "--fork", "--kill-child"]) else { return };
+    let name = "namespaces::processes_with_equal_pid_in_two_pid_namespaces_both_publish";
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
     let alive = |n| liveness::is_alive(&dir, &PipeName { label: None, pid: 2, n }).unwrap();
     let pipes = ["2.stats", "2-1.stats"].map(|name| temp.path().join(name));
-    let first = start_second(&unshare, name, &pipes[0]);
+    let first = spawn_second(&unshare, name, &pipes[0]);
     let pid_of_first = outer_pid(&pipes[0]);
-    let second = start_second(&unshare, name, &pipes[1]);
+    let second = spawn_second(&unshare, name, &pipes[1]);
     let pid_of_second = outer_pid(&pipes[1]);
     assert_ne!(pid_of_first, pid_of_second);
     for _ in 0..20 {
@@ -84,9 +84,9 @@ fn processes_of_equal_pid_in_two_pid_namespaces_both_publish_and_are_told_apart(
     assert_eq!(outer_pid(&pipes[1]), pid_of_second);
 
     // A third one replaces the pipe of the dead.
-    let third = start_second(&unshare, name, &pipes[0]);
+    let third = spawn_second(&unshare, name, &pipes[0]);
     let pid_of_third = eventually("the third pipe", || {
-        let text = read_whole(&pipes[0]);
+        let text = try_read(&pipes[0]);
         text.trim().strip_prefix("outer: ")?.parse::<i32>().ok()
     });
     assert!(pid_of_third != pid_of_first && alive(0));
@@ -103,14 +103,14 @@ fn processes_of_equal_pid_in_two_pid_namespaces_both_publish_and_are_told_apart(
 
 /// The system ends it by no signal that it does not handle, and so must we.
 #[test]
-fn the_first_process_of_a_container_goes_on_after_sigterm() {
-    if let Some(dir) = errand() {
+fn the_first_process_of_a_container_survives_sigterm() {
+    if let Some(dir) = subprocess_arg() {
         return publish_outer_pid(&dir);
     }
-    let Some(unshare) = in_new(&["--pid", "--fork", "--kill-child"]) else { return };
+    let Some(unshare) = unshare_command(&["--pid", "--fork", "--kill-child"]) else { return };
     let temp = tempfile::tempdir().unwrap();
-    let name = "namespaces::the_first_process_of_a_container_goes_on_after_sigterm";
-    let process = start_alone_by(&unshare, name, temp.path(), Stdio::inherit());
+    let name = "namespaces::the_first_process_of_a_container_survives_sigterm";
+    let process = spawn_test_with(&unshare, name, temp.path(), Stdio::inherit());
     let pipe = temp.path().join("1.stats");
     eventually("the pipe", || pipe.exists().then_some(()));
     let pid = outer_pid(&pipe);
@@ -133,12 +133,12 @@ fn the_first_process_of_a_container_goes_on_after_sigterm() {
 
 /// Runs the test `name` with a file system of its own mounted on the directory that is its errand, and returns what its
 /// recorders said; `None` if it cannot be run here.
-fn on_a_file_system(options: &str, name: &str) -> Option<Vec<String>> {
-    let unshare = in_new(&["--mount"])?;
+fn run_on_tmpfs(options: &str, name: &str) -> Option<Vec<String>> {
+    let unshare = unshare_command(&["--mount"])?;
     let temp = tempfile::tempdir().unwrap();
     let mount = format!("mount -t tmpfs -o {options} none '{}' && exec \"$@\"", temp.path().display());
     let words = [&unshare, &["sh", "-c", &mount, "sh"][..]].concat();
-    Some(said_by(&words, name, temp.path()))
+    Some(run_and_read_log(&words, name, temp.path()))
 }
 
 /// Makes files until the file system takes no more.
@@ -148,10 +148,10 @@ fn fill(dir: &Path) {
 }
 
 #[test]
-fn a_full_file_system_refuses_a_start_in_a_sentence() {
-    let Some(dir) = errand() else {
-        let name = "namespaces::a_full_file_system_refuses_a_start_in_a_sentence";
-        return drop(on_a_file_system("nr_inodes=4", name));
+fn a_start_on_a_full_file_system_is_refused_with_advice() {
+    let Some(dir) = subprocess_arg() else {
+        let name = "namespaces::a_start_on_a_full_file_system_is_refused_with_advice";
+        return drop(run_on_tmpfs("nr_inodes=4", name));
     };
     fill(&dir);
     let before = names(&dir);
@@ -169,9 +169,9 @@ fn a_full_file_system_refuses_a_start_in_a_sentence() {
 }
 
 #[test]
-fn a_file_system_that_fills_up_costs_no_read() {
-    let Some(dir) = errand() else {
-        let said = on_a_file_system("nr_inodes=8", "namespaces::a_file_system_that_fills_up_costs_no_read");
+fn a_file_system_that_fills_up_breaks_no_read() {
+    let Some(dir) = subprocess_arg() else {
+        let said = run_on_tmpfs("nr_inodes=8", "namespaces::a_file_system_that_fills_up_breaks_no_read");
         return assert_eq!(said.unwrap_or_default(), [""; 0]);
     };
     STATS.incr("a", 1);
@@ -189,26 +189,25 @@ fn a_file_system_that_fills_up_costs_no_read() {
 }
 
 #[test]
-fn a_file_system_that_stays_full_is_told_once_and_recovered_from() {
-    let Some(dir) = errand() else {
-        let name = "namespaces::a_file_system_that_stays_full_is_told_once_and_recovered_from";
-        return see_lines(on_a_file_system("nr_inodes=8", name), 1, "No space left on device (os error 28)");
+fn a_file_system_that_stays_full_is_logged_once_and_recovered_from() {
+    let Some(dir) = subprocess_arg() else {
+        let name = "namespaces::a_file_system_that_stays_full_is_logged_once_and_recovered_from";
+        return assert_logged(run_on_tmpfs("nr_inodes=8", name), 1, "No space left on device (os error 28)");
     };
     STATS.incr("a", 1);
     let stderr = OwnStderr::open();
-    let often = Duration::from_millis(100);
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(often).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     fill(&dir);
     // Whoever has a file open keeps its room taken.
     let held = fs::File::options().read(true).custom_flags(libc::O_PATH).open(recorder.path()).unwrap();
     fs::remove_file(recorder.path()).unwrap();
-    see_them_rest_and_say_so_once(&stderr);
+    assert_idle_and_logged_once(&stderr);
     drop(held);
-    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
 /// Asserts that a recorder said that line, once for each of its outages that lasted.
-fn see_lines(said: Option<Vec<String>>, n_outages: usize, cause: &str) {
+fn assert_logged(said: Option<Vec<String>>, n_outages: usize, cause: &str) {
     let Some(said) = said else { return };
     assert!((1..=n_outages).contains(&said.len()), "{said:?}");
     let is_expected =
@@ -217,10 +216,10 @@ fn see_lines(said: Option<Vec<String>>, n_outages: usize, cause: &str) {
 }
 
 #[test]
-fn a_file_system_that_becomes_read_only_is_told_once_and_recovered_from() {
-    let Some(dir) = errand() else {
-        let name = "namespaces::a_file_system_that_becomes_read_only_is_told_once_and_recovered_from";
-        return see_lines(on_a_file_system("size=64k", name), 3, "Read-only file system (os error 30)");
+fn a_file_system_that_becomes_read_only_is_logged_once_and_recovered_from() {
+    let Some(dir) = subprocess_arg() else {
+        let name = "namespaces::a_file_system_that_becomes_read_only_is_logged_once_and_recovered_from";
+        return assert_logged(run_on_tmpfs("size=64k", name), 3, "Read-only file system (os error 30)");
     };
     let remount = |how: &str| {
         let option = format!("remount,bind,{how}");
@@ -232,18 +231,17 @@ fn a_file_system_that_becomes_read_only_is_told_once_and_recovered_from() {
     };
     STATS.incr("a", 1);
     let stderr = OwnStderr::open();
-    let often = Duration::from_millis(100);
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(often).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     for is_long in [true, false, false] {
         remount("ro");
         assert_eq!(locked_read(&recorder.path()), "a: 1\n");
         if is_long {
-            see_them_rest_and_say_so_once(&stderr);
+            assert_idle_and_logged_once(&stderr);
         }
         let refused = Recorder::builder(&STATS).directory(&dir).start().unwrap_err();
         assert!(format!("{refused:?}").ends_with("Read-only file system (os error 30)"), "{refused:?}");
         remount("rw");
-        eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+        eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
     }
     drop(recorder);
     assert!(names(&dir).is_empty());

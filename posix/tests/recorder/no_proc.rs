@@ -1,8 +1,10 @@
 //! A recorder where `/proc` is missing, as in a chroot: it works, but has to look for its readers.
 
-use crate::faults::see_little_cpu_time;
-use crate::namespaces::in_new;
-use crate::support::{Stats, cat, errand, eventually, names, start_alone_by, within};
+use crate::faults::assert_little_cpu_time;
+use crate::namespaces::unshare_command;
+use crate::support::{
+    SHORT_INTERVAL, Stats, cat, eventually, names, spawn_test_with, subprocess_arg, within,
+};
 use nix::unistd::{chdir, chroot};
 use statvent_posix::Recorder;
 use std::fs;
@@ -11,32 +13,32 @@ use std::process::Stdio;
 use std::time::Duration;
 
 #[test]
-fn a_recorder_serves_mends_and_stops_without_proc() {
-    if let Some(root) = errand() {
-        return serve_mend_and_stop(&root);
+fn a_recorder_serves_repairs_and_stops_without_proc() {
+    if let Some(root) = subprocess_arg() {
+        return serve_repair_and_stop(&root);
     }
     // Only root may change the root directory, be it that of a user namespace.
-    let Some(unshare) = in_new(&["--mount"]) else { return };
+    let Some(unshare) = unshare_command(&["--mount"]) else { return };
     let temp = tempfile::tempdir().unwrap();
-    let name = "no_proc::a_recorder_serves_mends_and_stops_without_proc";
-    let status = start_alone_by(&unshare, name, temp.path(), Stdio::inherit()).wait();
+    let name = "no_proc::a_recorder_serves_repairs_and_stops_without_proc";
+    let status = spawn_test_with(&unshare, name, temp.path(), Stdio::inherit()).wait();
     assert!(status.success(), "{status}");
 }
 
-fn serve_mend_and_stop(root: &Path) {
+fn serve_repair_and_stop(root: &Path) {
     static STATS: Stats = Stats::new();
     chroot(root).unwrap();
     chdir("/").unwrap();
     STATS.incr("a", 1);
-    let often = Duration::from_millis(100);
-    let recorder = Recorder::builder(&STATS).directory("/pipes").upkeep_interval(often).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory("/pipes").upkeep_interval(SHORT_INTERVAL).start().unwrap();
     for _ in 0..3 {
         assert_eq!(cat(&recorder.path()), "a: 1\n");
         fs::remove_file(recorder.path()).unwrap();
         eventually("the pipe", || recorder.path().exists().then_some(()));
         assert_eq!(cat(&recorder.path()), "a: 1\n");
     }
-    see_little_cpu_time(Duration::from_secs(1));
+    assert_little_cpu_time(Duration::from_secs(1));
     within("the recorder to stop", move || drop(recorder));
     assert!(names("/pipes".as_ref()).is_empty());
 }

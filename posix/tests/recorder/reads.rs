@@ -1,8 +1,8 @@
 //! What readers get: whole snapshots, however many readers there are and however they behave.
 
 use crate::support::{
-    DEADLINE, Stats, alone, become_ordinary, cat, eventually, fill_beyond_any_pipe, locked_read, names,
-    open_nonblocking, wait_readable, within,
+    DEADLINE, Stats, cat, drop_privileges, eventually, fill_beyond_any_pipe, in_own_process, locked_read,
+    names, open_nonblocking, wait_readable, within,
 };
 use nix::sys::signal::{SigHandler, Signal, signal};
 use statvent_posix::Recorder;
@@ -10,7 +10,7 @@ use std::fs;
 use std::time::Duration;
 
 #[test]
-fn two_reads_in_a_row_are_whole_and_counters_grow() {
+fn consecutive_reads_are_whole_and_counters_grow() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
@@ -25,7 +25,7 @@ fn two_reads_in_a_row_are_whole_and_counters_grow() {
 }
 
 #[test]
-fn a_registry_without_stats_reads_as_nothing() {
+fn an_empty_registry_reads_as_empty_text() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
@@ -34,7 +34,7 @@ fn a_registry_without_stats_reads_as_nothing() {
 }
 
 #[test]
-fn readers_that_leave_at_once_keep_the_recorder_alive() {
+fn readers_that_close_at_once_keep_the_recorder_alive() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
@@ -46,7 +46,7 @@ fn readers_that_leave_at_once_keep_the_recorder_alive() {
 }
 
 #[test]
-fn a_thousand_locked_reads_of_four_readers_are_all_whole() {
+fn a_thousand_locked_reads_by_four_readers_are_all_whole() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     let mut expected = String::new();
@@ -69,11 +69,11 @@ fn a_thousand_locked_reads_of_four_readers_are_all_whole() {
 
 #[test]
 fn a_snapshot_larger_than_any_pipe_arrives_whole() {
-    if !alone("reads::a_snapshot_larger_than_any_pipe_arrives_whole") {
+    if !in_own_process("reads::a_snapshot_larger_than_any_pipe_arrives_whole") {
         return;
     }
     // Root's pipes take any size.
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
     let (large, expected) = fill_beyond_any_pipe();
     let recorder = Recorder::builder(large).directory(temp.path()).write_deadline(DEADLINE).start().unwrap();
@@ -83,11 +83,11 @@ fn a_snapshot_larger_than_any_pipe_arrives_whole() {
 }
 
 #[test]
-fn a_reader_that_hangs_is_given_up_and_the_next_one_served() {
-    if !alone("reads::a_reader_that_hangs_is_given_up_and_the_next_one_served") {
+fn a_hanging_reader_is_abandoned_and_the_next_one_served() {
+    if !in_own_process("reads::a_hanging_reader_is_abandoned_and_the_next_one_served") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
     let (large, expected) = fill_beyond_any_pipe();
     let deadline = Duration::from_millis(500);
@@ -100,11 +100,11 @@ fn a_reader_that_hangs_is_given_up_and_the_next_one_served() {
 }
 
 #[test]
-fn a_reader_that_leaves_mid_line_does_no_harm_where_sigpipe_kills() {
-    if !alone("reads::a_reader_that_leaves_mid_line_does_no_harm_where_sigpipe_kills") {
+fn a_reader_leaving_mid_line_keeps_a_program_with_default_sigpipe_alive() {
+    if !in_own_process("reads::a_reader_leaving_mid_line_keeps_a_program_with_default_sigpipe_alive") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     // SAFETY: no handler is put in place; programs in other languages have this signal at its default.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.unwrap();
     let temp = tempfile::tempdir().unwrap();
@@ -120,8 +120,8 @@ fn a_reader_that_leaves_mid_line_does_no_harm_where_sigpipe_kills() {
 }
 
 #[test]
-fn files_have_mode_0644_and_0755_whatever_the_umask() {
-    if !alone("reads::files_have_mode_0644_and_0755_whatever_the_umask") {
+fn modes_are_0644_and_0755_for_every_umask() {
+    if !in_own_process("reads::modes_are_0644_and_0755_for_every_umask") {
         return;
     }
     use std::os::unix::fs::PermissionsExt;

@@ -3,8 +3,8 @@
 //! Each test is run twice: by the tests, and in the process that gets the signal, where it is given a directory.
 
 use crate::support::{
-    Killed, Stats, become_ordinary, cat, errand, eventually, locked_read, names, observe_for,
-    open_nonblocking, start_alone, start_alone_by, start_publisher, until_told, within,
+    KillOnDrop, Stats, cat, drop_privileges, eventually, locked_read, names, observe_for, open_nonblocking,
+    spawn_test, spawn_test_with, start_publisher, subprocess_arg, wait_for_stop, within,
 };
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -31,26 +31,26 @@ fn publish(dir: &Path) {
     start_once(&STATS, Some(dir)).unwrap();
 }
 
-fn send(process: &Killed, signal: Signal) {
+fn send(process: &KillOnDrop, signal: Signal) {
     kill(Pid::from_raw(process.pid() as i32), signal).unwrap();
 }
 
 /// In the process that gets the signal: may get it now, notes that the program handled it, goes on until told to end.
-fn go_on_once(is_handled: impl Fn() -> bool) {
+fn wait_for_signal_and_stop(is_handled: impl Fn() -> bool) {
     STATS.incr("ready", 1);
     eventually("the signal", || is_handled().then_some(()));
     STATS.incr("handled", 1);
-    until_told();
+    wait_for_stop();
 }
 
 /// Sees a process go on after a signal that it handles, and end without a trace when it likes.
-fn see_it_go_on(name: &str) {
-    see_it_go_on_after(Signal::SIGTERM, name);
+fn assert_survives_sigterm(name: &str) {
+    assert_survives(Signal::SIGTERM, name);
 }
 
-fn see_it_go_on_after(signal: Signal, name: &str) {
+fn assert_survives(signal: Signal, name: &str) {
     let temp = tempfile::tempdir().unwrap();
-    let process = start_alone(name, temp.path());
+    let process = spawn_test(name, temp.path());
     let pipe = temp.path().join(format!("{}.stats", process.pid()));
     eventually("the program", || (locked_read(&pipe) == "a: 1\nready: 1\n").then_some(()));
     send(&process, signal);
@@ -62,18 +62,18 @@ fn see_it_go_on_after(signal: Signal, name: &str) {
 // 1. A reader comes while the directory is unwritable: its pipe can be neither succeeded nor removed. 2. It becomes writable.
 // 3. The process is ended before it tries again, and the pipe stayed.
 #[test]
-fn a_pipe_that_could_not_be_removed_goes_at_a_signal() {
-    const NAME: &str = "signals::a_pipe_that_could_not_be_removed_goes_at_a_signal";
-    if let Some(dir) = errand() {
-        become_ordinary();
+fn an_undeletable_pipe_is_removed_at_a_signal() {
+    const NAME: &str = "signals::an_undeletable_pipe_is_removed_at_a_signal";
+    if let Some(dir) = subprocess_arg() {
+        drop_privileges();
         publish(&dir);
-        return until_told();
+        return wait_for_stop();
     }
     let temp = tempfile::tempdir().unwrap();
     let may = |dir: &Path, mode| std::fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
     may(temp.path(), 0o1777);
     let dir = temp.path().join("pipes");
-    let process = start_alone(NAME, &dir);
+    let process = spawn_test(NAME, &dir);
     let pipe = dir.join(format!("{}.stats", process.pid()));
     eventually("the pipe", || pipe.exists().then_some(()));
     may(&dir, 0o555);
@@ -111,8 +111,8 @@ fn handle_signal(signal: Signal, handler: SigHandler, flags: SaFlags) {
 }
 
 #[test]
-fn a_signal_that_ends_the_process_takes_all_its_pipes_along() {
-    if let Some(dir) = errand() {
+fn a_fatal_signal_removes_all_pipes_of_the_process() {
+    if let Some(dir) = subprocess_arg() {
         // Whoever runs the tests in the background of a shell has them started with SIGINT ignored.
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         // SAFETY: no handler is put in place.
@@ -120,12 +120,12 @@ fn a_signal_that_ends_the_process_takes_all_its_pipes_along() {
         publish(&dir);
         let second = Recorder::builder(&STATS).directory(&dir).start();
         let third = Recorder::builder(&STATS).directory(dir.join("own")).label("shop").start();
-        until_told();
+        wait_for_stop();
         return drop((second, third));
     }
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let temp = tempfile::tempdir().unwrap();
-        let name = "signals::a_signal_that_ends_the_process_takes_all_its_pipes_along";
+        let name = "signals::a_fatal_signal_removes_all_pipes_of_the_process";
         let (process, _) = start_publisher(name, temp.path());
         let own = temp.path().join("own");
         eventually("the third pipe", || own.exists().then(|| names(&own).pop()).flatten());
@@ -138,16 +138,16 @@ fn a_signal_that_ends_the_process_takes_all_its_pipes_along() {
 }
 
 #[test]
-fn a_process_that_is_ended_while_it_is_read_leaves_nothing() {
-    if let Some(dir) = errand() {
+fn a_fatal_signal_during_reads_leaves_no_pipe() {
+    if let Some(dir) = subprocess_arg() {
         publish(&dir);
-        return until_told();
+        return wait_for_stop();
     }
     let mut left = Vec::new();
     for n_reads in 1..=40 {
         let temp = tempfile::tempdir().unwrap();
-        let name = "signals::a_process_that_is_ended_while_it_is_read_leaves_nothing";
-        let process = start_alone(name, temp.path());
+        let name = "signals::a_fatal_signal_during_reads_leaves_no_pipe";
+        let process = spawn_test(name, temp.path());
         let pipe = temp.path().join(format!("{}.stats", process.pid()));
         eventually("the pipe", || pipe.exists().then_some(()));
         let is_over = Arc::new(AtomicBool::new(false));
@@ -169,13 +169,14 @@ fn a_process_that_is_ended_while_it_is_read_leaves_nothing() {
 }
 
 #[test]
-fn a_pipe_that_was_replaced_is_left_alone() {
-    if let Some(dir) = errand() {
+fn a_file_in_place_of_the_pipe_survives_the_signal() {
+    if let Some(dir) = subprocess_arg() {
         publish(&dir);
-        return until_told();
+        return wait_for_stop();
     }
     let temp = tempfile::tempdir().unwrap();
-    let (process, pipe) = start_publisher("signals::a_pipe_that_was_replaced_is_left_alone", temp.path());
+    let (process, pipe) =
+        start_publisher("signals::a_file_in_place_of_the_pipe_survives_the_signal", temp.path());
     std::fs::write(temp.path().join("file"), "precious").unwrap();
     std::fs::rename(temp.path().join("file"), &pipe).unwrap();
     send(&process, Signal::SIGTERM);
@@ -184,64 +185,68 @@ fn a_pipe_that_was_replaced_is_left_alone() {
 }
 
 #[test]
-fn a_handler_that_was_there_first_stays() {
-    let Some(dir) = errand() else { return see_it_go_on("signals::a_handler_that_was_there_first_stays") };
+fn an_earlier_handler_stays() {
+    let Some(dir) = subprocess_arg() else {
+        return assert_survives_sigterm("signals::an_earlier_handler_stays");
+    };
     handle(SigHandler::Handler(note));
     publish(&dir);
-    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+    wait_for_signal_and_stop(|| HANDLED.load(Ordering::Relaxed));
 }
 
 #[test]
-fn a_handler_that_comes_later_takes_over() {
-    let Some(dir) = errand() else { return see_it_go_on("signals::a_handler_that_comes_later_takes_over") };
+fn a_later_handler_takes_over() {
+    let Some(dir) = subprocess_arg() else {
+        return assert_survives_sigterm("signals::a_later_handler_takes_over");
+    };
     publish(&dir);
     handle(SigHandler::Handler(note));
-    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+    wait_for_signal_and_stop(|| HANDLED.load(Ordering::Relaxed));
 }
 
 #[test]
-fn a_handler_of_sigint_with_its_details_that_was_there_first_stays() {
-    let Some(dir) = errand() else {
-        let name = "signals::a_handler_of_sigint_with_its_details_that_was_there_first_stays";
-        return see_it_go_on_after(Signal::SIGINT, name);
+fn an_earlier_siginfo_handler_of_sigint_stays() {
+    let Some(dir) = subprocess_arg() else {
+        let name = "signals::an_earlier_siginfo_handler_of_sigint_stays";
+        return assert_survives(Signal::SIGINT, name);
     };
     handle_signal(Signal::SIGINT, SigHandler::SigAction(note_sender), SaFlags::SA_SIGINFO);
     publish(&dir);
-    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+    wait_for_signal_and_stop(|| HANDLED.load(Ordering::Relaxed));
 }
 
 #[test]
-fn a_handler_of_sigint_with_its_details_that_comes_later_takes_over() {
-    let Some(dir) = errand() else {
-        let name = "signals::a_handler_of_sigint_with_its_details_that_comes_later_takes_over";
-        return see_it_go_on_after(Signal::SIGINT, name);
+fn a_later_siginfo_handler_of_sigint_takes_over() {
+    let Some(dir) = subprocess_arg() else {
+        let name = "signals::a_later_siginfo_handler_of_sigint_takes_over";
+        return assert_survives(Signal::SIGINT, name);
     };
     publish(&dir);
     handle_signal(Signal::SIGINT, SigHandler::SigAction(note_sender), SaFlags::SA_SIGINFO);
-    go_on_once(|| HANDLED.load(Ordering::Relaxed));
+    wait_for_signal_and_stop(|| HANDLED.load(Ordering::Relaxed));
 }
 
 #[test]
-fn signal_hook_that_was_there_first_is_not_disturbed() {
-    let Some(dir) = errand() else {
-        return see_it_go_on("signals::signal_hook_that_was_there_first_is_not_disturbed");
+fn an_earlier_signal_hook_handler_is_not_disturbed() {
+    let Some(dir) = subprocess_arg() else {
+        return assert_survives_sigterm("signals::an_earlier_signal_hook_handler_is_not_disturbed");
     };
     let handled = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&handled)).unwrap();
     publish(&dir);
-    go_on_once(|| handled.load(Ordering::Relaxed));
+    wait_for_signal_and_stop(|| handled.load(Ordering::Relaxed));
 }
 
 /// It passes signals on to whatever was there before.
 #[test]
-fn signal_hook_that_comes_later_is_not_disturbed() {
-    let Some(dir) = errand() else {
-        return see_it_go_on("signals::signal_hook_that_comes_later_is_not_disturbed");
+fn a_later_signal_hook_handler_is_not_disturbed() {
+    let Some(dir) = subprocess_arg() else {
+        return assert_survives_sigterm("signals::a_later_signal_hook_handler_is_not_disturbed");
     };
     publish(&dir);
     let handled = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&handled)).unwrap();
-    go_on_once(|| handled.load(Ordering::Relaxed));
+    wait_for_signal_and_stop(|| handled.load(Ordering::Relaxed));
 }
 
 /// A graceful shutdown as servers have it: the loop ends at the signal, then the program goes on.
@@ -256,34 +261,34 @@ fn shut_down_gracefully(first: impl FnOnce(), later: impl FnOnce()) {
         asked.recv().await.unwrap();
     });
     STATS.incr("handled", 1);
-    until_told();
+    wait_for_stop();
 }
 
 #[test]
-fn tokio_that_was_there_first_shuts_down_gracefully() {
-    let Some(dir) = errand() else {
-        return see_it_go_on("signals::tokio_that_was_there_first_shuts_down_gracefully");
+fn tokio_with_an_earlier_handler_shuts_down_gracefully() {
+    let Some(dir) = subprocess_arg() else {
+        return assert_survives_sigterm("signals::tokio_with_an_earlier_handler_shuts_down_gracefully");
     };
     shut_down_gracefully(|| {}, || publish(&dir));
 }
 
 #[test]
-fn tokio_that_comes_later_shuts_down_gracefully() {
-    let Some(dir) = errand() else {
-        return see_it_go_on("signals::tokio_that_comes_later_shuts_down_gracefully");
+fn tokio_with_a_later_handler_shuts_down_gracefully() {
+    let Some(dir) = subprocess_arg() else {
+        return assert_survives_sigterm("signals::tokio_with_a_later_handler_shuts_down_gracefully");
     };
     shut_down_gracefully(|| publish(&dir), || {});
 }
 
 #[test]
-fn a_signal_that_is_ignored_stays_ignored() {
-    if let Some(dir) = errand() {
+fn an_ignored_signal_stays_ignored() {
+    if let Some(dir) = subprocess_arg() {
         handle(SigHandler::SigIgn);
         publish(&dir);
-        return until_told();
+        return wait_for_stop();
     }
     let temp = tempfile::tempdir().unwrap();
-    let (process, pipe) = start_publisher("signals::a_signal_that_is_ignored_stays_ignored", temp.path());
+    let (process, pipe) = start_publisher("signals::an_ignored_signal_stays_ignored", temp.path());
     for _ in 0..3 {
         send(&process, Signal::SIGTERM);
         assert_eq!(locked_read(&pipe), "a: 1\n");
@@ -293,14 +298,14 @@ fn a_signal_that_is_ignored_stays_ignored() {
 }
 
 #[test]
-fn a_program_under_nohup_survives_a_hangup_and_cleans_up_at_its_end() {
-    if let Some(dir) = errand() {
+fn a_program_under_nohup_survives_sighup_and_cleans_up_at_sigterm() {
+    if let Some(dir) = subprocess_arg() {
         publish(&dir);
-        return until_told();
+        return wait_for_stop();
     }
     let temp = tempfile::tempdir().unwrap();
-    let name = "signals::a_program_under_nohup_survives_a_hangup_and_cleans_up_at_its_end";
-    let process = start_alone_by(&["nohup"], name, temp.path(), Stdio::null());
+    let name = "signals::a_program_under_nohup_survives_sighup_and_cleans_up_at_sigterm";
+    let process = spawn_test_with(&["nohup"], name, temp.path(), Stdio::null());
     let pipe = temp.path().join(format!("{}.stats", process.pid()));
     assert_eq!(locked_read(&pipe), "a: 1\n");
     send(&process, Signal::SIGHUP);
@@ -311,15 +316,15 @@ fn a_program_under_nohup_survives_a_hangup_and_cleans_up_at_its_end() {
 }
 
 #[test]
-fn a_recorder_that_is_told_to_leave_signals_alone_does() {
-    if let Some(dir) = errand() {
+fn a_recorder_without_signal_cleanup_changes_no_signal_handling() {
+    if let Some(dir) = subprocess_arg() {
         STATS.incr("a", 1);
         let recorder = Recorder::builder(&STATS).directory(dir).without_signal_cleanup().start().unwrap();
-        until_told();
+        wait_for_stop();
         return drop(recorder);
     }
     let temp = tempfile::tempdir().unwrap();
-    let name = "signals::a_recorder_that_is_told_to_leave_signals_alone_does";
+    let name = "signals::a_recorder_without_signal_cleanup_changes_no_signal_handling";
     let (process, pipe) = start_publisher(name, temp.path());
     send(&process, Signal::SIGTERM);
     assert_eq!(process.wait().signal(), Some(SIGTERM));
@@ -327,11 +332,11 @@ fn a_recorder_that_is_told_to_leave_signals_alone_does() {
 }
 
 #[test]
-fn a_forked_child_that_is_ended_leaves_its_parents_pipe_alone() {
-    let Some(dir) = errand() else {
+fn a_signal_to_a_forked_child_keeps_the_parents_pipe() {
+    let Some(dir) = subprocess_arg() else {
         let temp = tempfile::tempdir().unwrap();
-        let name = "signals::a_forked_child_that_is_ended_leaves_its_parents_pipe_alone";
-        let process = start_alone(name, temp.path());
+        let name = "signals::a_signal_to_a_forked_child_keeps_the_parents_pipe";
+        let process = spawn_test(name, temp.path());
         let pipe = temp.path().join(format!("{}.stats", process.pid()));
         // Nobody reads before that: a fresh pipe would not be the one that the child knew.
         eventually("the child's end", || temp.path().join("seen").exists().then_some(()));
@@ -354,5 +359,5 @@ fn a_forked_child_that_is_ended_leaves_its_parents_pipe_alone() {
     }
     assert!(pipe.exists());
     std::fs::write(dir.join("seen"), "").unwrap();
-    until_told();
+    wait_for_stop();
 }

@@ -1,6 +1,6 @@
-//! What the tests share: reads with a deadline, processes of their own, waiting for events.
+//! Shared helpers: readers with a deadline, subprocesses for single tests, waiting for events.
 //!
-//! The only place that lets time pass. Nothing here knows what is expected.
+//! Only this file sleeps. It asserts nothing about a recorder: expectations stay in the tests.
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
@@ -17,12 +17,15 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-/// Longer than anything here takes; a test that waits so long fails.
+/// 60 s: far longer than any step takes, also on a busy machine. A test that waits this long fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-const ALONE: &str = "STATVENT_TEST_ALONE";
+const SUBPROCESS_ARG: &str = "STATVENT_TEST_SUBPROCESS";
 
-/// A registry of a test's own.
+/// 100 ms: the shortest interval between health checks that a recorder accepts.
+pub(crate) const SHORT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The size of registry that most tests use.
 pub(crate) type Stats = Registry<64, 2, 4096>;
 
 /// Runs `f` and returns its result; fails when that takes longer than [`DEADLINE`].
@@ -38,7 +41,7 @@ pub(crate) fn cat(path: &Path) -> String {
     within("cat", move || fs::read_to_string(path).unwrap())
 }
 
-/// Returns what `f` finds at last; fails when it finds nothing for [`DEADLINE`].
+/// Calls `f` every millisecond until it returns `Some`; fails after [`DEADLINE`].
 pub(crate) fn eventually<T>(what: &str, f: impl FnMut() -> Option<T>) -> T {
     eventually_within(DEADLINE, what, f)
 }
@@ -49,32 +52,32 @@ fn eventually_within<T>(deadline: Duration, what: &str, mut f: impl FnMut() -> O
         if let Some(found) = f() {
             return found;
         }
-        assert!(begin.elapsed() < deadline, "waited in vain for {what}");
+        assert!(begin.elapsed() < deadline, "timed out waiting for {what}");
         observe_for(Duration::from_millis(1));
     }
 }
 
-/// Lets time pass, to see that nothing happens or to look again.
+/// Sleeps, to observe that nothing happens or to wait before the next attempt.
 pub(crate) fn observe_for(time: Duration) {
     thread::sleep(time);
 }
 
-/// A `cat` of another process, with limits and descriptors of its own, that begins when it is told.
-pub(crate) struct OtherCat(Killed);
+/// A `cat` in another process, unaffected by this process's limits and descriptors. It starts on demand.
+pub(crate) struct CatProcess(KillOnDrop);
 
-impl OtherCat {
-    pub(crate) fn of(path: &Path) -> Self {
+impl CatProcess {
+    pub(crate) fn spawn(path: &Path) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", "read -r word; cat \"$0\""]).arg(path);
-        Self(Killed(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()))
+        Self(KillOnDrop(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()))
     }
 
-    /// Tells it to read, and returns what it read.
+    /// Starts the read and returns the text.
     pub(crate) fn read(mut self) -> String {
         let Child { stdin, stdout, .. } = &mut self.0.0;
         stdin.take().unwrap().write_all(b"go\n").unwrap();
         let stdout = stdout.take().unwrap();
-        let text = within("the other cat", move || std::io::read_to_string(stdout).unwrap());
+        let text = within("the cat process", move || std::io::read_to_string(stdout).unwrap());
         self.0.wait();
         text
     }
@@ -89,10 +92,10 @@ pub(crate) fn open_nonblocking(path: &Path) -> std::io::Result<File> {
 pub(crate) fn wait_readable(pipe: &File) {
     let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(DEADLINE).unwrap();
-    assert_eq!(poll(&mut fds, timeout), Ok(1), "waited in vain for bytes");
+    assert_eq!(poll(&mut fds, timeout), Ok(1), "timed out waiting for bytes");
 }
 
-/// Reads a pipe as a careful reader does: locks it first, and looks again when it was retired.
+/// Reads a whole snapshot as the service does: locks the pipe first, and opens the name again if the pipe was retired.
 pub(crate) fn locked_read(path: &Path) -> String {
     eventually("a whole snapshot", || {
         let pipe = open_nonblocking(path).ok()?;
@@ -106,19 +109,19 @@ pub(crate) fn locked_read(path: &Path) -> String {
     })
 }
 
-/// Reads a pipe as a careful reader does, but at most for a moment; returns nothing where there is nothing to read.
-pub(crate) fn read_whole(path: &Path) -> String {
+/// Reads a pipe if a writer comes within 20 ms; otherwise returns an empty text.
+pub(crate) fn try_read(path: &Path) -> String {
     let Ok(pipe) = open_nonblocking(path) else { return String::new() };
-    // A writer that waits for a reader comes at once.
+    // A writer that already waits in `open` wakes up at once.
     let mut fds = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
     match poll(&mut fds, PollTimeout::from(20_u8)) {
-        // One is there, or was.
+        // A writer is connected, or was.
         Ok(1) => read_to_end(&pipe, || true),
         _ => String::new(),
     }
 }
 
-/// Reads to the end of the data. An end without any is one only if that is said of it: before a writer comes it looks the same.
+/// Reads to end of file. An end of file before any data counts only if `is_end` confirms it: a pipe without a writer looks the same.
 fn read_to_end(mut pipe: &File, is_end: impl Fn() -> bool) -> String {
     let mut text = Vec::new();
     eventually("the end of a snapshot", || match pipe.read_to_end(&mut text) {
@@ -129,6 +132,11 @@ fn read_to_end(mut pipe: &File, is_end: impl Fn() -> bool) -> String {
     String::from_utf8(text).unwrap()
 }
 
+/// Opens what a name refers to now, without opening the pipe itself (`O_PATH`).
+pub(crate) fn look_up(pipe: &Path) -> File {
+    OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(pipe).unwrap()
+}
+
 /// Lists the names in a directory, sorted.
 pub(crate) fn names(dir: &Path) -> Vec<String> {
     let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
@@ -137,7 +145,7 @@ pub(crate) fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-/// Fills a registry until its text is larger than what a pipe holds at most, and returns that text.
+/// Fills a registry until its text exceeds 1 MiB, the most that an ordinary user's pipe holds, and returns that text.
 pub(crate) fn fill_beyond_any_pipe() -> (Reader<'static>, String) {
     static LARGE: Registry<8192, 2, { 2 << 20 }> = Registry::new();
     let mut text = String::new();
@@ -150,13 +158,13 @@ pub(crate) fn fill_beyond_any_pipe() -> (Reader<'static>, String) {
     (Reader::from(&LARGE), text)
 }
 
-/// Becomes an ordinary user for good, if the process is root: to be called in a process of its own.
-pub(crate) fn become_ordinary() {
+/// Becomes an ordinary user permanently, if the process is root. Call it only in a test's own process.
+pub(crate) fn drop_privileges() {
     become_user(65_534);
 }
 
-/// As [`become_ordinary`], a user that no other test is: for what a user's processes have together.
-pub(crate) fn become_lone_user() {
+/// Like [`drop_privileges`], but as a user that no other test uses: for limits that all processes of a user share.
+pub(crate) fn become_unshared_user() {
     become_user(65_533);
 }
 
@@ -169,73 +177,72 @@ fn become_user(id: u32) {
     }
 }
 
-/// Says whether this is the process that runs the test `name` alone; else starts that one and sees it succeed.
-pub(crate) fn alone(name: &str) -> bool {
-    if errand().is_some() {
+/// Returns true in the subprocess that runs only the test `name`; otherwise spawns that subprocess and asserts its success.
+pub(crate) fn in_own_process(name: &str) -> bool {
+    if subprocess_arg().is_some() {
         return true;
     }
-    let status = start_alone(name, "none".as_ref()).wait();
+    let status = spawn_test(name, "none".as_ref()).wait();
     assert!(status.success(), "{name}: {status}");
     false
 }
 
-/// Returns what [`start_alone`] gave to this process; `None` in the one that runs all tests.
-pub(crate) fn errand() -> Option<PathBuf> {
-    env::var_os(ALONE).map(PathBuf::from)
+/// Returns the argument that [`spawn_test`] passed to this process; `None` in the process that runs all tests.
+pub(crate) fn subprocess_arg() -> Option<PathBuf> {
+    env::var_os(SUBPROCESS_ARG).map(PathBuf::from)
 }
 
 /// A process that is killed when the test ends.
-pub(crate) struct Killed(pub(crate) Child);
+pub(crate) struct KillOnDrop(pub(crate) Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Starts the test `name` in a process of its own, with an errand and a pipe for its standard input.
-pub(crate) fn start_alone(name: &str, errand: &Path) -> Killed {
-    start_alone_by(&[], name, errand, Stdio::inherit())
+/// Runs the test `name` in a subprocess with an argument, usually the pipe directory, and a pipe as standard input.
+pub(crate) fn spawn_test(name: &str, arg: &Path) -> KillOnDrop {
+    spawn_test_with(&[], name, arg, Stdio::inherit())
 }
 
-/// As [`start_alone`], by another program that is given this one as its last arguments, and with this standard error.
-pub(crate) fn start_alone_by(program: &[&str], name: &str, errand: &Path, stderr: Stdio) -> Killed {
-    let us = env::current_exe().unwrap();
-    let mut words = program.iter().map(OsStr::new).chain([us.as_os_str()]);
+/// Like [`spawn_test`], but through `program`, which gets the test's command line appended, and with the given standard error.
+pub(crate) fn spawn_test_with(program: &[&str], name: &str, arg: &Path, stderr: Stdio) -> KillOnDrop {
+    let test_binary = env::current_exe().unwrap();
+    let mut words = program.iter().map(OsStr::new).chain([test_binary.as_os_str()]);
     let mut command = Command::new(words.next().unwrap());
     command
         .args(words)
         .args([name, "--exact", "--nocapture"])
-        .env(ALONE, errand)
+        .env(SUBPROCESS_ARG, arg)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(stderr);
-    Killed(command.spawn().unwrap())
+    KillOnDrop(command.spawn().unwrap())
 }
 
-/// Runs the test `name` in a process of its own, by another program where there are words for that, with an errand, and
-/// returns what its recorders said.
-pub(crate) fn said_by(program: &[&str], name: &str, errand: &Path) -> Vec<String> {
+/// Runs the test `name` in a subprocess, through `program` unless that is empty, and returns the lines that recorders logged.
+pub(crate) fn run_and_read_log(program: &[&str], name: &str, arg: &Path) -> Vec<String> {
     let stderr = tempfile::NamedTempFile::new().unwrap();
-    let status = start_alone_by(program, name, errand, stderr.reopen().unwrap().into()).wait();
-    let said = fs::read_to_string(stderr.path()).unwrap();
-    assert!(status.success(), "{status}: {said}");
-    said.lines().filter(|line| line.starts_with("statvent: ")).map(str::to_owned).collect()
+    let status = spawn_test_with(program, name, arg, stderr.reopen().unwrap().into()).wait();
+    let log = fs::read_to_string(stderr.path()).unwrap();
+    assert!(status.success(), "{status}: {log}");
+    log.lines().filter(|line| line.starts_with("statvent: ")).map(str::to_owned).collect()
 }
 
-impl Killed {
+impl KillOnDrop {
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 
-    /// Waits for the end. Where that does not come, the process is killed as the test fails; later than it says itself what it
-    /// waits for in vain.
+    /// Waits until the process exits. The deadline is twice [`DEADLINE`], so that a test inside the process fails first and
+    /// reports what it waited for.
     pub(crate) fn wait(mut self) -> ExitStatus {
         eventually_within(DEADLINE * 2, "the process to end", || self.0.try_wait().unwrap())
     }
 
-    /// Tells a process to end by itself, and waits until it did.
+    /// Closes the process's standard input, which stops it, and asserts that it succeeded.
     pub(crate) fn end(mut self) {
         drop(self.0.stdin.take());
         let status = self.wait();
@@ -243,7 +250,7 @@ impl Killed {
     }
 }
 
-/// What a process writes to its own standard error, which is a file that can be read: see [`said_by`].
+/// This process's standard error, if it is a readable file: see [`run_and_read_log`].
 pub(crate) struct OwnStderr(File);
 
 impl OwnStderr {
@@ -251,60 +258,60 @@ impl OwnStderr {
         Self(std::io::stderr().as_fd().try_clone_to_owned().unwrap().into())
     }
 
-    /// Waits until the recorder has said that it cannot publish, and returns how often it said so.
-    pub(crate) fn wait_until_told(&self) -> usize {
-        eventually("a line on standard error", || Some(self.n_told()).filter(|n_told| *n_told > 0))
+    /// Waits until the recorder has logged that it cannot publish, and returns the number of such lines.
+    pub(crate) fn wait_for_report(&self) -> usize {
+        eventually("a line on standard error", || Some(self.n_reports()).filter(|n| *n > 0))
     }
 
-    /// Returns how often the recorder has said that it cannot publish.
-    pub(crate) fn n_told(&self) -> usize {
+    /// Returns how many lines the recorder has logged about being unable to publish.
+    pub(crate) fn n_reports(&self) -> usize {
         let mut text = vec![0; 64 * 1024];
         let n_bytes = self.0.read_at(&mut text, 0).unwrap();
         String::from_utf8_lossy(&text[..n_bytes]).matches("it goes on trying: ").count()
     }
 }
 
-/// Removes a directory whose recorder may be putting a pipe there at the same time.
+/// Removes a directory in which a recorder may create a pipe at the same time.
 pub(crate) fn remove_all(dir: &Path) {
     eventually("the directory to be empty", || fs::remove_dir_all(dir).ok());
 }
 
-/// Returns once the tests tell this process to end.
-pub(crate) fn until_told() {
+/// Blocks until the parent test closes this process's standard input.
+pub(crate) fn wait_for_stop() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Starts a test in a process that publishes `a: 1` in `dir`, and returns it with its pipe, which was read once.
-pub(crate) fn start_publisher(name: &str, dir: &Path) -> (Killed, PathBuf) {
-    let process = start_alone(name, dir);
+/// Spawns a test that publishes `a: 1` in `dir`, reads its pipe once, and returns the process and the pipe's path.
+pub(crate) fn start_publisher(name: &str, dir: &Path) -> (KillOnDrop, PathBuf) {
+    let process = spawn_test(name, dir);
     let pipe = dir.join(format!("{}.stats", process.pid()));
     eventually("the pipe", || pipe.exists().then_some(()));
     assert_eq!(locked_read(&pipe), "a: 1\n");
     (process, pipe)
 }
 
-/// Returns the directory of a thread of this process in `/proc`.
+/// Returns the `/proc` directory of the thread with this name.
 pub(crate) fn thread_named(name: &str) -> Option<PathBuf> {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     let mut paths = threads.map(|thread| thread.unwrap().path());
     paths.find(|path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm.trim_end() == name))
 }
 
-/// Returns once the recorder of this process sleeps in `open` of its pipe: it has the descriptor of its end by then.
-pub(crate) fn until_it_waits_for_a_reader() {
-    eventually("the recorder to wait for a reader", || {
-        is_waiting_in_open(&thread_named("statvent-pipe")?).then_some(())
+/// Waits until the recorder of this process sleeps in `open` of its pipe. The kernel has reserved the descriptor by then.
+pub(crate) fn wait_until_recorder_sleeps() {
+    eventually("the recorder to sleep in open", || {
+        is_blocked_in_open(&thread_named("statvent-pipe")?).then_some(())
     });
 }
 
-/// Says whether a thread, given by its directory in `/proc`, is not running and in the middle of `open`.
-pub(crate) fn is_waiting_in_open(thread: &Path) -> bool {
+/// Returns whether a thread, given by its `/proc` directory, sleeps in `open`.
+pub(crate) fn is_blocked_in_open(thread: &Path) -> bool {
     let call = fs::read_to_string(thread.join("syscall")).unwrap_or_default();
     call.split(' ').next().and_then(|number| number.parse().ok()) == Some(libc::SYS_openat)
 }
 
-/// Returns how often the scheduler switched away from a thread, of its own will or not.
-pub(crate) fn switches(thread: &Path) -> u64 {
+/// Returns the number of voluntary and involuntary context switches of a thread.
+pub(crate) fn context_switches(thread: &Path) -> u64 {
     let status = fs::read_to_string(thread.join("status")).unwrap();
     let counts = status.lines().filter_map(|line| {
         let (name, count) = line.split_once(':')?;
@@ -313,7 +320,7 @@ pub(crate) fn switches(thread: &Path) -> u64 {
     counts.sum()
 }
 
-/// Prints why a test is not run; where it has to run, that is a failure.
+/// Reports why a test is skipped; fails if all tests are required to run.
 pub(crate) fn skip(why: &str) {
     assert!(env::var_os("STATVENT_TEST_ALL").is_none(), "cannot run here: {why}");
     eprintln!("skipped: {why}");

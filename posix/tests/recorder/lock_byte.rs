@@ -4,8 +4,8 @@
 //! Each test looks at the byte of its name while something is wrong, in a process of its own.
 
 use crate::support::{
-    OtherCat, Stats, alone, become_ordinary, cat, eventually, observe_for, read_whole,
-    until_it_waits_for_a_reader,
+    CatProcess, SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, observe_for,
+    try_read, wait_until_recorder_sleeps,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use statvent_core::pipe_name::PipeName;
@@ -18,15 +18,13 @@ use std::{process, thread};
 
 static STATS: Stats = Stats::new();
 
-const OFTEN: Duration = Duration::from_millis(100);
-
-fn is_held(dir: &PipeDir) -> bool {
+fn is_locked(dir: &PipeDir) -> bool {
     liveness::is_alive(dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap()
 }
 
-fn see_it_held_for_a_while(dir: &PipeDir) {
+fn assert_stays_locked(dir: &PipeDir) {
     for _ in 0..200 {
-        assert!(is_held(dir));
+        assert!(is_locked(dir));
         observe_for(Duration::from_millis(1));
     }
 }
@@ -35,58 +33,61 @@ fn see_it_held_for_a_while(dir: &PipeDir) {
 // 4. Its byte was free for as long as that lasted.
 #[test]
 fn a_recorder_without_descriptors_is_not_taken_for_dead() {
-    if !alone("in_trouble::a_recorder_without_descriptors_is_not_taken_for_dead") {
+    if !in_own_process("lock_byte::a_recorder_without_descriptors_is_not_taken_for_dead") {
         return;
     }
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
-    let reader = OtherCat::of(&recorder.path());
-    until_it_waits_for_a_reader();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let reader = CatProcess::spawn(&recorder.path());
+    wait_until_recorder_sleeps();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
     assert_eq!(reader.read(), "a: 1\n");
-    see_it_held_for_a_while(&dir);
+    assert_stays_locked(&dir);
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
-    assert!(is_held(&dir));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+    assert!(is_locked(&dir));
     drop(recorder);
-    assert!(!is_held(&dir));
+    assert!(!is_locked(&dir));
 }
 
 // 1. It publishes. 2. Its user may not write to the directory any more. 3. A read needs a fresh pipe, and none can be made,
 // nor the old one removed. 4. The byte was free, and a service of root's removed the pipe.
 #[test]
-fn a_recorder_that_may_not_write_to_its_directory_is_not_taken_for_dead() {
-    if !alone("in_trouble::a_recorder_that_may_not_write_to_its_directory_is_not_taken_for_dead") {
+fn a_recorder_with_an_unwritable_directory_is_not_taken_for_dead() {
+    if !in_own_process("lock_byte::a_recorder_with_an_unwritable_directory_is_not_taken_for_dead") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     fs::set_permissions(temp.path(), Permissions::from_mode(0o555)).unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
-    see_it_held_for_a_while(&dir);
+    assert_stays_locked(&dir);
     fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
-    eventually("a whole snapshot", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
-    assert!(is_held(&dir));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+    assert!(is_locked(&dir));
 }
 
 // 1. Somebody removes the pipe, again and again. 2. Upkeep mends it. 3. The byte was free for a moment each time.
 #[test]
-fn a_pipe_that_is_mended_is_not_taken_for_dead_meanwhile() {
+fn a_recorder_is_not_taken_for_dead_during_repair() {
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(OFTEN).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     let is_over = AtomicBool::new(false);
     let n_free = thread::scope(|scope| {
         let looking = scope.spawn(|| {
             let mut n_free = 0;
             while !is_over.load(Ordering::Acquire) {
-                n_free += u32::from(!is_held(&dir));
+                n_free += u32::from(!is_locked(&dir));
             }
             n_free
         });
@@ -103,7 +104,7 @@ fn a_pipe_that_is_mended_is_not_taken_for_dead_meanwhile() {
 // 1. A recorder ends. 2. Its byte was free for a moment before its pipe was gone, and whoever took the name right then had
 // its own pipe put aside.
 #[test]
-fn a_recorder_that_ends_holds_its_byte_until_its_pipe_is_gone() {
+fn a_stopping_recorder_holds_its_byte_until_its_pipe_is_gone() {
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
     for _ in 0..200 {
@@ -113,7 +114,7 @@ fn a_recorder_that_ends_holds_its_byte_until_its_pipe_is_gone() {
             let looking = scope.spawn(|| {
                 // Asked in this order: a pipe that is there after its byte was free was there all the time.
                 while path.exists() {
-                    assert!(is_held(&dir) || !path.exists(), "a free byte of a pipe that is there");
+                    assert!(is_locked(&dir) || !path.exists(), "a free byte of a pipe that is there");
                 }
             });
             drop(recorder);

@@ -1,21 +1,18 @@
 //! Whatever is taken away from a recorder comes back at the next upkeep, while nobody reads and its thread sleeps.
 
 use crate::support::{
-    Stats, alone, become_ordinary, cat, eventually, locked_read, names, observe_for, read_whole, remove_all,
-    skip,
+    SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, locked_read, look_up, names,
+    observe_for, remove_all, skip, try_read,
 };
 use statvent_core::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness};
 use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process;
-use std::time::Duration;
+use std::{env, process};
 
 static STATS: Stats = Stats::new();
-
-/// The shortest interval of upkeep that there is.
-const OFTEN: Duration = Duration::from_millis(100);
 
 /// What somebody does to a directory `pipes` and the pipe in it, and how it is made possible again to publish there.
 struct Fault {
@@ -86,18 +83,18 @@ fn replace(dir: &Path, put: fn(&Path) -> bool) {
 }
 
 /// Does harm to a recorder, and sees it come back once that is possible.
-fn see_it_come_back(fault: &Fault) {
+fn assert_recovers(fault: &Fault) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("pipes");
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(OFTEN).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     assert_eq!(locked_read(&recorder.path()), "a: 1\n");
     (fault.harm)(&dir, &recorder.path());
     if let Some(allow) = fault.allow {
         // What is impossible is tried more than once.
-        observe_for(OFTEN * 3);
+        observe_for(SHORT_INTERVAL * 3);
         allow(&dir);
     }
-    eventually(fault.what, || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually(fault.what, || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 
     let open = PipeDir::open(&dir).unwrap();
     let name = recorder.path().file_name().unwrap().to_owned();
@@ -112,18 +109,18 @@ fn see_it_come_back(fault: &Fault) {
 }
 
 #[test]
-fn whatever_is_taken_away_is_back_at_the_next_upkeep() {
-    if !alone("taken_away::whatever_is_taken_away_is_back_at_the_next_upkeep") {
+fn removed_or_replaced_pipes_and_directories_are_repaired() {
+    if !in_own_process("repair::removed_or_replaced_pipes_and_directories_are_repaired") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     STATS.incr("a", 1);
-    FAULTS.iter().for_each(see_it_come_back);
+    FAULTS.iter().for_each(assert_recovers);
 }
 
 #[test]
-fn a_directory_that_root_set_up_is_not_made_by_an_ordinary_user() {
-    if !alone("taken_away::a_directory_that_root_set_up_is_not_made_by_an_ordinary_user") {
+fn a_removed_directory_of_root_is_not_created_by_another_user() {
+    if !in_own_process("repair::a_removed_directory_of_root_is_not_created_by_another_user") {
         return;
     }
     if !nix::unistd::Uid::effective().is_root() {
@@ -138,21 +135,21 @@ fn a_directory_that_root_set_up_is_not_made_by_an_ordinary_user() {
     }
     // The threads go on as the user that the process has when they begin; each has one of its own.
     nix::unistd::seteuid(65_534.into()).unwrap();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(OFTEN).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     nix::unistd::seteuid(0.into()).unwrap();
     let away = temp.path().join("away");
     fs::rename(&dir, &away).unwrap();
-    observe_for(OFTEN * 3);
+    observe_for(SHORT_INTERVAL * 3);
     assert!(!dir.exists());
     fs::rename(&away, &dir).unwrap();
-    eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
 // 1. Root sets up a directory for several users, and publishes there itself. 2. Somebody removes the directory. 3. Root's
 // recorder made it anew, for root alone, and all others were locked out.
 #[test]
-fn a_directory_for_several_users_is_not_made_by_its_owner_either() {
-    if !alone("taken_away::a_directory_for_several_users_is_not_made_by_its_owner_either") {
+fn a_removed_shared_directory_is_not_created_by_its_owner() {
+    if !in_own_process("repair::a_removed_shared_directory_is_not_created_by_its_owner") {
         return;
     }
     STATS.incr("a", 1);
@@ -163,10 +160,99 @@ fn a_directory_for_several_users_is_not_made_by_its_owner_either() {
         fs::set_permissions(&dir, Permissions::from_mode(0o1777)).unwrap();
     };
     set_up();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(OFTEN).start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     remove_all(&dir);
-    observe_for(OFTEN * 3);
+    observe_for(SHORT_INTERVAL * 3);
     assert!(!dir.exists());
     set_up();
-    eventually("the pipe", || (read_whole(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+}
+
+#[test]
+fn a_deleted_pipe_is_published_again() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    for _ in 0..10 {
+        fs::remove_file(recorder.path()).unwrap();
+        eventually("the pipe", || recorder.path().exists().then_some(()));
+        assert_eq!(cat(&recorder.path()), "a: 1\n");
+    }
+    drop(recorder);
+    assert!(names(temp.path()).is_empty());
+}
+
+#[test]
+fn a_deleted_or_moved_directory_is_created_again_with_its_lock_byte() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    let path = temp.path().join("pipes");
+    STATS.incr("a", 1);
+    let recorder =
+        Recorder::builder(&STATS).directory(&path).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    remove_all(&path);
+    eventually("the pipe", || recorder.path().exists().then_some(()));
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    let away = temp.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    eventually("the pipe", || recorder.path().exists().then_some(()));
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
+    let dir = PipeDir::open(&path).unwrap();
+    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap());
+    assert!(names(&away).is_empty());
+    drop(recorder);
+    assert!(names(&path).is_empty());
+}
+
+#[test]
+fn a_relative_directory_does_not_follow_a_later_chdir() {
+    if !in_own_process("stranded_readers::a_relative_directory_does_not_follow_a_later_chdir") {
+        return;
+    }
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    let (here, elsewhere) = (temp.path().join("here"), temp.path().join("elsewhere"));
+    fs::create_dir(&here).unwrap();
+    fs::create_dir(&elsewhere).unwrap();
+    env::set_current_dir(&here).unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory("pipes").upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let path = recorder.path();
+    assert!(path.starts_with(&here));
+    env::set_current_dir(&elsewhere).unwrap();
+    fs::remove_file(&path).unwrap();
+    eventually("the pipe", || recorder.path().exists().then_some(()));
+    assert_eq!(recorder.path(), path);
+    assert!(names(&elsewhere).is_empty());
+}
+
+#[test]
+fn a_file_in_place_of_the_pipe_is_kept_and_another_name_used() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder =
+        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let taken = recorder.path();
+    fs::write(temp.path().join("file"), "precious").unwrap();
+    fs::rename(temp.path().join("file"), &taken).unwrap();
+    let another = eventually("another name", || Some(recorder.path()).filter(|path| *path != taken));
+    assert_eq!(cat(&another), "a: 1\n");
+    drop(recorder);
+    assert_eq!(names(temp.path()), [format!("{}.stats", process::id())]);
+    assert_eq!(fs::read(&taken).unwrap(), b"precious");
+}
+
+#[test]
+fn a_reader_of_a_deleted_pipe_triggers_repair_without_health_check() {
+    static STATS: Stats = Stats::new();
+    let temp = tempfile::tempdir().unwrap();
+    STATS.incr("a", 1);
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+    let handle = look_up(&recorder.path());
+    fs::remove_file(recorder.path()).unwrap();
+    assert_eq!(cat(format!("/proc/self/fd/{}", handle.as_raw_fd()).as_ref()), "a: 1\n");
+    assert_eq!(cat(&recorder.path()), "a: 1\n");
 }

@@ -1,15 +1,15 @@
 //! The end of a recorder by its handle: at once, whatever its readers do, and without a trace.
 
 use crate::support::{
-    DEADLINE, Stats, alone, become_ordinary, cat, eventually, fill_beyond_any_pipe, names, open_nonblocking,
-    wait_readable, within,
+    DEADLINE, Stats, cat, drop_privileges, eventually, fill_beyond_any_pipe, in_own_process, names,
+    open_nonblocking, wait_readable, within,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use statvent_posix::Recorder;
 use std::fs;
 
 #[test]
-fn a_dropped_recorder_leaves_nothing_behind() {
+fn a_dropped_recorder_leaves_no_pipe() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
@@ -19,8 +19,8 @@ fn a_dropped_recorder_leaves_nothing_behind() {
 }
 
 #[test]
-fn five_hundred_recorders_stop_with_threads_and_descriptors() {
-    if !alone("stopping::five_hundred_recorders_stop_with_threads_and_descriptors") {
+fn five_hundred_stopped_recorders_leak_no_thread_or_descriptor() {
+    if !in_own_process("shutdown::five_hundred_stopped_recorders_leak_no_thread_or_descriptor") {
         return;
     }
     static STATS: Stats = Stats::new();
@@ -38,11 +38,11 @@ fn five_hundred_recorders_stop_with_threads_and_descriptors() {
 }
 
 #[test]
-fn a_write_to_a_reader_that_hangs_does_not_delay_the_stop() {
-    if !alone("stopping::a_write_to_a_reader_that_hangs_does_not_delay_the_stop") {
+fn a_write_to_a_hanging_reader_does_not_delay_shutdown() {
+    if !in_own_process("shutdown::a_write_to_a_hanging_reader_does_not_delay_shutdown") {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
     let (large, _) = fill_beyond_any_pipe();
     let recorder =
@@ -55,8 +55,8 @@ fn a_write_to_a_reader_that_hangs_does_not_delay_the_stop() {
 }
 
 #[test]
-fn a_process_without_descriptors_still_stops() {
-    if !alone("stopping::a_process_without_descriptors_still_stops") {
+fn a_recorder_without_descriptors_still_stops() {
+    if !in_own_process("shutdown::a_recorder_without_descriptors_still_stops") {
         return;
     }
     static STATS: Stats = Stats::new();
@@ -70,7 +70,7 @@ fn a_process_without_descriptors_still_stops() {
 }
 
 #[test]
-fn a_recorder_belongs_to_no_thread() {
+fn a_recorder_is_send_and_sync() {
     fn is_shareable<T: Send + Sync + 'static>() {}
     is_shareable::<Recorder>();
 }

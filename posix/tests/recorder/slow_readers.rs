@@ -3,8 +3,8 @@
 //! Root's pipes take any size, so that each test becomes an ordinary user, in a process of its own.
 
 use crate::support::{
-    DEADLINE, Stats, alone, become_lone_user, become_ordinary, eventually, fill_beyond_any_pipe, locked_read,
-    names, open_nonblocking, wait_readable,
+    DEADLINE, Stats, become_unshared_user, drop_privileges, eventually, fill_beyond_any_pipe, in_own_process,
+    locked_read, names, open_nonblocking, wait_readable,
 };
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -14,7 +14,7 @@ use std::io::pipe;
 use std::time::Duration;
 
 #[test]
-fn a_reader_that_never_reads_a_small_snapshot_delays_nobody() {
+fn a_hanging_reader_of_a_small_snapshot_delays_no_other() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
@@ -34,13 +34,13 @@ fn a_reader_that_never_reads_a_small_snapshot_delays_nobody() {
 }
 
 #[test]
-fn a_reader_that_never_reads_a_large_snapshot_delays_others_by_the_write_deadline_alone() {
-    if !alone(
-        "hard_readers::a_reader_that_never_reads_a_large_snapshot_delays_others_by_the_write_deadline_alone",
+fn a_hanging_reader_of_a_large_snapshot_delays_others_at_most_by_the_write_deadline() {
+    if !in_own_process(
+        "slow_readers::a_hanging_reader_of_a_large_snapshot_delays_others_at_most_by_the_write_deadline",
     ) {
         return;
     }
-    become_ordinary();
+    drop_privileges();
     let temp = tempfile::tempdir().unwrap();
     let (large, expected) = fill_beyond_any_pipe();
     let deadline = Duration::from_millis(500);
@@ -67,11 +67,11 @@ fn a_reader_that_never_reads_a_large_snapshot_delays_others_by_the_write_deadlin
 }
 
 #[test]
-fn a_snapshot_arrives_whole_through_pipes_of_8_kib_that_may_not_grow() {
-    if !alone("hard_readers::a_snapshot_arrives_whole_through_pipes_of_8_kib_that_may_not_grow") {
+fn a_large_snapshot_arrives_whole_through_8_kib_pipes() {
+    if !in_own_process("slow_readers::a_large_snapshot_arrives_whole_through_8_kib_pipes") {
         return;
     }
-    become_lone_user();
+    become_unshared_user();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
     // What a user's pipes may hold together is used up: by large ones first, then by any.

@@ -3,8 +3,8 @@
 //! Each test is run twice: by the tests, and in the process whose end it watches, where it is given a directory.
 
 use crate::support::{
-    DEADLINE, Killed, Stats, cat, errand, eventually, fill_beyond_any_pipe, names, open_nonblocking,
-    start_alone, wait_readable, within,
+    DEADLINE, KillOnDrop, Stats, cat, eventually, fill_beyond_any_pipe, names, open_nonblocking, spawn_test,
+    subprocess_arg, wait_readable, within,
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -17,15 +17,15 @@ use std::process;
 static STATS: Stats = Stats::new();
 
 /// Publishes in the process that is to end, and returns once the tests close its standard input.
-fn publish_until_told(dir: &Path) {
+fn publish_until_stop(dir: &Path) {
     STATS.incr("a", 1);
     start_once(&STATS, Some(dir)).unwrap();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
 /// Starts a test in a process that publishes in `dir`, and reads its pipe.
-fn start(name: &str, dir: &Path) -> Killed {
-    let child = start_alone(name, dir);
+fn start(name: &str, dir: &Path) -> KillOnDrop {
+    let child = spawn_test(name, dir);
     let path = dir.join(format!("{}.stats", child.0.id()));
     eventually("the pipe", || path.exists().then_some(()));
     assert_eq!(cat(&path), "a: 1\n");
@@ -33,34 +33,34 @@ fn start(name: &str, dir: &Path) -> Killed {
 }
 
 #[test]
-fn the_pipe_goes_when_main_returns() {
-    if let Some(dir) = errand() {
-        return publish_until_told(&dir);
+fn the_pipe_is_removed_when_main_returns() {
+    if let Some(dir) = subprocess_arg() {
+        return publish_until_stop(&dir);
     }
     let temp = tempfile::tempdir().unwrap();
-    start("ends::the_pipe_goes_when_main_returns", temp.path()).end();
+    start("process_exit::the_pipe_is_removed_when_main_returns", temp.path()).end();
     assert!(names(temp.path()).is_empty());
 }
 
 #[test]
-fn the_pipe_goes_when_exit_is_called() {
-    if let Some(dir) = errand() {
-        publish_until_told(&dir);
+fn the_pipe_is_removed_at_exit() {
+    if let Some(dir) = subprocess_arg() {
+        publish_until_stop(&dir);
         process::exit(0);
     }
     let temp = tempfile::tempdir().unwrap();
-    start("ends::the_pipe_goes_when_exit_is_called", temp.path()).end();
+    start("process_exit::the_pipe_is_removed_at_exit", temp.path()).end();
     assert!(names(temp.path()).is_empty());
 }
 
 #[test]
-fn exit_removes_nothing_but_its_own_pipe() {
-    if let Some(dir) = errand() {
-        publish_until_told(&dir);
+fn exit_removes_only_its_own_pipe() {
+    if let Some(dir) = subprocess_arg() {
+        publish_until_stop(&dir);
         process::exit(0);
     }
     let temp = tempfile::tempdir().unwrap();
-    let child = start("ends::exit_removes_nothing_but_its_own_pipe", temp.path());
+    let child = start("process_exit::exit_removes_only_its_own_pipe", temp.path());
     let path = temp.path().join(format!("{}.stats", child.0.id()));
     std::fs::write(temp.path().join("file"), "precious").unwrap();
     std::fs::rename(temp.path().join("file"), &path).unwrap();
@@ -69,8 +69,8 @@ fn exit_removes_nothing_but_its_own_pipe() {
 }
 
 #[test]
-fn exit_does_not_wait_for_a_reader_that_hangs() {
-    if let Some(dir) = errand() {
+fn exit_does_not_wait_for_a_hanging_reader() {
+    if let Some(dir) = subprocess_arg() {
         let (large, _) = fill_beyond_any_pipe();
         let recorder =
             Recorder::builder(large).directory(&dir).write_deadline(DEADLINE * 10).start().unwrap();
@@ -79,7 +79,7 @@ fn exit_does_not_wait_for_a_reader_that_hangs() {
         process::exit(0);
     }
     let temp = tempfile::tempdir().unwrap();
-    let child = start_alone("ends::exit_does_not_wait_for_a_reader_that_hangs", temp.path());
+    let child = spawn_test("process_exit::exit_does_not_wait_for_a_hanging_reader", temp.path());
     let path = temp.path().join(format!("{}.stats", child.0.id()));
     let hanging = eventually("the pipe", || open_nonblocking(&path).ok());
     wait_readable(&hanging);
@@ -90,12 +90,12 @@ fn exit_does_not_wait_for_a_reader_that_hangs() {
 
 #[test]
 fn a_killed_process_frees_its_byte_and_leaves_its_pipe() {
-    if let Some(dir) = errand() {
-        return publish_until_told(&dir);
+    if let Some(dir) = subprocess_arg() {
+        return publish_until_stop(&dir);
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let mut child = start("ends::a_killed_process_frees_its_byte_and_leaves_its_pipe", temp.path());
+    let mut child = start("process_exit::a_killed_process_frees_its_byte_and_leaves_its_pipe", temp.path());
     let pid = child.0.id();
     assert!(liveness::is_alive(&dir, &PipeName { label: None, pid, n: 0 }).unwrap());
     child.0.kill().unwrap();
@@ -105,13 +105,13 @@ fn a_killed_process_frees_its_byte_and_leaves_its_pipe() {
 }
 
 #[test]
-fn a_forked_child_that_exits_leaves_the_parents_pipe_alone() {
-    let Some(dir) = errand() else {
+fn the_exit_of_a_forked_child_keeps_the_parents_pipes() {
+    let Some(dir) = subprocess_arg() else {
         let temp = tempfile::tempdir().unwrap();
-        start("ends::a_forked_child_that_exits_leaves_the_parents_pipe_alone", temp.path()).end();
+        start("process_exit::the_exit_of_a_forked_child_keeps_the_parents_pipes", temp.path()).end();
         return assert!(names(temp.path()).is_empty());
     };
-    publish_until_told(&dir);
+    publish_until_stop(&dir);
     let second = Recorder::builder(&STATS).directory(&dir).start().unwrap();
     let published = names(&dir);
     // SAFETY: the child calls only what is under test, which takes no lock that another thread holds, and exits.

@@ -38,16 +38,16 @@ const CASES: [Case; 6] = [
 
 fn main() {
     if let Ok(end) = env::var(END) {
-        return come_to(&end);
+        return publish_and_end(&end);
     }
     for case in CASES {
-        see(&case);
-        println!("test main_ends::{} ... ok", case.end);
+        check(&case);
+        println!("test main_exit::{} ... ok", case.end);
     }
 }
 
 /// Publishes, waits until it is told to end, and ends.
-fn come_to(end: &str) {
+fn publish_and_end(end: &str) {
     let sigterm = SigSet::from(Signal::SIGTERM);
     if end == "waited for a signal" {
         sigterm.thread_block().unwrap();
@@ -55,21 +55,21 @@ fn come_to(end: &str) {
     STATS.incr("a", 1);
     start_once(&STATS, Some(Path::new("pipes"))).unwrap();
     match end {
-        "return" => until_told(),
+        "return" => wait_for_stop(),
         "panic" => {
-            until_told();
+            wait_for_stop();
             panic!("as it should");
         }
         "exit" => {
-            until_told();
+            wait_for_stop();
             exit(3);
         }
         "abort" => {
-            until_told();
+            wait_for_stop();
             abort();
         }
         "kill" => {
-            until_told();
+            wait_for_stop();
             kill(Pid::this(), Signal::SIGKILL).unwrap();
         }
         _ => {
@@ -79,11 +79,11 @@ fn come_to(end: &str) {
     }
 }
 
-fn until_told() {
+fn wait_for_stop() {
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-fn see(case: &Case) {
+fn check(case: &Case) {
     let temp = tempfile::tempdir().unwrap();
     let mut process = Command::new(env::current_exe().unwrap())
         .env(END, case.end)

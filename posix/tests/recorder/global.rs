@@ -1,12 +1,12 @@
 //! The recorder that a process starts once, however often it is asked to.
 
-use crate::support::{Stats, alone, cat, names};
+use crate::support::{Stats, cat, in_own_process, names};
 use statvent_posix::start_once;
 use std::{env, fs, process};
 
 #[test]
-fn the_first_call_that_succeeds_decides() {
-    if !alone("once::the_first_call_that_succeeds_decides") {
+fn the_first_successful_call_decides() {
+    if !in_own_process("global::the_first_successful_call_decides") {
         return;
     }
     static STATS: Stats = Stats::new();
@@ -25,8 +25,8 @@ fn the_first_call_that_succeeds_decides() {
 }
 
 #[test]
-fn the_environment_names_the_directory() {
-    if !alone("once::the_environment_names_the_directory") {
+fn the_environment_variable_sets_the_directory() {
+    if !in_own_process("global::the_environment_variable_sets_the_directory") {
         return;
     }
     static STATS: Stats = Stats::new();
