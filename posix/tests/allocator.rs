@@ -1,10 +1,13 @@
-//! Forks of a program whose allocator holds its lock across them, as jemalloc does.
+//! Forks in a program whose allocator holds its lock across `fork`, as jemalloc does.
 //!
-//! Such an allocator registers its handlers with its first allocation. Where ours are registered before `main`, nothing may
-//! have been allocated yet. Of all handlers those that were registered last are called first: the allocator's lock must
-//! come last, because recorders allocate under their own locks. Without the test harness, which allocates before.
+//! Lock order: recorders allocate while they hold their own locks, so `fork` must take the allocator's lock last.
+//! 1. `pthread_atfork` calls the prepare handlers in reverse order of registration.
+//! 2. So our handlers must be registered after the allocator's, which registers them at its first allocation.
+//! 3. This program registers ours before `main`, when there may have been no allocation yet.
+//!
+//! No test harness: it would allocate first and hide the case.
 #![allow(unsafe_code, reason = "allocators, and functions before `main`, are unsafe")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -19,7 +22,7 @@ use std::time::Duration;
 
 static STATS: Registry<8, 2, 64> = Registry::new();
 
-// SAFETY: this section holds pointers to functions that the C library calls, once it is ready itself.
+// SAFETY: the section holds pointers to functions, which the C library calls after its own initialisation.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = follow;
@@ -28,7 +31,7 @@ extern "C" fn follow() {
     follow_forks(&STATS);
 }
 
-/// The system's allocator behind a lock that is held across forks.
+/// The system allocator behind a lock that is held across forks.
 struct Locking;
 
 #[global_allocator]
@@ -45,9 +48,9 @@ fn acquire() {
     N_WAITING.fetch_sub(1, Ordering::Relaxed);
 }
 
-extern "C" fn before() {
+extern "C" fn prepare() {
     acquire();
-    // Makes likely what is rare: that another thread allocates while this one forks.
+    // Makes a rare race likely: another thread waits to allocate while this one forks.
     for _ in 0..1000 {
         if N_WAITING.load(Ordering::Relaxed) > 0 {
             break;
@@ -56,17 +59,17 @@ extern "C" fn before() {
     }
 }
 
-extern "C" fn after() {
+extern "C" fn release() {
     LOCKED.store(false, Ordering::Release);
 }
 
-// SAFETY: all is done by the system's allocator, once the lock is taken.
+// SAFETY: the system allocator does all the work, under the lock.
 unsafe impl GlobalAlloc for Locking {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         static REGISTERED: AtomicBool = AtomicBool::new(false);
         if !REGISTERED.swap(true, Ordering::Relaxed) {
-            // SAFETY: plain functions that live as long as the program and do not unwind.
-            unsafe { libc::pthread_atfork(Some(before), Some(after), Some(after)) };
+            // SAFETY: the handlers are static functions and do not unwind.
+            unsafe { libc::pthread_atfork(Some(prepare), Some(release), Some(release)) };
         }
         acquire();
         // SAFETY: the caller's promise.
@@ -87,15 +90,15 @@ fn main() {
     let (done, ended) = channel();
     thread::spawn(|| {
         loop {
-            // Fails after a few steps, all of them under a lock.
+            // Fails after a few steps. All of them run under a recorder lock.
             start_once(&STATS, Some(Path::new("/proc/none"))).unwrap_err();
         }
     });
     thread::spawn(move || {
         for _ in 0..300 {
-            // SAFETY: the child ends at once.
+            // SAFETY: the child calls only `_exit`.
             match unsafe { fork() }.unwrap() {
-                // SAFETY: it ends the process.
+                // SAFETY: `_exit` only ends the process.
                 ForkResult::Child => unsafe { libc::_exit(0) },
                 ForkResult::Parent { child } => {
                     assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
@@ -104,13 +107,13 @@ fn main() {
         }
         done.send(()).unwrap();
     });
-    let is_through = ended.recv_timeout(Duration::from_secs(60)).is_ok();
-    if !is_through {
-        eprintln!("a fork and the start of a recorder wait for each other");
-        // Not by an exit, which would wait for them.
+    let has_finished = ended.recv_timeout(Duration::from_secs(60)).is_ok();
+    if !has_finished {
+        eprintln!("deadlock between a fork and the start of a recorder");
+        // `exit` would run handlers that wait for the same locks.
         std::process::abort();
     }
     println!("test allocator::forks_during_recorder_starts_do_not_deadlock ... ok");
-    // SAFETY: it ends the process. The thread that starts recorders goes on until then.
+    // SAFETY: `_exit` only ends the process. The thread that starts recorders runs until then.
     unsafe { libc::_exit(0) };
 }

@@ -1,8 +1,7 @@
-//! The ends of a process that are its `main`'s own: by return, by a panic, by `exit`, by `abort`, and by a signal that
-//! is waited for while all threads block it.
+//! Ways in which `main` ends a process: return, panic, `exit`, `abort`, SIGKILL, and `exit` after `sigwait`.
 //!
-//! Without the test harness, whose threads would run the tests: this program runs itself again for each end.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+//! No test harness: it runs tests in threads, never in `main`. This program runs itself again for each case.
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
@@ -24,16 +23,16 @@ const END: &str = "STATVENT_TEST_END";
 struct Case {
     end: &'static str,
     is_expected: fn(ExitStatus) -> bool,
-    is_left: bool,
+    leaves_pipe: bool,
 }
 
 const CASES: [Case; 6] = [
-    Case { end: "return", is_expected: |status| status.success(), is_left: false },
-    Case { end: "panic", is_expected: |status| status.code() == Some(101), is_left: false },
-    Case { end: "exit", is_expected: |status| status.code() == Some(3), is_left: false },
-    Case { end: "waited for a signal", is_expected: |status| status.code() == Some(4), is_left: false },
-    Case { end: "abort", is_expected: |status| status.signal() == Some(libc::SIGABRT), is_left: true },
-    Case { end: "kill", is_expected: |status| status.signal() == Some(libc::SIGKILL), is_left: true },
+    Case { end: "return", is_expected: |status| status.success(), leaves_pipe: false },
+    Case { end: "panic", is_expected: |status| status.code() == Some(101), leaves_pipe: false },
+    Case { end: "exit", is_expected: |status| status.code() == Some(3), leaves_pipe: false },
+    Case { end: "sigwait", is_expected: |status| status.code() == Some(4), leaves_pipe: false },
+    Case { end: "abort", is_expected: |status| status.signal() == Some(libc::SIGABRT), leaves_pipe: true },
+    Case { end: "kill", is_expected: |status| status.signal() == Some(libc::SIGKILL), leaves_pipe: true },
 ];
 
 fn main() {
@@ -46,10 +45,10 @@ fn main() {
     }
 }
 
-/// Publishes, waits until it is told to end, and ends.
+/// Publishes, waits for the parent process, and ends the process in the given way.
 fn publish_and_end(end: &str) {
     let sigterm = SigSet::from(Signal::SIGTERM);
-    if end == "waited for a signal" {
+    if end == "sigwait" {
         sigterm.thread_block().unwrap();
     }
     STATS.incr("a", 1);
@@ -58,7 +57,7 @@ fn publish_and_end(end: &str) {
         "return" => wait_for_stop(),
         "panic" => {
             wait_for_stop();
-            panic!("as it should");
+            panic!("expected by the test");
         }
         "exit" => {
             wait_for_stop();
@@ -95,20 +94,20 @@ fn check(case: &Case) {
     let name = PipeName { label: None, pid: process.id(), n: 0 };
     let path = temp.path().join("pipes").join(name.to_string());
     while !path.exists() {
-        assert_eq!(process.try_wait().unwrap(), None, "{}: no pipe", case.end);
+        assert_eq!(process.try_wait().unwrap(), None, "{}: exited before it published", case.end);
         std::thread::yield_now();
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), "a: 1\n");
-    if case.end == "waited for a signal" {
+    if case.end == "sigwait" {
         kill(Pid::from_raw(process.id() as i32), Signal::SIGTERM).unwrap();
     }
     drop(process.stdin.take());
     let status = process.wait().unwrap();
     assert!((case.is_expected)(status), "{}: {status}", case.end);
-    assert_eq!(path.exists(), case.is_left, "{}", case.end);
-    if case.is_left {
+    assert_eq!(path.exists(), case.leaves_pipe, "{}", case.end);
+    if case.leaves_pipe {
         let dir = PipeDir::open(path.parent().unwrap()).unwrap();
-        assert!(!liveness::is_alive(&dir, &name).unwrap(), "{}: still taken for alive", case.end);
+        assert!(!liveness::is_alive(&dir, &name).unwrap(), "{}: the lock byte is still held", case.end);
         let judged = File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
         assert!(sweep::remove_dead(&dir, path.file_name().unwrap(), judged).unwrap());
         assert!(dir.names().unwrap().is_empty());

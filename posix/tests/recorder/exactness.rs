@@ -1,4 +1,4 @@
-//! What is read while threads and stats come and go: exactly what was recorded, neither more nor less.
+//! Exact counts in snapshots while threads and stats come and go.
 
 use crate::support::{cat, locked_read, within};
 use statvent_core::Registry;
@@ -10,16 +10,16 @@ const THREADS_AT_A_TIME: u64 = 4;
 const THREADS: u64 = 400;
 const CALLS: u64 = 500;
 
-/// Room for a stat of each thread, and for the one of all.
+/// Capacity for one stat per thread and one shared by all threads.
 static STATS: Registry<1024, 2, 16_384> = Registry::new();
 
-/// How many calls began, and how many ended: what is read lies between.
+/// Calls that began and calls that ended: every value read lies between the two.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 static ENDED: AtomicU64 = AtomicU64::new(0);
 
 static N_READS: AtomicU64 = AtomicU64::new(0);
 
-/// One short-lived thread: counts into a stat of all, and into one that nobody had before.
+/// The work of one short-lived thread: increments the shared stat and a new stat of its own.
 fn count(thread: u64) {
     let own = format!("thread.{thread}");
     for _ in 0..CALLS {
@@ -43,7 +43,7 @@ fn threads_and_stats_added_during_reads_are_counted_exactly() {
     within("the threads", move || {
         let counting = thread::spawn(|| {
             for first in (0..THREADS).step_by(THREADS_AT_A_TIME as usize) {
-                // So that there are reads in between.
+                // Keeps the reads in step, so that they happen between the threads.
                 while N_READS.load(Ordering::Relaxed) < first / 20 {
                     thread::yield_now();
                 }
@@ -61,7 +61,7 @@ fn threads_and_stats_added_during_reads_are_counted_exactly() {
             assert!((at_least..=at_most).contains(&found), "{at_least} <= {found} <= {at_most}");
             let names: std::collections::HashSet<_> =
                 text.lines().map(|line| line.split(':').next()).collect();
-            assert_eq!(names.len(), text.lines().count(), "a stat twice");
+            assert_eq!(names.len(), text.lines().count(), "a stat occurs twice");
             N_READS.fetch_add(1, Ordering::Relaxed);
         }
         counting.join().unwrap();

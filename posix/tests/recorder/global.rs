@@ -1,4 +1,4 @@
-//! The recorder that a process starts once, however often it is asked to.
+//! The global recorder: `start_once` starts it at most once per process.
 
 use crate::support::{Stats, cat, in_own_process, names};
 use statvent_posix::start_once;
@@ -31,7 +31,7 @@ fn the_environment_variable_sets_the_directory() {
     }
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
-    // SAFETY: the only test of this process reads the environment in this thread alone.
+    // SAFETY: this process runs one test, and only this thread reads the environment.
     unsafe { env::set_var("STATVENT_PIPE_DIR", temp.path()) };
     start_once(&STATS, None).unwrap();
     assert_eq!(names(temp.path()), [format!("{}.stats", process::id())]);

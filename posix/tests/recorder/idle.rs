@@ -1,4 +1,4 @@
-//! What a recorder costs while nobody reads: nothing.
+//! Cost of an idle recorder: no wake-up while no reader comes.
 
 use crate::support::{
     Stats, cat, context_switches, eventually, in_own_process, is_blocked_in_open, observe_for, thread_named,
@@ -18,7 +18,7 @@ fn the_recorder_thread_sleeps_while_no_reader_comes() {
     let recorder = Recorder::builder(&STATS).directory(temp.path()).start().unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     let thread = eventually("the thread", || thread_named("statvent-pipe"));
-    // It is idle once it sleeps in `open` and a moment has brought no switch.
+    // Idle: it sleeps in `open` and has no context switch for 100 ms.
     let before = eventually("the thread to sleep", || {
         let before = is_blocked_in_open(&thread).then(|| context_switches(&thread))?;
         observe_for(Duration::from_millis(100));

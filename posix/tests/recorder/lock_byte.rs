@@ -1,7 +1,7 @@
-//! A recorder that cannot publish for a while lives all the same, and keeps its proof of that: else a reader would take it
-//! for dead, forget what it said, and remove its pipe.
+//! Lock byte during outages: a recorder that cannot publish for a while keeps its proof of life.
 //!
-//! Each test looks at the byte of its name while something is wrong, in a process of its own.
+//! Without it the service would take the recorder for dead, forget its values and remove its pipe. Each test checks the
+//! lock byte during one kind of outage.
 
 use crate::support::{
     CatProcess, SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, observe_for,
@@ -29,8 +29,11 @@ fn assert_stays_locked(dir: &PipeDir) {
     }
 }
 
-// 1. It publishes. 2. The process has no descriptors left. 3. A read takes the pipe away, and no fresh one can be had.
-// 4. Its byte was free for as long as that lasted.
+// Regression:
+// 1. A recorder publishes.
+// 2. The process runs out of descriptors.
+// 3. A read uses the pipe up, and no fresh one can be created.
+// 4. The lock byte was free until descriptors were available again.
 #[test]
 fn a_recorder_without_descriptors_is_not_taken_for_dead() {
     if !in_own_process("lock_byte::a_recorder_without_descriptors_is_not_taken_for_dead") {
@@ -54,8 +57,11 @@ fn a_recorder_without_descriptors_is_not_taken_for_dead() {
     assert!(!is_locked(&dir));
 }
 
-// 1. It publishes. 2. Its user may not write to the directory any more. 3. A read needs a fresh pipe, and none can be made,
-// nor the old one removed. 4. The byte was free, and a service of root's removed the pipe.
+// Regression:
+// 1. A recorder publishes.
+// 2. Its user loses write permission on the directory.
+// 3. After a read, no fresh pipe can be created and the old one cannot be removed.
+// 4. The lock byte was free, and a service that ran as root removed the pipe.
 #[test]
 fn a_recorder_with_an_unwritable_directory_is_not_taken_for_dead() {
     if !in_own_process("lock_byte::a_recorder_with_an_unwritable_directory_is_not_taken_for_dead") {
@@ -75,7 +81,10 @@ fn a_recorder_with_an_unwritable_directory_is_not_taken_for_dead() {
     assert!(is_locked(&dir));
 }
 
-// 1. Somebody removes the pipe, again and again. 2. Upkeep mends it. 3. The byte was free for a moment each time.
+// Regression:
+// 1. Another program removes the pipe, again and again.
+// 2. The health check repairs it.
+// 3. The lock byte was free for a moment during each repair.
 #[test]
 fn a_recorder_is_not_taken_for_dead_during_repair() {
     let temp = tempfile::tempdir().unwrap();
@@ -84,7 +93,7 @@ fn a_recorder_is_not_taken_for_dead_during_repair() {
         Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     let is_over = AtomicBool::new(false);
     let n_free = thread::scope(|scope| {
-        let looking = scope.spawn(|| {
+        let checking = scope.spawn(|| {
             let mut n_free = 0;
             while !is_over.load(Ordering::Acquire) {
                 n_free += u32::from(!is_locked(&dir));
@@ -96,13 +105,15 @@ fn a_recorder_is_not_taken_for_dead_during_repair() {
             eventually("the pipe", || recorder.path().exists().then_some(()));
         }
         is_over.store(true, Ordering::Release);
-        looking.join().unwrap()
+        checking.join().unwrap()
     });
     assert_eq!(n_free, 0);
 }
 
-// 1. A recorder ends. 2. Its byte was free for a moment before its pipe was gone, and whoever took the name right then had
-// its own pipe put aside.
+// Regression:
+// 1. A recorder stops.
+// 2. Its lock byte was free for a moment before its pipe was removed.
+// 3. A recorder that took the name at that moment had its own pipe renamed away.
 #[test]
 fn a_stopping_recorder_holds_its_byte_until_its_pipe_is_gone() {
     let temp = tempfile::tempdir().unwrap();
@@ -111,14 +122,14 @@ fn a_stopping_recorder_holds_its_byte_until_its_pipe_is_gone() {
         let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
         let path = recorder.path();
         thread::scope(|scope| {
-            let looking = scope.spawn(|| {
-                // Asked in this order: a pipe that is there after its byte was free was there all the time.
+            let checking = scope.spawn(|| {
+                // The order matters: a pipe that exists after its byte was free existed while the byte was free.
                 while path.exists() {
-                    assert!(is_locked(&dir) || !path.exists(), "a free byte of a pipe that is there");
+                    assert!(is_locked(&dir) || !path.exists(), "the lock byte is free while the pipe exists");
                 }
             });
             drop(recorder);
-            looking.join().unwrap();
+            checking.join().unwrap();
         });
     }
 }

@@ -1,8 +1,8 @@
-//! Tests of a whole recorder, read as any program would read it.
+//! Tests of a whole recorder through its pipe.
 //!
-//! Each module is a topic. What a process has once (user, umask, threads, exit) is tested in a process of its own, see
-//! `support::alone`.
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+//! Each module covers one topic. A test that changes or measures process-wide state (user, umask, limits, exit) runs in a
+//! subprocess: see `support::in_own_process`.
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 mod support;
 

@@ -122,7 +122,7 @@ fn an_undeletable_pipe_is_removed_later_despite_a_foreign_lock_on_its_byte() {
     let _bytes = lock_all_bytes(temp.path());
     make_pipe_undeletable(&recorder, temp.path());
     fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
-    eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
     // A fresh pipe stands aside for a moment.
     eventually("one pipe", || (names(temp.path()) == [name_of(&recorder)]).then_some(()));
 }
@@ -160,7 +160,7 @@ fn toggling_write_permission_leaves_no_pipe_behind() {
             is_over.store(true, Ordering::Release);
             all_reads.unwrap();
         });
-        eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+        eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
         // It tries again at its next reader.
         eventually("one pipe", || (pipes() == [name_of(&recorder)]).then_some(()));
         drop(recorder);

@@ -1,4 +1,4 @@
-//! A recorder where `/proc` is missing, as in a chroot: it works, but has to look for its readers.
+//! A recorder without `/proc`, as in a chroot: it polls for readers instead of sleeping in `open`.
 
 use crate::faults::assert_little_cpu_time;
 use crate::namespaces::unshare_command;
@@ -17,7 +17,7 @@ fn a_recorder_serves_repairs_and_stops_without_proc() {
     if let Some(root) = subprocess_arg() {
         return serve_repair_and_stop(&root);
     }
-    // Only root may change the root directory, be it that of a user namespace.
+    // `chroot` needs root, or root of a user namespace.
     let Some(unshare) = unshare_command(&["--mount"]) else { return };
     let temp = tempfile::tempdir().unwrap();
     let name = "no_proc::a_recorder_serves_repairs_and_stops_without_proc";

@@ -1,6 +1,7 @@
-//! The end of a process: what becomes of its pipe and of its proof of life.
+//! Process exit: removal of the pipe and release of the lock byte.
 //!
-//! Each test is run twice: by the tests, and in the process whose end it watches, where it is given a directory.
+//! Each test function runs in two processes: the test itself, and the subprocess that exits. The subprocess gets the pipe
+//! directory as its argument.
 
 use crate::support::{
     DEADLINE, KillOnDrop, Stats, cat, eventually, fill_beyond_any_pipe, names, open_nonblocking, spawn_test,
@@ -16,14 +17,14 @@ use std::process;
 
 static STATS: Stats = Stats::new();
 
-/// Publishes in the process that is to end, and returns once the tests close its standard input.
+/// Publishes in the subprocess and returns when the test closes its standard input.
 fn publish_until_stop(dir: &Path) {
     STATS.incr("a", 1);
     start_once(&STATS, Some(dir)).unwrap();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
 }
 
-/// Starts a test in a process that publishes in `dir`, and reads its pipe.
+/// Spawns a test that publishes in `dir`, and reads its pipe.
 fn start(name: &str, dir: &Path) -> KillOnDrop {
     let child = spawn_test(name, dir);
     let path = dir.join(format!("{}.stats", child.0.id()));
@@ -83,7 +84,7 @@ fn exit_does_not_wait_for_a_hanging_reader() {
     let path = temp.path().join(format!("{}.stats", child.0.id()));
     let hanging = eventually("the pipe", || open_nonblocking(&path).ok());
     wait_readable(&hanging);
-    // It ends long before the write deadline, or the test fails.
+    // Fails long before the write deadline expires.
     child.end();
     assert!(names(temp.path()).is_empty());
 }
@@ -114,7 +115,7 @@ fn the_exit_of_a_forked_child_keeps_the_parents_pipes() {
     publish_until_stop(&dir);
     let second = Recorder::builder(&STATS).directory(&dir).start().unwrap();
     let published = names(&dir);
-    // SAFETY: the child calls only what is under test, which takes no lock that another thread holds, and exits.
+    // SAFETY: the child calls only code under test, which takes no lock held by another thread, and exits.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             drop(second);

@@ -1,4 +1,4 @@
-//! What readers get: whole snapshots, however many readers there are and however they behave.
+//! Reads: every reader gets a whole snapshot, with any number of readers and any behaviour of the others.
 
 use crate::support::{
     DEADLINE, Stats, cat, drop_privileges, eventually, fill_beyond_any_pipe, in_own_process, locked_read,
@@ -72,7 +72,7 @@ fn a_snapshot_larger_than_any_pipe_arrives_whole() {
     if !in_own_process("reads::a_snapshot_larger_than_any_pipe_arrives_whole") {
         return;
     }
-    // Root's pipes take any size.
+    // Root's pipes may have any size.
     drop_privileges();
     let temp = tempfile::tempdir().unwrap();
     let (large, expected) = fill_beyond_any_pipe();
@@ -94,7 +94,7 @@ fn a_hanging_reader_is_abandoned_and_the_next_one_served() {
     let recorder = Recorder::builder(large).directory(temp.path()).write_deadline(deadline).start().unwrap();
     let hanging = open_nonblocking(&recorder.path()).unwrap();
     eventually("the recorder to give up", || (recorder.n_abandoned() == 1).then_some(()));
-    // Whole, if this reader is fast enough; what was cut off is no mistake of the recorder.
+    // On a busy machine a read may miss the write deadline and be cut off. That is allowed: read again.
     eventually("a whole snapshot", || (cat(&recorder.path()) == expected).then_some(()));
     drop(hanging);
 }
@@ -105,16 +105,16 @@ fn a_reader_leaving_mid_line_keeps_a_program_with_default_sigpipe_alive() {
         return;
     }
     drop_privileges();
-    // SAFETY: no handler is put in place; programs in other languages have this signal at its default.
+    // SAFETY: installs no handler. Default is the usual state in programs that are not written in Rust.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.unwrap();
     let temp = tempfile::tempdir().unwrap();
     let (large, expected) = fill_beyond_any_pipe();
     let recorder = Recorder::builder(large).directory(temp.path()).write_deadline(DEADLINE).start().unwrap();
-    for n_left in 1..=20 {
+    for n_closed in 1..=20 {
         let leaving = open_nonblocking(&recorder.path()).unwrap();
         wait_readable(&leaving);
         drop(leaving);
-        eventually("the recorder to notice", || (recorder.n_abandoned() == n_left).then_some(()));
+        eventually("the recorder to notice", || (recorder.n_abandoned() == n_closed).then_some(()));
     }
     assert!(cat(&recorder.path()) == expected);
 }

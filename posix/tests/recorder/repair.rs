@@ -142,7 +142,7 @@ fn a_removed_directory_of_root_is_not_created_by_another_user() {
     observe_for(SHORT_INTERVAL * 3);
     assert!(!dir.exists());
     fs::rename(&away, &dir).unwrap();
-    eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
 // 1. Root sets up a directory for several users, and publishes there itself. 2. Somebody removes the directory. 3. Root's
@@ -165,7 +165,7 @@ fn a_removed_shared_directory_is_not_created_by_its_owner() {
     observe_for(SHORT_INTERVAL * 3);
     assert!(!dir.exists());
     set_up();
-    eventually("the pipe", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
+    eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
 #[test]

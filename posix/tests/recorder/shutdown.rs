@@ -1,4 +1,4 @@
-//! The end of a recorder by its handle: at once, whatever its readers do, and without a trace.
+//! Shutdown by dropping the handle: immediate, leaves no pipe, thread or descriptor.
 
 use crate::support::{
     DEADLINE, Stats, cat, drop_privileges, eventually, fill_beyond_any_pipe, in_own_process, names,
@@ -30,8 +30,8 @@ fn five_hundred_stopped_recorders_leak_no_thread_or_descriptor() {
     for _ in 0..500 {
         drop(Recorder::builder(&STATS).directory(temp.path()).start().unwrap());
     }
-    // A thread that was joined is listed for a moment more.
-    eventually("as many threads and descriptors as before", || {
+    // The kernel lists a joined thread for a moment longer.
+    eventually("the former number of threads and descriptors", || {
         ((count("task"), count("fd")) == before).then_some(())
     });
     assert!(names(temp.path()).is_empty());
@@ -49,7 +49,7 @@ fn a_write_to_a_hanging_reader_does_not_delay_shutdown() {
         Recorder::builder(large).directory(temp.path()).write_deadline(DEADLINE * 10).start().unwrap();
     let hanging = open_nonblocking(&recorder.path()).unwrap();
     wait_readable(&hanging);
-    // Long before the write deadline, or the test fails.
+    // Fails long before the write deadline expires.
     within("the recorder to stop", move || drop(recorder));
     assert!(names(temp.path()).is_empty());
 }
@@ -71,6 +71,6 @@ fn a_recorder_without_descriptors_still_stops() {
 
 #[test]
 fn a_recorder_is_send_and_sync() {
-    fn is_shareable<T: Send + Sync + 'static>() {}
-    is_shareable::<Recorder>();
+    fn assert_send_sync<T: Send + Sync + 'static>() {}
+    assert_send_sync::<Recorder>();
 }

@@ -1,10 +1,10 @@
-//! Readers that make it hard: they do not read, or their pipes are small.
+//! Slow readers: they open a pipe and do not read, or the pipe is small.
 //!
-//! Root's pipes take any size, so that each test becomes an ordinary user, in a process of its own.
+//! Root's pipes may have any size, so most tests become an ordinary user in a subprocess.
 
 use crate::support::{
-    DEADLINE, Stats, become_unshared_user, drop_privileges, eventually, fill_beyond_any_pipe, in_own_process,
-    locked_read, names, open_nonblocking, wait_readable,
+    DEADLINE, SHORT_INTERVAL, Stats, become_unshared_user, drop_privileges, eventually, fill_beyond_any_pipe,
+    in_own_process, locked_read, names, open_nonblocking, wait_readable,
 };
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -28,7 +28,7 @@ fn a_hanging_reader_of_a_small_snapshot_delays_no_other() {
             hanging
         })
         .collect();
-    // Those were given everything: what they do with it is their affair.
+    // The hanging readers count as served: their whole snapshot is in the pipe.
     eventually("the last count", || (recorder.n_served() == 100).then_some(()));
     assert_eq!((hanging.len(), recorder.n_abandoned()), (50, 0));
 }
@@ -47,20 +47,20 @@ fn a_hanging_reader_of_a_large_snapshot_delays_others_at_most_by_the_write_deadl
     let recorder = Recorder::builder(large)
         .directory(temp.path())
         .write_deadline(deadline)
-        .upkeep_interval(Duration::from_millis(100))
+        .upkeep_interval(SHORT_INTERVAL)
         .start()
         .unwrap();
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
-    let before = eventually("a quiet moment", || Some(descriptors()));
+    let before = descriptors();
     let mut hanging = Vec::new();
     for n_hanging in 1..=3 {
         hanging.push(open_nonblocking(&recorder.path()).unwrap());
         wait_readable(hanging.last().unwrap());
-        // Where the machine is too busy to read it all within the deadline the next read has to do.
+        // On a busy machine a read may miss the write deadline: the next one may succeed.
         eventually("a whole snapshot", || (locked_read(&recorder.path()) == expected).then_some(()));
         assert!(recorder.n_abandoned() >= n_hanging);
     }
-    // One descriptor for each reader here, which is the test's, and none of the recorder's.
+    // Only the test's own descriptor of each hanging reader is left.
     eventually("the descriptors of abandoned writes", || {
         (descriptors() == before + hanging.len()).then_some(())
     });
@@ -74,7 +74,7 @@ fn a_large_snapshot_arrives_whole_through_8_kib_pipes() {
     become_unshared_user();
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(4096), hard).unwrap();
-    // What a user's pipes may hold together is used up: by large ones first, then by any.
+    // Use up the user's limit of pipe memory (pipe-user-pages-soft): with 1 MiB pipes first, then with default ones.
     let mut others: Vec<_> = (0..1000)
         .map_while(|_| {
             let ends = pipe().unwrap();

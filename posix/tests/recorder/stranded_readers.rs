@@ -1,8 +1,8 @@
-//! What upkeep mends: a pipe or a directory that somebody took away.
+//! Stranded readers: they looked up a pipe's name before a swap and opened the retired pipe after it.
 
 use crate::support::{
-    DEADLINE, Stats, cat, eventually, in_own_process, is_blocked_in_open, look_up, spawn_test,
-    subprocess_arg, wait_for_stop, within,
+    DEADLINE, SHORT_INTERVAL, Stats, cat, eventually, in_own_process, is_blocked_in_open, look_up,
+    spawn_test, subprocess_arg, wait_for_stop, within,
 };
 use statvent_posix::Recorder;
 use std::fs::{self, File, OpenOptions};
@@ -23,18 +23,21 @@ fn the_health_check_releases_a_stranded_reader() {
     let interval = Duration::from_millis(500);
     let recorder =
         Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(interval).start().unwrap();
-    let freed = eventually("a stranded reader that is freed", || {
-        // As if the reader had looked up the name now and were to open what it found later.
+    let text = eventually("a stranded reader to be released", || {
+        // Simulates a reader that looks up the name now and opens the pipe later.
         let handle = look_up(&recorder.path());
         assert_eq!(cat(&recorder.path()), "a: 1\n");
-        // One that opens it only after upkeep has let go of it comes too late, and another one tries.
+        // A reader that opens the pipe only after the health check has closed it waits forever: try the next one.
         Stranded::on(&handle).read_within(interval * 4, &handle)
     });
-    assert_eq!(freed, "");
+    assert_eq!(text, "");
 }
 
-// 1. A reader looks up the name. 2. A fresh pipe takes the name. 3. The reader opens what it found, and waits. 4. The
-// recorder ends before its upkeep looks.
+// Regression:
+// 1. A reader looks up the name.
+// 2. A swap gives the name to a fresh pipe.
+// 3. The reader opens the retired pipe and waits.
+// 4. The recorder stops before its next health check.
 #[test]
 fn the_end_of_the_recorder_releases_a_stranded_reader() {
     static STATS: Stats = Stats::new();
@@ -70,21 +73,21 @@ fn the_end_of_the_process_releases_a_stranded_reader() {
     assert_eq!(stranded.read(), "");
 }
 
-/// A reader that waits on a pipe that it looked up before.
+/// A reader that waits in `open` of a pipe that it looked up before.
 struct Stranded {
     read: Receiver<String>,
 }
 
 impl Stranded {
-    /// Returns once the system has it wait there.
+    /// Starts the reader and waits until it sleeps in `open`.
     fn on(handle: &File) -> Self {
         let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
-        let ((say, said), (done, read)) = (channel(), channel());
+        let ((send_tid, tid), (done, read)) = (channel(), channel());
         thread::spawn(move || {
-            say.send(nix::unistd::gettid()).unwrap();
+            send_tid.send(nix::unistd::gettid()).unwrap();
             done.send(fs::read_to_string(path).unwrap()).unwrap();
         });
-        let thread = PathBuf::from(format!("/proc/self/task/{}", said.recv().unwrap()));
+        let thread = PathBuf::from(format!("/proc/self/task/{}", tid.recv().unwrap()));
         eventually("the reader to wait", || is_blocked_in_open(&thread).then_some(()));
         Self { read }
     }
@@ -93,7 +96,7 @@ impl Stranded {
         self.read.recv_timeout(DEADLINE).unwrap()
     }
 
-    /// Returns what it reads if that comes within so long; else the test lets it go on.
+    /// Returns the text if the read ends within `time`; otherwise releases the reader by opening the pipe for writing.
     fn read_within(self, time: Duration, handle: &File) -> Option<String> {
         let read = self.read.recv_timeout(time).ok();
         if read.is_none() {
@@ -113,7 +116,7 @@ fn no_reader_is_stranded_under_back_to_back_reads() {
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
     let builder = Recorder::builder(&STATS).directory(temp.path());
-    let recorder = builder.upkeep_interval(Duration::from_millis(100)).start().unwrap();
+    let recorder = builder.upkeep_interval(SHORT_INTERVAL).start().unwrap();
     let n_descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
     let is_over = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..8)
@@ -133,6 +136,6 @@ fn no_reader_is_stranded_under_back_to_back_reads() {
     }
     is_over.store(true, Ordering::Relaxed);
     within("all readers", move || readers.into_iter().for_each(|reader| reader.join().unwrap()));
-    // 32 retired pipes, an end of each reader, and some more.
+    // At most 32 retired pipes, one descriptor per reader, and a few others.
     assert!(most < 60, "{most} descriptors");
 }
