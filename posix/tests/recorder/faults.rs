@@ -1,5 +1,6 @@
-//! What the system takes away from a running recorder: descriptors, permission, peace. It neither ends nor runs hot,
-//! tells of what lasts in one line, and goes on as soon as that is possible.
+//! Faults of a running recorder: no descriptors, no permission, closed descriptors, full standard error, signals.
+//!
+//! In each case the recorder survives, does not spin, logs a lasting outage in one line, and recovers.
 
 use crate::support::{
     CatProcess, OwnStderr, SHORT_INTERVAL, Stats, cat, context_switches, drop_privileges, eventually,
@@ -18,13 +19,13 @@ use std::time::{Duration, Instant};
 
 static STATS: Stats = Stats::new();
 
-/// How often the threads of all recorders were switched to so far.
+/// Returns the number of context switches of both recorder threads so far.
 fn all_context_switches() -> u64 {
     let threads = ["statvent-pipe", "statvent-upkeep"];
     threads.iter().map(|name| context_switches(&eventually(name, || thread_named(name)))).sum()
 }
 
-/// Asserts that the recorders' threads do next to nothing while they cannot publish, and say so once.
+/// Asserts that the recorder threads are nearly idle during an outage and log it once.
 pub(crate) fn assert_idle_and_logged_once(stderr: &OwnStderr) {
     assert_few_context_switches(all_context_switches);
     assert_eq!(stderr.wait_for_report(), 1);
@@ -32,16 +33,16 @@ pub(crate) fn assert_idle_and_logged_once(stderr: &OwnStderr) {
     assert_eq!(stderr.n_reports(), 1);
 }
 
-/// Asserts that there are few switches for a while, however long that lasts on a busy machine.
+/// Asserts that there are few context switches for a second, measured against the time that really passed.
 fn assert_few_context_switches(count: impl Fn() -> u64) {
     let (begin, before) = (Instant::now(), count());
     observe_for(Duration::from_secs(1));
     let (n, took) = (count() - before, begin.elapsed());
-    // Attempts 100 ms apart by both threads at most, and more where a lock is taken or another program has its turn.
-    assert!(u128::from(n) < took.as_millis() / 3, "{n} switches in {took:?}");
+    // At most one attempt per thread every 100 ms, plus switches for contended locks and preemption.
+    assert!(u128::from(n) < took.as_millis() / 3, "{n} context switches in {took:?}");
 }
 
-/// Asserts that this process does next to nothing for a while, however long that lasts on a busy machine.
+/// Asserts that this process uses less than a tenth of a processor, measured against the time that really passed.
 pub(crate) fn assert_little_cpu_time(time: Duration) {
     let (begin, before) = (Instant::now(), cpu_time());
     observe_for(time);
@@ -54,12 +55,12 @@ fn a_recorder_without_descriptors_logs_once_idles_and_recovers() {
     let Some(dir) = subprocess_arg() else {
         let temp = tempfile::tempdir().unwrap();
         let name = "faults::a_recorder_without_descriptors_logs_once_idles_and_recovers";
-        let said = run_and_read_log(&[], name, temp.path());
-        assert_eq!(said.len(), 1, "{said:?}");
+        let log = run_and_read_log(&[], name, temp.path());
+        assert_eq!(log.len(), 1, "{log:?}");
         let begin = ": its stats cannot be read for now, and it goes on trying: ";
         let end = ": no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole \
                    system): Too many open files (os error 24)";
-        assert!(said[0].contains(begin) && said[0].ends_with(end), "{said:?}");
+        assert!(log[0].contains(begin) && log[0].ends_with(end), "{log:?}");
         return;
     };
     STATS.incr("a", 1);
@@ -71,7 +72,7 @@ fn a_recorder_without_descriptors_logs_once_idles_and_recovers() {
     wait_until_recorder_sleeps();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, 3, hard).unwrap();
-    // The end of this reader's pipe was there before; no further one can be had.
+    // The recorder's end of this pipe was opened before the limit applied. No further descriptor can be opened.
     assert_eq!(reader.read(), "a: 1\n");
     assert_few_context_switches(|| count_context_switches(&statuses));
     assert_eq!(stderr.wait_for_report(), 1);
@@ -79,9 +80,11 @@ fn a_recorder_without_descriptors_logs_once_idles_and_recovers() {
     eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
-// 1. A program starts a recorder and then becomes a daemon: it closes all descriptors that it does not know, and may open
-// files that get their numbers. 2. At its next look the recorder waited for an event that was none, in a busy loop; it never
-// published again, and closed what was the program's.
+// Regression:
+// 1. A program starts a recorder and then becomes a daemon: it closes all unknown descriptors, and may open files that get
+//    the same numbers.
+// 2. At its next health check the recorder polled a wrong descriptor and spun.
+// 3. It never published again, and closed files of the program.
 #[test]
 fn a_recorder_republishes_after_the_program_closed_or_replaced_its_descriptors() {
     let name = "faults::a_recorder_republishes_after_the_program_closed_or_replaced_its_descriptors";
@@ -95,7 +98,7 @@ fn a_recorder_republishes_after_the_program_closed_or_replaced_its_descriptors()
     STATS.incr("a", 1);
     let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
-    // SAFETY: what is open is not used any more, but by the recorder.
+    // SAFETY: only the recorder uses these descriptors.
     assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) }, 0);
     let is_replaced = dir.ends_with("replaced");
     let files: Vec<_> =
@@ -105,17 +108,17 @@ fn a_recorder_republishes_after_the_program_closed_or_replaced_its_descriptors()
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     within("the recorder to stop", move || drop(recorder));
     assert_eq!(names(&dir), [""; 0]);
-    assert!(files.iter().all(|file| file.metadata().is_ok()), "what is the program's was closed");
+    assert!(files.iter().all(|file| file.metadata().is_ok()), "the recorder closed a file of the program");
 }
 
-/// How long this process was running so far, on any processor.
+/// Returns the CPU time of this process so far, user and system.
 fn cpu_time() -> Duration {
     let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
     let time = usage.user_time() + usage.system_time();
     Duration::from_micros(time.num_microseconds().try_into().unwrap())
 }
 
-/// Adds up the switches in files of `/proc` that were opened before.
+/// Adds up the context switches in status files of `/proc` that are already open: no descriptor is free by then.
 fn count_context_switches(statuses: &[fs::File]) -> u64 {
     use std::os::unix::fs::FileExt;
     let count = |status: &fs::File| {
@@ -134,10 +137,10 @@ fn a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from() {
         let temp = tempfile::tempdir().unwrap();
         fs::set_permissions(temp.path(), Permissions::from_mode(0o777)).unwrap();
         let name = "faults::a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from";
-        let said = run_and_read_log(&[], name, temp.path());
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert!(said[0].contains("it goes on trying: no pipe can be made in "), "{said:?}");
-        assert!(said[0].ends_with("Permission denied (os error 13)"), "{said:?}");
+        let log = run_and_read_log(&[], name, temp.path());
+        assert_eq!(log.len(), 1, "{log:?}");
+        assert!(log[0].contains("it goes on trying: no pipe can be made in "), "{log:?}");
+        assert!(log[0].ends_with("Permission denied (os error 13)"), "{log:?}");
         return;
     };
     drop_privileges();
@@ -146,7 +149,7 @@ fn a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from() {
     let stderr = OwnStderr::open();
     let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
-    // Whoever reads now is served; who comes later waits, and is let go.
+    // The first reader is served. Later readers wait and then get end of file.
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     (0..3).for_each(|_| assert_eq!(cat(&recorder.path()), ""));
     assert_idle_and_logged_once(&stderr);
@@ -171,14 +174,14 @@ fn a_full_standard_error_blocks_nothing() {
     let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
-    // Long enough for a line to be due.
+    // An outage is logged after one second.
     observe_for(Duration::from_millis(1500));
     fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
     eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
     within("the recorder to stop", move || drop(recorder));
 }
 
-/// Fills a pipe until it takes no more.
+/// Writes to a pipe until it is full.
 fn fill(mut pipe: &PipeWriter) {
     use nix::fcntl::{FcntlArg, OFlag, fcntl};
     fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
@@ -187,15 +190,15 @@ fn fill(mut pipe: &PipeWriter) {
     fcntl(pipe, FcntlArg::F_SETFL(OFlag::empty())).unwrap();
 }
 
-extern "C" fn nothing(_: libc::c_int) {}
+extern "C" fn ignore(_: libc::c_int) {}
 
-/// The handler interrupts system calls for good, at any moment, in any thread that lets it.
+// The handler is installed without SA_RESTART: it interrupts system calls in every thread that does not block the signal.
 #[test]
 fn a_storm_of_signals_breaks_no_read() {
     if !in_own_process("faults::a_storm_of_signals_breaks_no_read") {
         return;
     }
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGUSR1, Signal::SIGCHLD] {
         // SAFETY: the handler does nothing.
         unsafe { sigaction(signal, &action) }.unwrap();
@@ -204,13 +207,13 @@ fn a_storm_of_signals_breaks_no_read() {
     let temp = tempfile::tempdir().unwrap();
     let recorder =
         Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
-    let us = nix::unistd::getpid();
+    let own_pid = nix::unistd::getpid();
     let path = recorder.path();
     let reading = thread::spawn(move || (0..500).all(|_| locked_read(&path) == "a: 1\n"));
     let mut n_sent = 0;
     while !reading.is_finished() || n_sent < 1000 {
-        kill(us, Signal::SIGUSR1).unwrap();
-        kill(us, Signal::SIGCHLD).unwrap();
+        kill(own_pid, Signal::SIGUSR1).unwrap();
+        kill(own_pid, Signal::SIGCHLD).unwrap();
         n_sent += 2;
     }
     assert!(reading.join().unwrap());

@@ -1,6 +1,6 @@
-//! A process that forks: the child publishes nothing of its parent's, and neither keeps nor ends what is the parent's.
+//! Forks: a child publishes none of its parent's stats, and neither holds nor removes its parent's pipes.
 //!
-//! Each test forks in a process of its own.
+//! Each test forks in a subprocess.
 
 use crate::support::{
     DEADLINE, SHORT_INTERVAL, Stats, cat, eventually, fill_beyond_any_pipe, in_own_process, names,
@@ -18,53 +18,53 @@ use std::{fs, process, thread};
 
 static STATS: Stats = Stats::new();
 
-/// A child that was forked, and what holds it: it may go on when that is dropped.
+/// A forked child. Dropping `_goes_on` releases it from [`Parent::meet`].
 struct Forked {
     pid: Pid,
     _goes_on: PipeWriter,
-    said: PipeReader,
+    reached: PipeReader,
 }
 
-/// What a child has of its parent.
+/// The child's side of the two pipes that synchronise it with its parent.
 struct Parent {
     may_go_on: PipeReader,
-    say: PipeWriter,
+    reached: PipeWriter,
 }
 
 impl Parent {
-    /// Tells the parent that a point is reached, and waits until it lets go.
+    /// Reports to the parent that this point is reached, and waits until the parent releases the child.
     fn meet(&mut self) {
-        self.say.write_all(b".").unwrap();
+        self.reached.write_all(b".").unwrap();
         let _ = self.may_go_on.read_to_end(&mut Vec::new());
     }
 }
 
-/// Forks a child that ends by `exit` after `work`: with 0, or with 1 if that panicked.
+/// Forks a child that runs `work` and exits with 0, or with 1 if `work` panicked.
 fn forked(work: impl FnOnce(Parent)) -> Forked {
     let (may_go_on, goes_on) = pipe().unwrap();
-    let (said, say) = pipe().unwrap();
-    // SAFETY: the child calls what is under test and little else, and does not return.
+    let (reached, report) = pipe().unwrap();
+    // SAFETY: the child calls code under test, which is made for this, and exits without returning.
     match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => Forked { pid: child, _goes_on: goes_on, said },
+        ForkResult::Parent { child } => Forked { pid: child, _goes_on: goes_on, reached },
         ForkResult::Child => {
             nix::unistd::alarm::set(DEADLINE.as_secs() as u32);
             drop(goes_on);
-            let ended = catch_unwind(AssertUnwindSafe(|| work(Parent { may_go_on, say })));
-            // Not by the standard library, which takes a lock of its own before it exits: a thread of the parent that
-            // started or ended when it forked would hold that for ever.
-            // SAFETY: it runs what is to run at exit, and ends the process.
+            let ended = catch_unwind(AssertUnwindSafe(|| work(Parent { may_go_on, reached: report })));
+            // Not `std::process::exit`: it takes a lock that a starting or ending thread of the parent may have held at
+            // the fork, and which no thread of the child would release.
+            // SAFETY: `exit` runs the exit handlers and ends the process; the child has one thread.
             unsafe { libc::exit(i32::from(ended.is_err())) }
         }
     }
 }
 
 impl Forked {
-    /// Waits until the child has reached its point.
+    /// Waits until the child calls [`Parent::meet`].
     fn meet(&mut self) {
-        self.said.read_exact(&mut [0]).unwrap();
+        self.reached.read_exact(&mut [0]).unwrap();
     }
 
-    /// Lets the child go on and sees it succeed.
+    /// Releases the child and asserts that it exits with 0.
     fn end(self) {
         let pid = self.pid;
         drop(self._goes_on);
@@ -119,24 +119,28 @@ fn a_child_without_a_recorder_removes_nothing() {
     .end();
     let first = pipe_of(dir, process::id());
     assert_eq!(cat(&first), "a: 5\n");
-    assert_eq!(names(dir), [format!("{}.stats", process::id())], "the other one was moved into the closure");
+    assert_eq!(
+        names(dir),
+        [format!("{}.stats", process::id())],
+        "the closure owns the labelled recorder and dropped it"
+    );
 }
 
-/// Lists what descriptors this process has that lead to `dir`, to something in it, or to nothing that has a name.
+/// Lists the targets of this process's descriptors that are `dir`, lie in it, or are anonymous inodes.
 fn open_in(dir: &str) -> Vec<String> {
     let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| fs::read_link(entry.unwrap().path()));
-    // That of the listing itself is gone.
+    // The descriptor of the listing itself is closed by now.
     let open = open.filter_map(Result::ok).map(|path| path.into_os_string().into_string().unwrap());
     open.filter(|path| path.starts_with(dir) || path.starts_with("anon_inode:")).collect()
 }
 
-/// Counts the descriptors of this process that something in `dir` can be written to by.
+/// Counts this process's write-only descriptors of files in `dir`.
 fn n_write_ends(dir: &Path) -> usize {
     let open = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
     let open = open.filter(|link| fs::read_link(link).is_ok_and(|path| path.starts_with(dir)));
     let flags = open.map(|link| {
         let number = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
-        // SAFETY: only asks for flags; a number that is closed by now has none.
+        // SAFETY: only reads flags; a closed descriptor returns -1.
         unsafe { libc::fcntl(number, libc::F_GETFL) }
     });
     flags.filter(|flags| *flags != -1 && flags & libc::O_ACCMODE == libc::O_WRONLY).count()
@@ -157,8 +161,10 @@ fn a_child_keeps_only_the_directory_descriptor_of_its_parents_recorder() {
     }
 }
 
-// 1. A reader comes; the recorder's thread has opened its end, and has not noted that yet. 2. The process forks. 3. The child
-// kept that end, and the reader waited until the child ended.
+// Regression:
+// 1. A reader arrives. The recorder's thread has opened its end of the pipe, but not yet recorded the descriptor.
+// 2. The process forks.
+// 3. The child kept that end, and the reader waited until the child ended.
 #[test]
 fn a_child_forked_as_a_reader_arrives_keeps_no_pipe_end() {
     if !in_own_process("forks::a_child_forked_as_a_reader_arrives_keeps_no_pipe_end") {
@@ -166,7 +172,7 @@ fn a_child_forked_as_a_reader_arrives_keeps_no_pipe_end() {
     }
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
-    // Readers that two at a time came to one pipe are to go on soon.
+    // Two readers of one pipe share a stream and one may be stranded: release it soon.
     let recorder =
         Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     let ended = AtomicBool::new(false);
@@ -183,7 +189,7 @@ fn a_child_forked_as_a_reader_arrives_keeps_no_pipe_end() {
                 forked(|_| assert_eq!(n_write_ends(temp.path()), 0)).end();
             }
         }));
-        // Also after a failure, or the other threads would go on for ever.
+        // Also after a failed assertion: otherwise the scope would never end.
         ended.store(true, Ordering::Release);
         all_forks.unwrap();
     });
@@ -227,7 +233,7 @@ fn a_fork_during_a_write_does_not_delay_the_reader() {
     wait_readable(&reader);
     let mut child = forked(|mut parent| parent.meet());
     child.meet();
-    // The child is still there, and the end of file comes all the same.
+    // The child is still alive here, and must not hold the pipe open.
     let (mut reader, mut read) = (reader, Vec::new());
     eventually("the end of the snapshot", || match reader.read_to_end(&mut read) {
         Ok(_) => Some(()),
@@ -272,7 +278,7 @@ fn forks_while_recorders_start_serve_and_stop_do_not_deadlock() {
                 child.end();
             }
         }));
-        // Also after a failure, or the other threads would go on for ever.
+        // Also after a failed assertion: otherwise the scope would never end.
         ended.store(true, Ordering::Release);
         all_forks.unwrap();
     });

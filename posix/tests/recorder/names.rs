@@ -1,4 +1,4 @@
-//! Which name a pipe gets, and what happens to what has that name already.
+//! Names of pipes: choice of the suffix, and existing files that already have the name.
 
 use crate::support::{
     SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, names, try_read,
@@ -16,7 +16,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{process, thread};
 
-/// Locks every byte of a directory, as any user can who may read it.
+/// Locks every byte of a directory, which any user with read permission can do.
 fn lock_all_bytes(dir: &Path) -> File {
     let description = File::open(dir).unwrap();
     let all = libc::flock {
@@ -53,7 +53,7 @@ fn a_further_recorder_of_a_process_gets_the_first_free_suffix() {
     let dir = PipeDir::open(temp.path()).unwrap();
     assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 1 }).unwrap());
     drop(second);
-    // A process that another test starts right now has what is open here until it runs its program.
+    // A subprocess that another test is spawning inherits the lock's descriptor until its exec.
     let is_free = || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 1 }).unwrap();
     eventually("a free byte", || is_free().then_some(()));
 }
@@ -83,14 +83,14 @@ fn name_of(recorder: &Recorder) -> String {
     recorder.path().file_name().unwrap().to_str().unwrap().to_owned()
 }
 
-/// Publishes without upkeep.
+/// Starts a recorder without health check.
 fn start_in(dir: &Path) -> Recorder {
     static STATS: Stats = Stats::new();
     STATS.set("a", 1);
     Recorder::builder(&STATS).directory(dir).without_upkeep().start().unwrap()
 }
 
-/// Makes a directory unwritable and reads the pipe in it, which then can be neither succeeded nor removed.
+/// Makes the directory unwritable and reads the pipe, which then can be neither replaced nor removed.
 fn make_pipe_undeletable(recorder: &Recorder, dir: &Path) {
     fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
@@ -123,13 +123,15 @@ fn an_undeletable_pipe_is_removed_later_despite_a_foreign_lock_on_its_byte() {
     make_pipe_undeletable(&recorder, temp.path());
     fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
     eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
-    // A fresh pipe stands aside for a moment.
+    // During a swap the fresh pipe has a hidden name.
     eventually("one pipe", || (names(temp.path()) == [name_of(&recorder)]).then_some(()));
 }
 
-// 1. A reader comes while the directory is unwritable: its pipe can be neither succeeded nor removed. 2. The recorder finds that
-// its name is taken by that one. 3. The directory becomes writable right then, and it publishes under its next name. 4. The old
-// pipe stayed, also after the recorder's end, and whoever read it waited for ever.
+// Regression:
+// 1. A reader comes while the directory is unwritable: the pipe can be neither replaced nor removed.
+// 2. The recorder finds its name occupied by that pipe.
+// 3. The directory becomes writable, and the recorder publishes under the next suffix.
+// 4. The old pipe stayed, even after the recorder had stopped, and every reader of it waited forever.
 #[test]
 fn toggling_write_permission_leaves_no_pipe_behind() {
     if !in_own_process("names::toggling_write_permission_leaves_no_pipe_behind") {
@@ -137,8 +139,8 @@ fn toggling_write_permission_leaves_no_pipe_behind() {
     }
     drop_privileges();
     let temp = tempfile::tempdir().unwrap();
-    let may = |mode| fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
-    // What was put aside and could not be removed from there is swept as dead.
+    let set_mode = |mode| fs::set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
+    // A tombstone that could not be deleted is left to the sweeper.
     let pipes = || {
         let names = names(temp.path()).into_iter();
         names.filter(|name| !name.starts_with('.')).collect::<Vec<_>>()
@@ -149,19 +151,19 @@ fn toggling_write_permission_leaves_no_pipe_behind() {
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Acquire) {
-                    may(0o555);
-                    may(0o755);
+                    set_mode(0o555);
+                    set_mode(0o755);
                 }
             });
             let all_reads = catch_unwind(AssertUnwindSafe(|| {
                 (0..5).for_each(|_| drop(try_read(&recorder.path())));
             }));
-            // Also after a failure, or the other thread would go on for ever.
+            // Also after a failed assertion: otherwise the scope would never end.
             is_over.store(true, Ordering::Release);
             all_reads.unwrap();
         });
         eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
-        // It tries again at its next reader.
+        // The recorder tries again to remove the old pipe at the next read.
         eventually("one pipe", || (pipes() == [name_of(&recorder)]).then_some(()));
         drop(recorder);
         assert_eq!(pipes(), [""; 0]);
@@ -219,7 +221,7 @@ fn a_dead_pipe_with_a_foreign_lock_stays_and_the_next_suffix_is_used() {
     assert_eq!(first.path(), temp.path().join(own_name("-1")));
     assert_eq!(names(temp.path()), [own_name("-1"), own_name("")]);
     drop(held);
-    // A process that another test starts right now has what is open here until it runs its program.
+    // A subprocess that another test is spawning inherits the lock's descriptor until its exec.
     let dir = PipeDir::open(temp.path()).unwrap();
     let is_free = || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap();
     eventually("a free byte", || is_free().then_some(()));
@@ -238,9 +240,9 @@ fn concurrent_starts_share_no_name() {
         for suffix in ["", "-1", "-3"] {
             nix::unistd::mkfifo(&temp.path().join(own_name(suffix)), Mode::S_IRUSR).unwrap();
         }
-        let (together, dir) = (Barrier::new(N), temp.path());
+        let (barrier, dir) = (Barrier::new(N), temp.path());
         let start = |stats: &'static Stats| {
-            together.wait();
+            barrier.wait();
             Recorder::builder(stats).directory(dir).without_upkeep().start().unwrap()
         };
         let recorders: Vec<_> = thread::scope(|scope| {
@@ -251,7 +253,7 @@ fn concurrent_starts_share_no_name() {
             assert_eq!(cat(&recorder.path()), format!("i: {i}\n"));
         }
         drop(recorders);
-        // What was taken for live, because two looked at it at the same moment, is left.
+        // A dead pipe that two recorders checked at the same moment looked alive to both, and stays.
         for name in names(temp.path()) {
             fs::remove_file(temp.path().join(name)).unwrap();
         }
@@ -327,8 +329,9 @@ fn an_unwritable_directory_is_refused_with_advice() {
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-// 1. Another user of a shared directory makes files of the hidden names that a recorder is going to use. 2. It got no fresh
-// pipe at the first read, could not remove its own, and never published again.
+// Regression:
+// 1. Another user of a shared directory creates files with the hidden names that a recorder will use.
+// 2. At the first read the recorder could not create a fresh pipe or remove its old one, and never published again.
 #[test]
 fn occupied_hidden_names_do_not_prevent_publishing() {
     if !in_own_process("names::occupied_hidden_names_do_not_prevent_publishing") {
@@ -338,11 +341,11 @@ fn occupied_hidden_names_do_not_prevent_publishing() {
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
     let pid = process::id();
-    let successors = (0..64).map(|n| format!(".{pid}.stats.new{n}"));
-    for name in successors.chain((0..300).map(|n| format!(".{pid}-{n}.dead"))) {
-        fs::write(temp.path().join(name), "taken").unwrap();
+    let staging_names = (0..64).map(|n| format!(".{pid}.stats.new{n}"));
+    for name in staging_names.chain((0..300).map(|n| format!(".{pid}-{n}.dead"))) {
+        fs::write(temp.path().join(name), "occupied").unwrap();
     }
-    let taken = names(temp.path());
+    let occupied = names(temp.path());
     nix::unistd::mkfifo(&temp.path().join(own_name("")), Mode::S_IRUSR).unwrap();
     let recorder =
         Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
@@ -353,5 +356,5 @@ fn occupied_hidden_names_do_not_prevent_publishing() {
         eventually("the pipe", || recorder.path().exists().then_some(()));
     }
     drop(recorder);
-    assert_eq!(names(temp.path()), taken);
+    assert_eq!(names(temp.path()), occupied);
 }

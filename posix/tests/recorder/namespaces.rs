@@ -1,7 +1,7 @@
-//! Processes that share a directory and not a pid namespace, and file systems that are full or read-only.
+//! Pid namespaces that share a pipe directory, and file systems that are full or read-only.
 //!
-//! Namespaces are made by `unshare(1)`: as root, or as an ordinary user where the system lets him have a user namespace.
-//! Elsewhere the tests say that they are skipped; `bin/namespaces` sees to it that they are not.
+//! `unshare(1)` creates the namespaces: as root, or as an ordinary user where user namespaces are allowed. Elsewhere the
+//! tests are skipped with a message; `bin/namespaces` turns a skip into a failure.
 
 use crate::faults::assert_idle_and_logged_once;
 use crate::support::{
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 static STATS: Stats = Stats::new();
 
-/// The words that run a program in new namespaces; `None` if the system does not let us.
+/// Returns the command that runs a program in new namespaces; `None` where they are not permitted.
 pub(crate) fn unshare_command(namespaces: &[&'static str]) -> Option<Vec<&'static str>> {
     let mut words = vec!["unshare"];
     words.extend(namespaces);
@@ -31,13 +31,13 @@ pub(crate) fn unshare_command(namespaces: &[&'static str]) -> Option<Vec<&'stati
     if tried.is_ok_and(|status| status.success()) {
         return Some(words);
     }
-    skip("no namespaces without being root, or without unshare(1)");
+    skip("namespaces need unshare(1), and root or user namespaces");
     None
 }
 
-/// Publishes which process this is, seen from outside, and until it is told to end.
+/// Publishes this process's pid in the outer namespace until the parent test stops it.
 fn publish_outer_pid(dir: &Path) {
-    // The namespace is new, and /proc that of the tests.
+    // `/proc` is still that of the outer pid namespace.
     let outer: i64 = fs::read_link("/proc/self").unwrap().to_str().unwrap().parse().unwrap();
     STATS.set("outer", outer);
     start_once(&STATS, Some(dir)).unwrap();
@@ -48,7 +48,7 @@ fn outer_pid(pipe: &Path) -> i32 {
     locked_read(pipe).trim().strip_prefix("outer: ").unwrap().parse().unwrap()
 }
 
-/// Starts the test `name` as the second process of a new pid namespace, and waits for its pipe.
+/// Spawns the test `name` as the second process (pid 2) of a new pid namespace, and waits for its pipe.
 fn spawn_second(unshare: &[&str], name: &str, pipe: &Path) -> KillOnDrop {
     let words = [unshare, &["sh", "-c", "\"$@\"; exit $?", "sh"]].concat();
     let process = spawn_test_with(&words, name, pipe.parent().unwrap(), Stdio::inherit());
@@ -77,13 +77,13 @@ fn processes_with_equal_pid_in_two_pid_namespaces_both_publish() {
         assert!(alive(0) && alive(1));
     }
 
-    // The one that is killed leaves its pipe; the other one, of the same pid, is not taken for dead.
+    // The killed process leaves its pipe. The other one, with the same pid, is not taken for dead.
     kill(Pid::from_raw(pid_of_first), Signal::SIGKILL).unwrap();
     first.wait();
     assert!(!alive(0) && alive(1));
     assert_eq!(outer_pid(&pipes[1]), pid_of_second);
 
-    // A third one replaces the pipe of the dead.
+    // A third process replaces the pipe of the dead one.
     let third = spawn_second(&unshare, name, &pipes[0]);
     let pid_of_third = eventually("the third pipe", || {
         let text = try_read(&pipes[0]);
@@ -92,7 +92,7 @@ fn processes_with_equal_pid_in_two_pid_namespaces_both_publish() {
     assert!(pid_of_third != pid_of_first && alive(0));
     assert_eq!(outer_pid(&pipes[1]), pid_of_second);
 
-    // A signal from outside, and a normal end, each remove their own pipe alone.
+    // A signal from outside and a normal exit each remove only their own pipe.
     kill(Pid::from_raw(pid_of_third), Signal::SIGTERM).unwrap();
     third.wait();
     assert_eq!(names(temp.path()), ["2-1.stats"]);
@@ -101,7 +101,8 @@ fn processes_with_equal_pid_in_two_pid_namespaces_both_publish() {
     assert!(names(temp.path()).is_empty());
 }
 
-/// The system ends it by no signal that it does not handle, and so must we.
+// The kernel protects the first process of a pid namespace from signals that it does not handle. A handler of ours would
+// turn SIGTERM into a fatal signal.
 #[test]
 fn the_first_process_of_a_container_survives_sigterm() {
     if let Some(dir) = subprocess_arg() {
@@ -114,8 +115,8 @@ fn the_first_process_of_a_container_survives_sigterm() {
     let pipe = temp.path().join("1.stats");
     eventually("the pipe", || pipe.exists().then_some(()));
     let pid = outer_pid(&pipe);
-    // While the first thread blocks signals, as it does for a moment when it starts another one, the system ends such a
-    // process by a signal that another thread does not block.
+    // The main thread blocks signals for a moment while it creates another thread. A SIGTERM in that moment goes to a thread
+    // that does not block it, and kills even such a process.
     let status = format!("/proc/{pid}/status");
     eventually("the first thread to take signals", || {
         fs::read_to_string(&status).unwrap().contains("SigBlk:\t0000000000000000").then_some(())
@@ -131,8 +132,7 @@ fn the_first_process_of_a_container_survives_sigterm() {
     assert!(names(temp.path()).is_empty());
 }
 
-/// Runs the test `name` with a file system of its own mounted on the directory that is its errand, and returns what its
-/// recorders said; `None` if it cannot be run here.
+/// Runs the test `name` with a tmpfs on its pipe directory and returns the lines that its recorders logged; `None` if skipped.
 fn run_on_tmpfs(options: &str, name: &str) -> Option<Vec<String>> {
     let unshare = unshare_command(&["--mount"])?;
     let temp = tempfile::tempdir().unwrap();
@@ -141,7 +141,7 @@ fn run_on_tmpfs(options: &str, name: &str) -> Option<Vec<String>> {
     Some(run_and_read_log(&words, name, temp.path()))
 }
 
-/// Makes files until the file system takes no more.
+/// Creates files until the file system is full.
 fn fill(dir: &Path) {
     let mut made = (0..100).map(|i| fs::File::create(dir.join(format!("file{i}"))));
     assert!(made.any(|made| made.is_err()));
@@ -171,14 +171,14 @@ fn a_start_on_a_full_file_system_is_refused_with_advice() {
 #[test]
 fn a_file_system_that_fills_up_breaks_no_read() {
     let Some(dir) = subprocess_arg() else {
-        let said = run_on_tmpfs("nr_inodes=8", "namespaces::a_file_system_that_fills_up_breaks_no_read");
-        return assert_eq!(said.unwrap_or_default(), [""; 0]);
+        let log = run_on_tmpfs("nr_inodes=8", "namespaces::a_file_system_that_fills_up_breaks_no_read");
+        return assert_eq!(log.unwrap_or_default(), [""; 0]);
     };
     STATS.incr("a", 1);
     let recorder = Recorder::builder(&STATS).directory(&dir).start().unwrap();
     for _ in 0..5 {
         fill(&dir);
-        // There is no room for a fresh pipe beside the one that is read, and then there is.
+        // There is no space for a fresh pipe until the old one has been removed.
         for _ in 0..3 {
             assert_eq!(locked_read(&recorder.path()), "a: 1\n");
         }
@@ -198,7 +198,7 @@ fn a_file_system_that_stays_full_is_logged_once_and_recovered_from() {
     let stderr = OwnStderr::open();
     let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     fill(&dir);
-    // Whoever has a file open keeps its room taken.
+    // An open descriptor of a removed file keeps its inode in use.
     let held = fs::File::options().read(true).custom_flags(libc::O_PATH).open(recorder.path()).unwrap();
     fs::remove_file(recorder.path()).unwrap();
     assert_idle_and_logged_once(&stderr);
@@ -206,13 +206,13 @@ fn a_file_system_that_stays_full_is_logged_once_and_recovered_from() {
     eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
-/// Asserts that a recorder said that line, once for each of its outages that lasted.
-fn assert_logged(said: Option<Vec<String>>, n_outages: usize, cause: &str) {
-    let Some(said) = said else { return };
-    assert!((1..=n_outages).contains(&said.len()), "{said:?}");
+/// Asserts that a recorder logged at least one outage, each in one line that ends with `cause`.
+fn assert_logged(log: Option<Vec<String>>, n_outages: usize, cause: &str) {
+    let Some(log) = log else { return };
+    assert!((1..=n_outages).contains(&log.len()), "{log:?}");
     let is_expected =
         |line: &String| line.contains("it goes on trying: no pipe can be made in ") && line.ends_with(cause);
-    assert!(said.iter().all(is_expected), "{said:?}");
+    assert!(log.iter().all(is_expected), "{log:?}");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_file_system_that_becomes_read_only_is_logged_once_and_recovered_from() {
     };
     let remount = |how: &str| {
         let option = format!("remount,bind,{how}");
-        // Refused as busy while a pipe is being made there.
+        // Fails with EBUSY while a pipe is being created.
         eventually("the mount", || {
             let status = Command::new("mount").args(["-o", &option]).arg(&dir).status().unwrap();
             status.success().then_some(())

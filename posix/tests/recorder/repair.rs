@@ -1,4 +1,6 @@
-//! Whatever is taken away from a recorder comes back at the next upkeep, while nobody reads and its thread sleeps.
+//! Repair: a recorder publishes again after other programs removed or replaced its pipe or directory.
+//!
+//! The health check repairs without any reader; the recorder's main thread may sleep in `open` meanwhile.
 
 use crate::support::{
     SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, locked_read, look_up, names,
@@ -14,93 +16,93 @@ use std::{env, process};
 
 static STATS: Stats = Stats::new();
 
-/// What somebody does to a directory `pipes` and the pipe in it, and how it is made possible again to publish there.
+/// One kind of damage to a directory `pipes` and the pipe in it.
 struct Fault {
     what: &'static str,
-    harm: fn(&Path, &Path),
-    /// `None` if it is possible all the time.
-    allow: Option<fn(&Path)>,
+    inflict: fn(&Path, &Path),
+    /// Makes publishing possible again; `None` where it always is.
+    lift: Option<fn(&Path)>,
 }
 
 const FAULTS: [Fault; 9] = [
-    Fault { what: "pipe removed", harm: |_, pipe| fs::remove_file(pipe).unwrap(), allow: None },
+    Fault { what: "pipe removed", inflict: |_, pipe| fs::remove_file(pipe).unwrap(), lift: None },
     Fault {
         what: "pipe renamed away",
-        harm: |dir, pipe| fs::rename(pipe, dir.with_file_name("away")).unwrap(),
-        allow: None,
+        inflict: |dir, pipe| fs::rename(pipe, dir.with_file_name("away")).unwrap(),
+        lift: None,
     },
     Fault {
         what: "pipe replaced by a file",
-        harm: |dir, pipe| {
+        inflict: |dir, pipe| {
             fs::write(dir.join("file"), "precious").unwrap();
             fs::rename(dir.join("file"), pipe).unwrap();
         },
-        allow: None,
+        lift: None,
     },
     Fault {
         what: "pipe replaced by a link to a file",
-        harm: |dir, pipe| {
+        inflict: |dir, pipe| {
             fs::write(dir.join("file"), "precious").unwrap();
             symlink("file", dir.join("link")).unwrap();
             fs::rename(dir.join("link"), pipe).unwrap();
         },
-        allow: None,
+        lift: None,
     },
-    Fault { what: "directory removed", harm: |dir, _| remove_all(dir), allow: None },
+    Fault { what: "directory removed", inflict: |dir, _| remove_all(dir), lift: None },
     Fault {
         what: "directory renamed",
-        harm: |dir, _| fs::rename(dir, dir.with_file_name("away")).unwrap(),
-        allow: None,
+        inflict: |dir, _| fs::rename(dir, dir.with_file_name("away")).unwrap(),
+        lift: None,
     },
     Fault {
         what: "directory replaced by a file",
-        harm: |dir, _| replace(dir, |dir| fs::write(dir, "precious").is_ok()),
-        allow: Some(|dir| fs::remove_file(dir).unwrap()),
+        inflict: |dir, _| replace(dir, |dir| fs::write(dir, "precious").is_ok()),
+        lift: Some(|dir| fs::remove_file(dir).unwrap()),
     },
     Fault {
         what: "directory replaced by a link",
-        harm: |dir, _| replace(dir, |dir| symlink(dir.with_file_name("away0"), dir).is_ok()),
-        allow: Some(|dir| fs::remove_file(dir).unwrap()),
+        inflict: |dir, _| replace(dir, |dir| symlink(dir.with_file_name("away0"), dir).is_ok()),
+        lift: Some(|dir| fs::remove_file(dir).unwrap()),
     },
     Fault {
         what: "directory made unwritable",
-        harm: |dir, pipe| {
+        inflict: |dir, pipe| {
             fs::set_permissions(dir, Permissions::from_mode(0o555)).unwrap();
-            // It is noticed by whoever reads: no fresh pipe can be made. That reader is served all the same.
+            // The fault appears at the next read: this reader is served, but no fresh pipe can be created.
             assert_eq!(cat(pipe), "a: 1\n");
         },
-        allow: Some(|dir| fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap()),
+        lift: Some(|dir| fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap()),
     },
 ];
 
-/// Puts something in the place of a directory; its recorder may be faster and have made it anew.
+/// Puts something in the place of a directory. Tries again if the recorder has created the directory again in between.
 fn replace(dir: &Path, put: fn(&Path) -> bool) {
     let mut aways = (0..).map(|i| dir.with_file_name(format!("away{i}")));
-    eventually("the place of the directory", || {
+    eventually("the directory to be replaced", || {
         fs::rename(dir, aways.next()?).ok()?;
         put(dir).then_some(())
     });
 }
 
-/// Does harm to a recorder, and sees it come back once that is possible.
+/// Inflicts a fault on a running recorder and asserts that it publishes again once that is possible.
 fn assert_recovers(fault: &Fault) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("pipes");
     let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     assert_eq!(locked_read(&recorder.path()), "a: 1\n");
-    (fault.harm)(&dir, &recorder.path());
-    if let Some(allow) = fault.allow {
-        // What is impossible is tried more than once.
+    (fault.inflict)(&dir, &recorder.path());
+    if let Some(lift) = fault.lift {
+        // Long enough for several failed attempts.
         observe_for(SHORT_INTERVAL * 3);
-        allow(&dir);
+        lift(&dir);
     }
     eventually(fault.what, || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 
-    let open = PipeDir::open(&dir).unwrap();
+    let opened = PipeDir::open(&dir).unwrap();
     let name = recorder.path().file_name().unwrap().to_owned();
     let name = PipeName::parse(std::os::unix::ffi::OsStrExt::as_bytes(name.as_os_str())).unwrap();
     assert_eq!(name.pid, process::id());
-    assert!(liveness::is_alive(&open, &name).unwrap(), "{}", fault.what);
+    assert!(liveness::is_alive(&opened, &name).unwrap(), "{}", fault.what);
     drop(recorder);
     let left = names(&dir);
     let is_precious = |path: &Path| path.is_file() && fs::read(path).unwrap() == b"precious";
@@ -133,7 +135,7 @@ fn a_removed_directory_of_root_is_not_created_by_another_user() {
     for path in [temp.path(), &dir] {
         fs::set_permissions(path, Permissions::from_mode(0o1777)).unwrap();
     }
-    // The threads go on as the user that the process has when they begin; each has one of its own.
+    // Starts as an ordinary user: the recorder checks at its start whether it may create this directory again.
     nix::unistd::seteuid(65_534.into()).unwrap();
     let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
     nix::unistd::seteuid(0.into()).unwrap();
@@ -145,8 +147,10 @@ fn a_removed_directory_of_root_is_not_created_by_another_user() {
     eventually("a whole snapshot", || (try_read(&recorder.path()) == "a: 1\n").then_some(()));
 }
 
-// 1. Root sets up a directory for several users, and publishes there itself. 2. Somebody removes the directory. 3. Root's
-// recorder made it anew, for root alone, and all others were locked out.
+// Regression:
+// 1. Root sets up a directory for several users and publishes there itself.
+// 2. The directory is removed.
+// 3. Root's recorder created it with mode 0755, which locked out all other users.
 #[test]
 fn a_removed_shared_directory_is_not_created_by_its_owner() {
     if !in_own_process("repair::a_removed_shared_directory_is_not_created_by_its_owner") {

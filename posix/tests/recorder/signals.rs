@@ -1,6 +1,7 @@
-//! SIGTERM and SIGINT: where they end the process its pipe goes, and where the program has other plans nothing happens.
+//! SIGTERM and SIGINT: a fatal signal removes the pipes; a program that handles the signal itself is not disturbed.
 //!
-//! Each test is run twice: by the tests, and in the process that gets the signal, where it is given a directory.
+//! Each test function runs in two processes: the test itself, and the subprocess that gets the signal. The subprocess gets
+//! the pipe directory as its argument.
 
 use crate::support::{
     KillOnDrop, Stats, cat, drop_privileges, eventually, locked_read, names, observe_for, open_nonblocking,
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 static STATS: Stats = Stats::new();
 
-/// Whether a handler of the program ran.
+/// Set by the program's own signal handlers.
 static HANDLED: AtomicBool = AtomicBool::new(false);
 
 fn publish(dir: &Path) {
@@ -35,7 +36,7 @@ fn send(process: &KillOnDrop, signal: Signal) {
     kill(Pid::from_raw(process.pid() as i32), signal).unwrap();
 }
 
-/// In the process that gets the signal: may get it now, notes that the program handled it, goes on until told to end.
+/// In the subprocess: reports readiness for the signal, waits for it, reports that the program handled it, waits for the stop.
 fn wait_for_signal_and_stop(is_handled: impl Fn() -> bool) {
     STATS.incr("ready", 1);
     eventually("the signal", || is_handled().then_some(()));
@@ -43,7 +44,7 @@ fn wait_for_signal_and_stop(is_handled: impl Fn() -> bool) {
     wait_for_stop();
 }
 
-/// Sees a process go on after a signal that it handles, and end without a trace when it likes.
+/// Asserts that a process survives a SIGTERM that it handles, and removes its pipe at its own exit.
 fn assert_survives_sigterm(name: &str) {
     assert_survives(Signal::SIGTERM, name);
 }
@@ -52,15 +53,17 @@ fn assert_survives(signal: Signal, name: &str) {
     let temp = tempfile::tempdir().unwrap();
     let process = spawn_test(name, temp.path());
     let pipe = temp.path().join(format!("{}.stats", process.pid()));
-    eventually("the program", || (locked_read(&pipe) == "a: 1\nready: 1\n").then_some(()));
+    eventually("the program to be ready", || (locked_read(&pipe) == "a: 1\nready: 1\n").then_some(()));
     send(&process, signal);
-    eventually("the handler", || locked_read(&pipe).ends_with("handled: 1\n").then_some(()));
+    eventually("the handler to run", || locked_read(&pipe).ends_with("handled: 1\n").then_some(()));
     process.end();
     assert!(names(temp.path()).is_empty());
 }
 
-// 1. A reader comes while the directory is unwritable: its pipe can be neither succeeded nor removed. 2. It becomes writable.
-// 3. The process is ended before it tries again, and the pipe stayed.
+// Regression:
+// 1. A reader comes while the directory is unwritable: the pipe can be neither replaced nor removed.
+// 2. The directory becomes writable.
+// 3. A signal ended the process before its next attempt, and the pipe stayed.
 #[test]
 fn an_undeletable_pipe_is_removed_at_a_signal() {
     const NAME: &str = "signals::an_undeletable_pipe_is_removed_at_a_signal";
@@ -70,17 +73,17 @@ fn an_undeletable_pipe_is_removed_at_a_signal() {
         return wait_for_stop();
     }
     let temp = tempfile::tempdir().unwrap();
-    let may = |dir: &Path, mode| std::fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
-    may(temp.path(), 0o1777);
+    let set_mode = |dir: &Path, mode| std::fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+    set_mode(temp.path(), 0o1777);
     let dir = temp.path().join("pipes");
     let process = spawn_test(NAME, &dir);
     let pipe = dir.join(format!("{}.stats", process.pid()));
     eventually("the pipe", || pipe.exists().then_some(()));
-    may(&dir, 0o555);
+    set_mode(&dir, 0o555);
     assert_eq!(cat(&pipe), "a: 1\n");
-    // Attempts have become rare by then.
+    // By then the back-off between attempts is long.
     observe_for(Duration::from_millis(700));
-    may(&dir, 0o755);
+    set_mode(&dir, 0o755);
     send(&process, Signal::SIGTERM);
     assert_eq!(process.wait().signal(), Some(SIGTERM));
     assert!(names(&dir).is_empty());
@@ -90,11 +93,11 @@ extern "C" fn note(_: libc::c_int) {
     HANDLED.store(true, Ordering::Relaxed);
 }
 
-/// As libraries want it that ask who sent the signal. A wrong call of it would find no sender.
+/// A handler with `SA_SIGINFO` that checks the sender: a call without the signal's details would fail the check.
 extern "C" fn note_sender(number: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    // SAFETY: the system hands over what it knows of the signal.
+    // SAFETY: the kernel passes a valid pointer to a handler with `SA_SIGINFO`.
     let sender = unsafe { info.as_ref() }.map(|info| {
-        // SAFETY: the signal was sent by `kill`.
+        // SAFETY: `kill` sent the signal, so the sender's pid is set.
         unsafe { info.si_pid() }
     });
     HANDLED.store(number == SIGINT && sender == Some(nix::unistd::getppid().as_raw()), Ordering::Relaxed);
@@ -106,16 +109,16 @@ fn handle(handler: SigHandler) {
 
 fn handle_signal(signal: Signal, handler: SigHandler, flags: SaFlags) {
     let action = SigAction::new(handler, flags, SigSet::empty());
-    // SAFETY: the handlers store to an atomic alone.
+    // SAFETY: the handlers only store to an atomic.
     unsafe { sigaction(signal, &action) }.unwrap();
 }
 
 #[test]
 fn a_fatal_signal_removes_all_pipes_of_the_process() {
     if let Some(dir) = subprocess_arg() {
-        // Whoever runs the tests in the background of a shell has them started with SIGINT ignored.
+        // A background job of a shell starts with SIGINT ignored.
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: no handler is put in place.
+        // SAFETY: installs no handler.
         unsafe { sigaction(Signal::SIGINT, &default) }.unwrap();
         publish(&dir);
         let second = Recorder::builder(&STATS).directory(&dir).start();
@@ -164,7 +167,7 @@ fn a_fatal_signal_during_reads_leaves_no_pipe() {
         within("the reader", move || reader.join().unwrap());
         left.extend(names(temp.path()));
     }
-    // A swap is waited for by the handler, but not for long: on a busy machine its thread may not get its turn within that.
+    // The handler waits for a swap in progress, but not long: on a busy machine the swapping thread may not run in time.
     assert!(left.len() <= 2, "{left:?}");
 }
 
@@ -237,7 +240,7 @@ fn an_earlier_signal_hook_handler_is_not_disturbed() {
     wait_for_signal_and_stop(|| handled.load(Ordering::Relaxed));
 }
 
-/// It passes signals on to whatever was there before.
+// signal-hook passes signals on to the previous handler, which is ours here.
 #[test]
 fn a_later_signal_hook_handler_is_not_disturbed() {
     let Some(dir) = subprocess_arg() else {
@@ -249,16 +252,16 @@ fn a_later_signal_hook_handler_is_not_disturbed() {
     wait_for_signal_and_stop(|| handled.load(Ordering::Relaxed));
 }
 
-/// A graceful shutdown as servers have it: the loop ends at the signal, then the program goes on.
-fn shut_down_gracefully(first: impl FnOnce(), later: impl FnOnce()) {
+/// Shuts down gracefully like a server: the signal ends the main loop, then the program continues to its end.
+fn shut_down_gracefully(before: impl FnOnce(), after: impl FnOnce()) {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        first();
-        let mut asked = signal(SignalKind::terminate()).unwrap();
-        later();
+        before();
+        let mut sigterm = signal(SignalKind::terminate()).unwrap();
+        after();
         STATS.incr("ready", 1);
-        asked.recv().await.unwrap();
+        sigterm.recv().await.unwrap();
     });
     STATS.incr("handled", 1);
     wait_for_stop();
@@ -338,15 +341,15 @@ fn a_signal_to_a_forked_child_keeps_the_parents_pipe() {
         let name = "signals::a_signal_to_a_forked_child_keeps_the_parents_pipe";
         let process = spawn_test(name, temp.path());
         let pipe = temp.path().join(format!("{}.stats", process.pid()));
-        // Nobody reads before that: a fresh pipe would not be the one that the child knew.
-        eventually("the child's end", || temp.path().join("seen").exists().then_some(()));
+        // No read before that: it would replace the pipe that the child inherited.
+        eventually("the end of the child", || temp.path().join("seen").exists().then_some(()));
         assert_eq!(locked_read(&pipe), "a: 1\n");
         process.end();
         return assert_eq!(names(temp.path()), ["seen"]);
     };
     publish(&dir);
     let pipe = dir.join(format!("{}.stats", std::process::id()));
-    // SAFETY: the child does nothing but wait for its end.
+    // SAFETY: the child only calls `pause`.
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => loop {
             pause();
