@@ -52,7 +52,7 @@ fn forked(work: impl FnOnce(Parent)) -> Forked {
             let ended = catch_unwind(AssertUnwindSafe(|| work(Parent { may_go_on, reached: report })));
             // Not `std::process::exit`: it takes a lock that a starting or ending thread of the parent may have held at
             // the fork, and which no thread of the child would release.
-            // SAFETY: `exit` runs the exit handlers and ends the process; the child has one thread.
+            // SAFETY: `exit` runs the exit handlers and ends the process. No other thread of the child calls it.
             unsafe { libc::exit(i32::from(ended.is_err())) }
         }
     }
