@@ -4,7 +4,7 @@
 
 use crate::support::{
     DEADLINE, SHORT_INTERVAL, Stats, cat, eventually, fill_beyond_any_pipe, in_own_process, names,
-    open_nonblocking, spawn_test, subprocess_arg, wait_readable, within,
+    open_nonblocking, spawn_test, subprocess_arg, wait_for_stop, wait_readable, within,
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -43,7 +43,7 @@ impl Parent {
 fn forked(work: impl FnOnce(Parent)) -> Forked {
     let (may_go_on, goes_on) = pipe().unwrap();
     let (reached, report) = pipe().unwrap();
-    // SAFETY: the child calls code under test, which is made for this, and exits without returning.
+    // SAFETY: the child calls code under test, which supports it, and exits without returning.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => Forked { pid: child, _goes_on: goes_on, reached },
         ForkResult::Child => {
@@ -203,7 +203,7 @@ fn a_surviving_child_does_not_make_its_dead_parent_look_alive() {
         let mut child = forked(|mut parent| parent.meet());
         child.meet();
         fs::write(dir.join("forked"), child.pid.to_string()).unwrap();
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        wait_for_stop();
         return;
     }
     let temp = tempfile::tempdir().unwrap();

@@ -101,8 +101,8 @@ fn processes_with_equal_pid_in_two_pid_namespaces_both_publish() {
     assert!(names(temp.path()).is_empty());
 }
 
-// The kernel protects the first process of a pid namespace from signals that it does not handle. A handler of ours would
-// turn SIGTERM into a fatal signal.
+// The kernel protects the first process of a pid namespace from signals that it does not handle. A handler of the
+// recorder would turn SIGTERM into a fatal signal.
 #[test]
 fn the_first_process_of_a_container_survives_sigterm() {
     if let Some(dir) = subprocess_arg() {
@@ -132,7 +132,7 @@ fn the_first_process_of_a_container_survives_sigterm() {
     assert!(names(temp.path()).is_empty());
 }
 
-/// Runs the test `name` with a tmpfs on its pipe directory and returns the lines that its recorders logged; `None` if skipped.
+/// Runs the test `name` with a tmpfs as its pipe directory and returns what its recorders logged; `None` if skipped.
 fn run_on_tmpfs(options: &str, name: &str) -> Option<Vec<String>> {
     let unshare = unshare_command(&["--mount"])?;
     let temp = tempfile::tempdir().unwrap();
@@ -143,8 +143,8 @@ fn run_on_tmpfs(options: &str, name: &str) -> Option<Vec<String>> {
 
 /// Creates files until the file system is full.
 fn fill(dir: &Path) {
-    let mut made = (0..100).map(|i| fs::File::create(dir.join(format!("file{i}"))));
-    assert!(made.any(|made| made.is_err()));
+    let mut files = (0..100).map(|i| fs::File::create(dir.join(format!("file{i}"))));
+    assert!(files.any(|file| file.is_err()));
 }
 
 #[test]

@@ -5,13 +5,12 @@
 
 use crate::support::{
     DEADLINE, KillOnDrop, Stats, cat, eventually, fill_beyond_any_pipe, names, open_nonblocking, spawn_test,
-    subprocess_arg, wait_readable, within,
+    subprocess_arg, wait_for_stop, wait_readable, within,
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use statvent_core::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness, start_once};
-use std::io::Read;
 use std::path::Path;
 use std::process;
 
@@ -21,7 +20,7 @@ static STATS: Stats = Stats::new();
 fn publish_until_stop(dir: &Path) {
     STATS.incr("a", 1);
     start_once(&STATS, Some(dir)).unwrap();
-    std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    wait_for_stop();
 }
 
 /// Spawns a test that publishes in `dir`, and reads its pipe.
@@ -75,7 +74,7 @@ fn exit_does_not_wait_for_a_hanging_reader() {
         let (large, _) = fill_beyond_any_pipe();
         let recorder =
             Recorder::builder(large).directory(&dir).write_deadline(DEADLINE * 10).start().unwrap();
-        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+        wait_for_stop();
         std::mem::forget(recorder);
         process::exit(0);
     }

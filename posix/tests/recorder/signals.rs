@@ -36,7 +36,7 @@ fn send(process: &KillOnDrop, signal: Signal) {
     kill(Pid::from_raw(process.pid() as i32), signal).unwrap();
 }
 
-/// In the subprocess: reports readiness for the signal, waits for it, reports that the program handled it, waits for the stop.
+/// In the subprocess: publishes `ready`, waits for the signal, publishes `handled`, and waits for the stop.
 fn wait_for_signal_and_stop(is_handled: impl Fn() -> bool) {
     STATS.incr("ready", 1);
     eventually("the signal", || is_handled().then_some(()));
@@ -240,7 +240,7 @@ fn an_earlier_signal_hook_handler_is_not_disturbed() {
     wait_for_signal_and_stop(|| handled.load(Ordering::Relaxed));
 }
 
-// signal-hook passes signals on to the previous handler, which is ours here.
+// signal-hook passes signals on to the previous handler, here the recorder's.
 #[test]
 fn a_later_signal_hook_handler_is_not_disturbed() {
     let Some(dir) = subprocess_arg() else {
@@ -342,10 +342,10 @@ fn a_signal_to_a_forked_child_keeps_the_parents_pipe() {
         let process = spawn_test(name, temp.path());
         let pipe = temp.path().join(format!("{}.stats", process.pid()));
         // No read before that: it would replace the pipe that the child inherited.
-        eventually("the end of the child", || temp.path().join("seen").exists().then_some(()));
+        eventually("the end of the child", || temp.path().join("child_ended").exists().then_some(()));
         assert_eq!(locked_read(&pipe), "a: 1\n");
         process.end();
-        return assert_eq!(names(temp.path()), ["seen"]);
+        return assert_eq!(names(temp.path()), ["child_ended"]);
     };
     publish(&dir);
     let pipe = dir.join(format!("{}.stats", std::process::id()));
@@ -361,6 +361,6 @@ fn a_signal_to_a_forked_child_keeps_the_parents_pipe() {
         }
     }
     assert!(pipe.exists());
-    std::fs::write(dir.join("seen"), "").unwrap();
+    std::fs::write(dir.join("child_ended"), "").unwrap();
     wait_for_stop();
 }

@@ -121,7 +121,8 @@ pub(crate) fn try_read(path: &Path) -> String {
     }
 }
 
-/// Reads to end of file. An end of file before any data counts only if `is_end` confirms it: a pipe without a writer looks the same.
+/// Reads to end of file. An end of file before any data counts only if `is_end` confirms it: a pipe that has no writer yet
+/// gives the same answer.
 fn read_to_end(mut pipe: &File, is_end: impl Fn() -> bool) -> String {
     let mut text = Vec::new();
     eventually("the end of a snapshot", || match pipe.read_to_end(&mut text) {
@@ -207,7 +208,7 @@ pub(crate) fn spawn_test(name: &str, arg: &Path) -> KillOnDrop {
     spawn_test_with(&[], name, arg, Stdio::inherit())
 }
 
-/// Like [`spawn_test`], but through `program`, which gets the test's command line appended, and with the given standard error.
+/// Like [`spawn_test`], but through `program`, which gets the test's command line appended, and with a given standard error.
 pub(crate) fn spawn_test_with(program: &[&str], name: &str, arg: &Path, stderr: Stdio) -> KillOnDrop {
     let test_binary = env::current_exe().unwrap();
     let mut words = program.iter().map(OsStr::new).chain([test_binary.as_os_str()]);
@@ -222,7 +223,7 @@ pub(crate) fn spawn_test_with(program: &[&str], name: &str, arg: &Path, stderr: 
     KillOnDrop(command.spawn().unwrap())
 }
 
-/// Runs the test `name` in a subprocess, through `program` unless that is empty, and returns the lines that recorders logged.
+/// Runs the test `name` in a subprocess, through `program` unless that is empty, and returns what recorders logged there.
 pub(crate) fn run_and_read_log(program: &[&str], name: &str, arg: &Path) -> Vec<String> {
     let stderr = tempfile::NamedTempFile::new().unwrap();
     let status = spawn_test_with(program, name, arg, stderr.reopen().unwrap().into()).wait();
