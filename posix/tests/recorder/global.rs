@@ -1,4 +1,4 @@
-//! The global recorder: `start_once` starts it at most once per process.
+//! The global recorder: a process starts it at most once.
 
 use crate::support::{Stats, cat, in_own_process, names};
 use statvent_posix::start_once;
