@@ -1,6 +1,6 @@
-//! Replays the committed inputs of the fuzz targets, the seeds and whatever was once found, without a fuzzer.
+//! Replay of the committed fuzz inputs, seeds and regressions, without a fuzzer.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
 #[path = "../../fuzz/properties/collect.rs"]
 mod collect;

@@ -1,4 +1,4 @@
-//! The binary: its messages, its exit status, and its orderly end.
+//! The binary: messages, exit status and orderly shutdown.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -7,40 +7,42 @@ use std::sync::mpsc::channel;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{DEADLINE, Legacy, PATIENT, Program, eventually, pipe_dir, set_mode, unlocked_name};
+use crate::support::{
+    DEADLINE, LONG_DEADLINE, LegacyWriter, Program, eventually, pipe_dir, set_mode, unlocked_name,
+};
 
 fn run(args: &[&str]) -> Output {
     Command::new(Program::path()).args(args).output().unwrap()
 }
 
 #[test]
-fn a_request_in_flight_is_answered_after_a_signal_to_end() {
+fn a_request_in_flight_is_answered_after_a_shutdown_signal() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let dir = pipe_dir();
-        let (came_to_us, came) = channel();
-        let (say, said) = channel::<Vec<u8>>();
-        let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || {
-            let _ = came_to_us.send(());
-            said.recv_timeout(DEADLINE).unwrap_or_default()
+        let (reader_tx, reader) = channel();
+        let (lines_tx, lines) = channel::<Vec<u8>>();
+        let _legacy = LegacyWriter::start_with(dir.path(), &unlocked_name(1), move || {
+            let _ = reader_tx.send(());
+            lines.recv_timeout(DEADLINE).unwrap_or_default()
         });
-        let program = Program::serve(dir.path(), PATIENT);
+        let program = Program::serve(dir.path(), LONG_DEADLINE);
         let client = program.client();
         let _idle = client.connect();
         let mut stream = client.connect();
         stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-        came.recv_timeout(DEADLINE).expect("waited for the collection to begin");
+        reader.recv_timeout(DEADLINE).expect("waited for the scrape to start");
         program.signal(signal);
         eventually("new connections to be refused", || TcpStream::connect(client.address()).is_err());
-        say.send(b"hits: 7\n".to_vec()).unwrap();
+        lines_tx.send(b"hits: 7\n".to_vec()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.contains(r#"{"stats":{"hits":7}"#), "{answer}");
-        assert_eq!(program.end().code(), Some(0));
+        assert_eq!(program.wait().code(), Some(0));
     }
 }
 
 #[test]
-fn a_port_in_use_is_a_clear_message_and_status_1() {
+fn a_port_in_use_is_reported_with_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let output = run(&["-p", &port.to_string()]);
@@ -64,7 +66,7 @@ fn an_unsafe_directory_is_refused_at_start() {
 }
 
 #[test]
-fn a_command_line_that_is_not_understood_is_status_2() {
+fn an_invalid_option_value_is_status_2() {
     let output = run(&["--port", "many"]);
     assert_eq!(output.status.code(), Some(2));
     let message = String::from_utf8_lossy(&output.stderr);
@@ -72,7 +74,7 @@ fn a_command_line_that_is_not_understood_is_status_2() {
 }
 
 #[test]
-fn a_word_that_is_no_subcommand_is_status_2() {
+fn an_unknown_subcommand_is_status_2() {
     let output = run(&["nonsense"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
@@ -91,9 +93,9 @@ fn help_and_version_go_to_standard_output() {
 }
 
 #[test]
-fn another_path_and_the_environment_are_taken() {
+fn the_path_option_and_the_pipe_dir_variable_are_used() {
     let dir = pipe_dir();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 1\n");
     let mut command = Command::new(Program::path());
     command.args(["-p0", "-l", "/all", "--deadline=30s"]).env("STATVENT_PIPE_DIR", dir.path());
     let program = Program::spawn(command.stderr(std::process::Stdio::piped()));
@@ -103,25 +105,26 @@ fn another_path_and_the_environment_are_taken() {
 }
 
 #[test]
-fn what_is_wrong_with_a_process_that_comes_and_goes_is_said_once() {
+fn a_fault_that_comes_and_goes_is_reported_once() {
     let dir = pipe_dir();
     let mut lines = ["hits: 1\nhits 2\n", "hits: 1\n"].into_iter().cycle();
-    let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || lines.next().unwrap().into());
-    let program = Program::serve(dir.path(), PATIENT);
+    let _legacy =
+        LegacyWriter::start_with(dir.path(), &unlocked_name(1), move || lines.next().unwrap().into());
+    let program = Program::serve(dir.path(), LONG_DEADLINE);
     let client = program.client();
     for _ in 0..20 {
         assert_eq!(client.get("/stats").stats_text(), r#"{"hits":1}"#);
     }
     program.signal(Signal::SIGTERM);
-    assert_eq!(program.last_lines().len(), 1);
+    assert_eq!(program.remaining_lines().len(), 1);
 }
 
 #[test]
-fn what_is_wrong_with_a_process_is_said_once() {
+fn a_lasting_fault_is_reported_once() {
     let dir = pipe_dir();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\nhits 2\n: x\n");
-    let _good = Legacy::start(dir.path(), &unlocked_name(2), "hits: 1\n");
-    let program = Program::serve(dir.path(), PATIENT);
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 1\nhits 2\n: x\n");
+    let _good = LegacyWriter::start(dir.path(), &unlocked_name(2), "hits: 1\n");
+    let program = Program::serve(dir.path(), LONG_DEADLINE);
     let client = program.client();
     for _ in 0..3 {
         assert_eq!(client.get("/stats").stats_text(), r#"{"hits":2}"#);
@@ -131,7 +134,7 @@ fn what_is_wrong_with_a_process_is_said_once() {
          that writes them",
         unlocked_name(1)
     );
-    assert_eq!(program.line("what is wrong"), expected);
+    assert_eq!(program.line("the malformed lines"), expected);
     program.signal(Signal::SIGTERM);
-    assert_eq!(program.last_lines(), [""; 0]);
+    assert_eq!(program.remaining_lines(), [""; 0]);
 }

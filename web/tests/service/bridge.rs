@@ -1,4 +1,4 @@
-//! The bridge: bytes as a wire brings them go in, and a service reads the board beside processes.
+//! The bridge: bytes from a simulated wire, published and summed with other processes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, PipeWriter, Read as _, Write as _, pipe};
@@ -23,21 +23,21 @@ fn command(dir: &Path) -> Command {
 /// Starts a bridge and waits until it publishes; returns the path of its pipe as well.
 fn start(command: &mut Command) -> (Program, PathBuf) {
     let program = Program::spawn(command);
-    let line = program.line("where it publishes");
+    let line = program.line("the path of its pipe");
     let path = line.strip_prefix("publishing ").unwrap_or_else(|| panic!("{line}")).into();
     (program, path)
 }
 
-/// The same, reading what is written to the pipe that is returned.
+/// Starts a bridge that reads from the returned pipe.
 fn start_piped(dir: &Path) -> (Program, PathBuf, PipeWriter) {
     let (input, wire) = pipe().unwrap();
     let (program, path) = start(command(dir).stdin(input));
     (program, path, wire)
 }
 
-/// Both ends of a serial line, set up as terminals are when they are opened, and its path.
+/// Both ends of a pseudo terminal with default settings, which stands in for a serial line, and its path.
 fn serial_line() -> (PtyMaster, File, String) {
-    // Not for the children of other tests, which would keep the line open.
+    // O_CLOEXEC: children of other tests must not keep the line open.
     let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
@@ -56,7 +56,7 @@ fn eventually_sums(server: &Server, expected: &str) {
 }
 
 #[test]
-fn a_board_is_summed_with_processes_and_its_pipe_goes_with_the_input() {
+fn a_board_is_summed_with_processes_and_its_pipe_is_removed_at_end_of_input() {
     static STATS: Registry<8, 0, 64> = Registry::new();
     STATS.incr("requests", 1000);
     let dir = pipe_dir();
@@ -70,7 +70,7 @@ fn a_board_is_summed_with_processes_and_its_pipe_goes_with_the_input() {
     assert_eq!(server.stats().counts(), [2, 0, 0, 0, 0]);
 
     drop(wire);
-    assert_eq!(board.end().code(), Some(0));
+    assert_eq!(board.wait().code(), Some(0));
     assert!(!path.exists(), "{}", path.display());
     assert_eq!(
         (server.stats().stats_text(), server.stats().counts()),
@@ -88,45 +88,45 @@ fn garbage_long_lines_and_resets_are_skipped_and_counted() {
         &server,
         r#"{"bridge.lines_skipped":0,"bridge.lines_taken":2,"ticks":900,"uptime":90.5}"#,
     );
-    // The board is reset in the middle of a line, and its loader talks; a break on the wire reads as a zero byte.
+    // The board resets mid-line and its boot loader prints; a break on the wire reads as a zero byte.
     wire.write_all(b"ticks: 9\0\0\xff\xfe\r\nrst:0x1 (POWERON)\r\n\r\nloader v2\r\n").unwrap();
     wire.write_all(&[b'~'; 100_000]).unwrap();
     wire.write_all(b"\r\nti\0cks: 4\r\nhuge: 99999999999999999999\r\nticks: 3\r\ntick").unwrap();
     eventually_sums(&server, r#"{"bridge.lines_skipped":6,"bridge.lines_taken":3,"ticks":3,"uptime":90.5}"#);
     wire.write_all(b"s: 4\r\n").unwrap();
     eventually_sums(&server, r#"{"bridge.lines_skipped":6,"bridge.lines_taken":4,"ticks":4,"uptime":90.5}"#);
-    // The board is reset in the middle of a line and has nothing to say of it.
+    // The board resets mid-line and prints no banner.
     wire.write_all(b"uptime: 9ticks: 1\r\nticks: 2\r\n").unwrap();
     eventually_sums(&server, r#"{"bridge.lines_skipped":7,"bridge.lines_taken":5,"ticks":2,"uptime":90.5}"#);
 }
 
 #[test]
-fn a_serial_line_may_be_joined_in_the_middle_of_a_line() {
+fn a_serial_line_that_is_opened_mid_line_loses_only_that_line() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let (mut board_end, line, line_path) = serial_line();
     let (board, path) = start(command(dir.path()).arg(line_path).stdin(Stdio::null()));
-    // The end of `requests: 1`, which reads as a line.
+    // The tail of `requests: 1` looks like a complete line.
     board_end.write_all(b"quests: 1\r\nrequests: 2\r\n").unwrap();
     let expected = r#"{"bridge.lines_skipped":1,"bridge.lines_taken":1,"requests":2}"#;
     eventually_sums(&server, expected);
 
     // The device is unplugged.
     drop((board_end, line));
-    let message = board.line("why it ends");
+    let message = board.line("the input error");
     assert_eq!(
         message,
         "statvent-web: the input cannot be read any more: see to the device and start the bridge again, or let a \
          supervisor do so: Input/output error (os error 5)"
     );
-    assert_eq!(board.end().code(), Some(1));
+    assert_eq!(board.wait().code(), Some(1));
     assert!(!path.exists(), "{}", path.display());
 }
 
-/// 1. A terminal is as it was opened: some bytes end the input, erase what was received, or stop it, and all is sent back.
-/// 2. A wire brings such bytes.
+/// 1. A terminal has its default settings: some bytes end the input, erase it or stop it, and every byte is echoed.
+/// 2. Such bytes arrive on the wire.
 #[test]
-fn a_terminal_that_nobody_set_up_gives_all_bytes_and_sends_none_back() {
+fn a_terminal_with_default_settings_is_read_raw_and_without_echo() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let (mut board_end, line, _) = serial_line();
@@ -138,15 +138,15 @@ fn a_terminal_that_nobody_set_up_gives_all_bytes_and_sends_none_back() {
     eventually_sums(&server, expected);
 
     fcntl(&board_end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
-    let sent_back = board_end.read(&mut [0; 64]).map_err(|err| err.kind());
-    assert_eq!(sent_back, Err(ErrorKind::WouldBlock));
+    let echo = board_end.read(&mut [0; 64]).map_err(|err| err.kind());
+    assert_eq!(echo, Err(ErrorKind::WouldBlock));
     board.signal(Signal::SIGTERM);
-    assert_eq!(board.end().code(), Some(0));
+    assert_eq!(board.wait().code(), Some(0));
     assert!(!path.exists(), "{}", path.display());
 }
 
 #[test]
-fn an_input_that_does_not_wait_is_waited_for() {
+fn a_non_blocking_input_is_waited_for() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let (input, mut wire) = pipe().unwrap();
@@ -158,23 +158,23 @@ fn an_input_that_does_not_wait_is_waited_for() {
         eventually_sums(&server, &expected);
     }
     drop(wire);
-    assert_eq!(board.end().code(), Some(0));
+    assert_eq!(board.wait().code(), Some(0));
 }
 
 #[test]
-fn a_signal_to_end_removes_the_pipe_while_the_wire_is_silent() {
+fn a_shutdown_signal_removes_the_pipe_while_the_input_is_silent() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let dir = pipe_dir();
         let (board, path, _wire) = start_piped(dir.path());
         assert!(path.exists());
         board.signal(signal);
-        assert_eq!(board.end().code(), Some(0), "{signal}");
+        assert_eq!(board.wait().code(), Some(0), "{signal}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "{signal}");
     }
 }
 
 #[test]
-fn a_flood_of_names_takes_bounded_memory_and_known_ones_go_on() {
+fn a_flood_of_names_takes_bounded_memory_and_known_names_are_updated() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let (board, _, mut wire) = start_piped(dir.path());
@@ -183,9 +183,9 @@ fn a_flood_of_names_takes_bounded_memory_and_known_ones_go_on() {
         wire.write_all(format!("noise.{n}: {n}\n").as_bytes()).unwrap();
     }
     wire.write_all(b"good: 2\n").unwrap();
-    eventually("the last line to be taken", || server.stats().stat("good") == 2);
+    eventually("the last line to be read", || server.stats().stat("good") == 2);
     let stats = server.stats();
-    // Of 4096 names two are the bridge's own.
+    // Two of the 4096 names are the bridge's own.
     let n_names = 4096 - 2;
     assert_eq!(stats.stat("bridge.lines_taken"), n_names + 1);
     assert_eq!(stats.stat("bridge.lines_skipped"), 200_002 - n_names - 1);
@@ -204,11 +204,11 @@ fn a_file_is_read_to_its_end() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(message.starts_with("publishing ") && message.lines().count() == 1, "{message}");
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the file alone");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "only the input file is left");
 }
 
 #[test]
-fn what_cannot_be_used_is_a_clear_message_and_a_status() {
+fn unusable_arguments_are_reported_with_a_status() {
     let dir = pipe_dir();
     let missing = run(command(dir.path()).arg("/nowhere/tty"));
     assert_eq!(missing.status.code(), Some(1));

@@ -1,4 +1,4 @@
-//! The demo, end to end: it serves what it starts, and leaves nothing behind.
+//! The demo, end to end: it serves its workers' stats, and leaves no process, pipe or directory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use nix::unistd::{Pid, getpgid};
 
 use crate::support::{Client, Program, eventually};
 
-/// A running demo, its client, and the path of the pipe that it tells the user to `cat`.
+/// A running demo, a client of it, and the path in the `cat` line that it prints.
 fn start(args: &[&str]) -> (Program, Client, PathBuf) {
     let program = Program::start(["-p", "0", "--deadline", "30s"].iter().chain(args));
     let client = program.client();
-    let curl = program.line("a curl line");
+    let curl = program.line("the curl line");
     assert_eq!(curl, format!("try:  curl http://{}/stats", client.address()));
-    let cat = program.line("a cat line");
+    let cat = program.line("the cat line");
     let path = cat.strip_prefix("      cat ").unwrap_or_else(|| panic!("{cat}")).into();
     (program, client, path)
 }
@@ -23,13 +23,13 @@ fn start(args: &[&str]) -> (Program, Client, PathBuf) {
 fn pids(pipe_dir: &Path) -> Vec<Pid> {
     let names = fs::read_dir(pipe_dir).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.map(|name| name.into_string().unwrap());
-    // A recorder may still be about to replace its pipe, which takes a hidden name.
+    // During a swap a pipe has a hidden staging name.
     let names = names.filter(|name| !name.starts_with('.'));
     names.map(|name| Pid::from_raw(name.strip_suffix(".stats").unwrap().parse().unwrap())).collect()
 }
 
-/// Whether it runs: one that ended and that nobody waited for yet does not.
-fn runs(pid: Pid) -> bool {
+/// Whether a process runs; a zombie does not.
+fn is_running(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     kill(pid, None).is_ok() && !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))
 }
@@ -49,7 +49,7 @@ fn three_processes_are_served_and_can_be_read_by_hand() {
     eventually("requests to be counted", || {
         client.get("/stats").stat("demo.requests").as_u64() > Some(before)
     });
-    // A reader that does not lock may come at a moment at which the pipe is being replaced, and find nothing.
+    // A reader that does not lock may open the pipe during a swap, and read nothing.
     eventually("the pipe to be read by hand", || {
         fs::read_to_string(&pipe_path).unwrap().contains("demo.requests: ")
     });
@@ -58,9 +58,9 @@ fn three_processes_are_served_and_can_be_read_by_hand() {
     let workers = pids(pipe_dir);
     assert_eq!(workers.len(), 3);
     program.signal(Signal::SIGTERM);
-    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(program.wait().code(), Some(0));
     assert!(!pipe_dir.exists(), "{} is left", pipe_dir.display());
-    assert!(workers.iter().all(|pid| !runs(*pid)));
+    assert!(workers.iter().all(|pid| !is_running(*pid)));
 }
 
 #[test]
@@ -71,32 +71,32 @@ fn the_processes_end_when_their_parent_is_killed() {
     let workers = pids(dir.path());
     assert_eq!(workers.len(), 2);
     program.signal(Signal::SIGKILL);
-    program.end();
-    eventually("the processes to end", || workers.iter().all(|pid| !runs(*pid)));
-    eventually("their pipes to go", || fs::read_dir(dir.path()).unwrap().count() == 0);
-    assert!(dir.path().exists(), "a directory that was named is not the demo's to remove");
+    program.wait();
+    eventually("the workers to exit", || workers.iter().all(|pid| !is_running(*pid)));
+    eventually("their pipes to be removed", || fs::read_dir(dir.path()).unwrap().count() == 0);
+    assert!(dir.path().exists(), "the demo removes only its own temporary directory");
 }
 
 #[test]
-fn a_temporary_directory_goes_with_the_last_process_when_their_parent_is_killed() {
+fn the_temporary_directory_is_removed_when_the_parent_is_killed() {
     let (program, client, pipe_path) = start(&["--demo=3"]);
     assert_eq!(client.get("/stats").counts(), [3, 0, 0, 0, 0]);
     program.signal(Signal::SIGKILL);
-    program.end();
+    program.wait();
     let pipe_dir = pipe_path.parent().unwrap();
-    eventually("the directory to go", || !pipe_dir.exists());
+    eventually("the directory to be removed", || !pipe_dir.exists());
 }
 
 #[test]
-fn a_signal_to_the_terminals_group_reaches_the_service_alone_and_no_pipe_is_left() {
+fn a_terminal_signal_reaches_only_the_service_and_no_pipe_is_left() {
     let dir = crate::support::pipe_dir();
     let (program, client, _) = start(&["--demo=2", "-d", dir.path().to_str().unwrap()]);
     assert_eq!(client.get("/stats").counts(), [2, 0, 0, 0, 0]);
     for worker in pids(dir.path()) {
-        assert_eq!(getpgid(Some(worker)), Ok(worker), "a process of the demo leads a group of its own");
+        assert_eq!(getpgid(Some(worker)), Ok(worker), "a demo worker leads its own process group");
     }
     program.signal(Signal::SIGINT);
-    assert_eq!(program.end().code(), Some(0));
+    assert_eq!(program.wait().code(), Some(0));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 

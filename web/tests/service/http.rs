@@ -1,4 +1,4 @@
-//! What HTTP clients see: statuses, headers, bodies, and who is refused.
+//! HTTP semantics: statuses, headers, bodies, and refused requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpSocket;
 
-use crate::support::{Legacy, Server, config, eventually, pipe_dir, set_mode, unlocked_name};
+use crate::support::{LegacyWriter, Server, config, eventually, pipe_dir, set_mode, unlocked_name};
 
 #[test]
-fn stats_are_json_with_a_length_and_are_not_stored() {
+fn stats_are_json_with_a_length_and_without_caching() {
     let dir = pipe_dir();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 3\nbad: nan\n");
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 3\nbad: nan\n");
     let server = Server::start(dir.path());
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let reply = server.client().get("/stats?any=query");
@@ -42,7 +42,7 @@ fn another_path_is_404_and_says_where_the_stats_are() {
 #[test]
 fn head_has_the_headers_of_get_and_no_body() {
     let dir = pipe_dir();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 3\n");
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 3\n");
     let server = Server::start(dir.path());
     let request = b"HEAD /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let head = server.client().send_raw(request);
@@ -55,7 +55,7 @@ fn head_has_the_headers_of_get_and_no_body() {
 }
 
 #[test]
-fn other_methods_are_405_and_learn_which_are_allowed() {
+fn other_methods_are_405_with_the_allowed_ones() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
@@ -83,31 +83,31 @@ fn a_foreign_host_is_refused_on_loopback() {
 }
 
 #[test]
-fn a_request_without_host_is_400_in_http_1_1_and_fine_in_1_0() {
+fn a_request_without_host_is_400_in_http_1_1_and_200_in_1_0() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
-    let new = server.client().send_raw(b"GET /stats HTTP/1.1\r\nConnection: close\r\n\r\n");
-    assert!(new.starts_with("HTTP/1.1 400 "), "{new}");
-    let old = server.client().send_raw(b"GET /stats HTTP/1.0\r\n\r\n");
-    assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
+    let http_1_1 = server.client().send_raw(b"GET /stats HTTP/1.1\r\nConnection: close\r\n\r\n");
+    assert!(http_1_1.starts_with("HTTP/1.1 400 "), "{http_1_1}");
+    let http_1_0 = server.client().send_raw(b"GET /stats HTTP/1.0\r\n\r\n");
+    assert!(http_1_0.starts_with("HTTP/1.0 200 "), "{http_1_0}");
 }
 
 #[test]
-fn nonsense_is_answered_and_the_connection_closed() {
+fn malformed_requests_are_400_and_close_the_connection() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let answer = server.client().send_raw(b"\x16\x03\x01 this is not HTTP\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(64 << 10));
     let mut stream = server.client().connect();
-    // The service may close before it has read everything.
+    // The service may close the connection before it has read the whole request.
     let _ = stream.write_all(long.as_bytes());
     let _ = stream.read_to_end(&mut Vec::new());
     assert_eq!(server.stats().status, 200);
 }
 
 #[test]
-fn a_silent_connection_keeps_nobody_waiting() {
+fn silent_connections_delay_no_other_client() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let _silent: Vec<_> = (0..20).map(|_| server.client().connect()).collect();
@@ -116,8 +116,8 @@ fn a_silent_connection_keeps_nobody_waiting() {
     assert_eq!(server.stats().status, 200);
 }
 
-/// A listener whose connections hold no more than so much of an answer that is not read.
-pub(crate) fn listener_that_holds(n_bytes: u32) -> TcpListener {
+/// A listener whose connections have this send buffer size.
+pub(crate) fn listener_with_send_buffer(n_bytes: u32) -> TcpListener {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let socket = TcpSocket::new_v4().unwrap();
@@ -127,15 +127,16 @@ pub(crate) fn listener_that_holds(n_bytes: u32) -> TcpListener {
     })
 }
 
-// 1. As many clients as are served at a time ask for more than their connections hold. 2. None reads its answer. 3. One
+// 1. 256 clients, the limit, ask for more than the send buffers of their connections hold. 2. None reads its answer. 3. One
 // more client asks.
 #[test]
-fn clients_that_do_not_read_their_answers_block_nobody() {
+fn clients_that_do_not_read_their_answers_block_no_other_client() {
     let dir = pipe_dir();
     let lines: String = (0..40_000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
-    let server = Server::start_with(config(dir.path(), Duration::from_secs(2)), listener_that_holds(4 << 10));
-    let deaf: Vec<_> = (0..256)
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), lines);
+    let server =
+        Server::start_with(config(dir.path(), Duration::from_secs(2)), listener_with_send_buffer(4 << 10));
+    let unread: Vec<_> = (0..256)
         .map(|_| {
             let mut stream = server.client().connect();
             stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
@@ -143,47 +144,49 @@ fn clients_that_do_not_read_their_answers_block_nobody() {
         })
         .collect();
     assert_eq!(server.client().get("/nope").status, 404);
-    // The others may have begun to read in time by now.
+    // Not all of them: those below may start to read before their deadline ends.
     let is_cut_off = |mut stream: TcpStream| {
         let mut taken = Vec::new();
         let _ = stream.read_to_end(&mut taken);
         !taken.ends_with(b"}")
     };
-    assert!(deaf.into_iter().any(is_cut_off), "somebody lost a place to the one who read");
+    assert!(unread.into_iter().any(is_cut_off), "no connection was closed for the client that reads");
 }
 
-// 1. The body is so large that there is memory for one alone. 2. A client asks and does not read its answer; then another
-// one. 3. Whoever asks now needs the memory of the answer that nobody takes.
+// 1. The memory budget has room for only one body of this size. 2. Two clients ask and do not read their answers. 3. Every
+// further request needs the memory of an unread body.
 #[test]
-fn clients_that_do_not_read_the_stats_keep_nobody_from_them() {
+fn large_unread_answers_leave_memory_for_other_clients() {
     let dir = pipe_dir();
     let writers = ["one", "two"].map(|who| {
         let line = |n| format!("{who}.{}.{n}: {n}\n", "x".repeat(110));
         (0..26_000).map(line).collect::<String>()
     });
-    let _legacy = [1, 2].map(|n| Legacy::start(dir.path(), &unlocked_name(n), &*writers[usize::from(n) - 1]));
-    // Enough to take such an answer on a busy machine.
+    let _legacy =
+        [1, 2].map(|n| LegacyWriter::start(dir.path(), &unlocked_name(n), &*writers[usize::from(n) - 1]));
+    // 5 s: enough to read such an answer on a busy machine.
     let client_deadline = Duration::from_secs(5);
-    let server = Server::start_with(config(dir.path(), client_deadline), listener_that_holds(256 << 10));
+    let server =
+        Server::start_with(config(dir.path(), client_deadline), listener_with_send_buffer(256 << 10));
     let client = server.client();
-    let whole = client.get("/stats");
-    assert!(whole.text.len() > 6 << 20, "{} bytes", whole.text.len());
+    let complete = client.get("/stats");
+    assert!(complete.text.len() > 6 << 20, "{} bytes", complete.text.len());
     for round in 0..2 {
-        let deaf = [(); 2].map(|()| {
+        let unread = [(); 2].map(|()| {
             let mut stream = client.connect();
             stream.write_all(b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-            assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for its answer to begin");
+            assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for the first byte of the answer");
             stream
         });
         for _ in 0..3 {
             let mut reply = None;
-            // Those who take nothing may take all the time that there is for an answer.
+            // A request may time out with 503 while it waits for the memory of unread answers.
             eventually("the stats", || reply.insert(client.get("/stats")).status == 200);
             let reply = reply.unwrap();
-            let sizes = [&reply, &whole].map(|reply| (reply.text.len(), reply.counts()));
-            assert!(reply.stats_text() == whole.stats_text(), "round {round}: {sizes:?}");
+            let sizes = [&reply, &complete].map(|reply| (reply.text.len(), reply.counts()));
+            assert!(reply.stats_text() == complete.stats_text(), "round {round}: {sizes:?}");
         }
-        drop(deaf);
+        drop(unread);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Clients that misbehave, by thousands: the others are answered, and the service stays small and whole.
+//! Misbehaving HTTP clients: every other client is answered, and memory stays bounded.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,73 +11,74 @@ use statvent_core::Registry;
 use statvent_posix::Recorder;
 use statvent_web::serve::Service;
 
-use crate::http::listener_that_holds;
+use crate::http::listener_with_send_buffer;
 use crate::support::{
-    Client, DEADLINE, Legacy, PATIENT, Program, Server, UNLIMITED, config, eventually, observe_for, pipe_dir,
-    unlocked_name,
+    Client, DEADLINE, LONG_DEADLINE, LegacyWriter, NO_CLIENT_DEADLINE, Program, Server, config, eventually,
+    observe_for, pipe_dir, unlocked_name,
 };
 
 const REQUEST: &[u8] = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const LAST_REQUEST: &[u8] = b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-/// The beginning of a request that has no end.
+/// The start of a request that is never completed.
 const HALF: &[u8] = b"GET /stats HTTP/1.1\r\nHost: loc";
-/// How many connections are served at a time.
+/// The connection limit of the service.
 const MAX_CONNECTIONS: usize = 256;
 
-pub(crate) fn connect(client: &Client, n_clients: usize, say: &[u8]) -> Vec<TcpStream> {
+/// Opens connections and sends these bytes on each.
+pub(crate) fn connect(client: &Client, n_clients: usize, request: &[u8]) -> Vec<TcpStream> {
     let connect = |_| {
         let mut stream = client.connect();
-        stream.write_all(say).unwrap();
+        stream.write_all(request).unwrap();
         stream
     };
     (0..n_clients).map(connect).collect()
 }
 
-/// Checks that a client that has no connection yet is answered.
-fn is_answered(client: &Client) {
+/// Checks that a request on a new connection is answered.
+fn check_new_client(client: &Client) {
     assert_eq!(Client::new(client.address()).get("/stats").status, 200);
 }
 
 #[test]
-fn two_hundred_silent_connections_keep_nobody_waiting() {
+fn two_hundred_silent_connections_delay_no_other_client() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let _silent = connect(&server.client(), 200, b"");
     for _ in 0..20 {
-        is_answered(&server.client());
+        check_new_client(&server.client());
     }
 }
 
-// 1. More clients than are served at a time connect and say nothing, or begin a request and say no more. 2. They are
-// disconnected, and those who ask get their places.
+// 1. More clients than the limit connect and send nothing, or half a request. 2. They are disconnected, and new clients are
+// served in their place.
 #[test]
-fn more_silent_clients_than_places_keep_nobody_out() {
+fn more_silent_clients_than_the_limit_exclude_no_other_client() {
     let dir = pipe_dir();
     let server = Server::start_with_client_deadline(dir.path(), Duration::from_secs(1));
     let client = server.client();
     let _silent = connect(&client, MAX_CONNECTIONS, b"");
     let _slow = connect(&client, MAX_CONNECTIONS, HALF);
     for _ in 0..20 {
-        is_answered(&client);
+        check_new_client(&client);
     }
 }
 
-// 1. As many clients ask as are served at a time, and wait for one process. 2. More come. 3. Nobody who asks makes way.
+// 1. As many clients as the limit wait for one process. 2. More clients connect. 3. No waiting client is disconnected.
 #[test]
-fn more_clients_that_ask_than_places_are_all_answered() {
+fn more_asking_clients_than_the_limit_are_all_answered() {
     let dir = pipe_dir();
-    let (say, said) = channel::<()>();
-    let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || {
-        let _ = said.recv_timeout(DEADLINE);
+    let (resume, paused) = channel::<()>();
+    let _legacy = LegacyWriter::start_with(dir.path(), &unlocked_name(1), move || {
+        let _ = paused.recv_timeout(DEADLINE);
         b"hits: 1\n".to_vec()
     });
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
     let asking = connect(&server.client(), MAX_CONNECTIONS + 100, LAST_REQUEST);
-    // They wait, and none is disconnected meanwhile.
+    // No client is disconnected while it waits.
     observe_for(Duration::from_millis(500));
-    // From now on it does not wait.
-    say.send(()).unwrap();
-    drop(say);
+    // From now on the writer answers at once.
+    resume.send(()).unwrap();
+    drop(resume);
     for mut stream in asking {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -85,23 +86,23 @@ fn more_clients_that_ask_than_places_are_all_answered() {
     }
 }
 
-// 1. As many clients as are served at a time ask again and again, so that none of them is silent for long, and come again
-// where they are disconnected. 2. Others come, and are answered.
+// 1. As many clients as the limit send requests all the time, so that none is ever idle, and reconnect when they are
+// disconnected. 2. Other clients connect and are answered.
 #[test]
-fn clients_that_ask_all_the_time_keep_nobody_out() {
+fn clients_that_ask_all_the_time_exclude_no_other_client() {
     let dir = pipe_dir();
     let server = Server::start_with_client_deadline(dir.path(), Duration::from_secs(1));
     let client = server.client();
     let mut busy = connect(&client, MAX_CONNECTIONS, b"");
     let stop = AtomicBool::new(false);
     scope(|scope| {
-        // Also where an answer is missing: else the others would ask for ever.
-        let stops = Stops(&stop);
+        // A guard: without it a failed assertion would leave the thread running.
+        let stop_guard = StopOnDrop(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::SeqCst) {
                 for stream in &mut busy {
-                    let asked = stream.write_all(b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n");
-                    let answered = asked.and_then(|()| stream.read(&mut [0; 1024]));
+                    let sent = stream.write_all(b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                    let answered = sent.and_then(|()| stream.read(&mut [0; 1024]));
                     if !answered.is_ok_and(|n_bytes| n_bytes > 0) {
                         *stream = client.connect();
                     }
@@ -109,28 +110,28 @@ fn clients_that_ask_all_the_time_keep_nobody_out() {
             }
         });
         for _ in 0..5 {
-            is_answered(&client);
+            check_new_client(&client);
         }
-        drop(stops);
+        drop(stop_guard);
     });
 }
 
-struct Stops<'a>(&'a AtomicBool);
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Stops<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-// 1. A request waits for a collection that takes longer than a client may take. 2. It gets its answer: the time is not the
-// client's.
+// 1. A request waits for a scrape that takes longer than the client deadline. 2. It is answered: the deadline does not count
+// while the client waits for the service.
 #[test]
-fn a_request_that_waits_for_longer_than_a_client_may_take_is_answered() {
+fn a_scrape_longer_than_the_client_deadline_is_answered() {
     let dir = pipe_dir();
-    let (say, said) = channel::<()>();
-    let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || {
-        let _ = said.recv_timeout(DEADLINE);
+    let (resume, paused) = channel::<()>();
+    let _legacy = LegacyWriter::start_with(dir.path(), &unlocked_name(1), move || {
+        let _ = paused.recv_timeout(DEADLINE);
         b"hits: 1\n".to_vec()
     });
     let client_deadline = Duration::from_millis(500);
@@ -138,17 +139,17 @@ fn a_request_that_waits_for_longer_than_a_client_may_take_is_answered() {
     let mut stream = server.client().connect();
     stream.write_all(LAST_REQUEST).unwrap();
     observe_for(2 * client_deadline);
-    say.send(()).unwrap();
+    resume.send(()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains(r#"{"stats":{"hits":1}"#), "{answer}");
 }
 
-// A body that nobody needs is not waited for, however slowly it comes.
+// No route needs a request body, so the service answers without waiting for it.
 #[test]
-fn slow_bodies_of_requests_are_not_waited_for() {
+fn slow_request_bodies_are_not_waited_for() {
     let dir = pipe_dir();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 1\n");
     let server = Server::start(dir.path());
     for (head, status) in [
         ("POST /stats HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nx", "405"),
@@ -161,7 +162,7 @@ fn slow_bodies_of_requests_are_not_waited_for() {
         loop {
             match stream.read(&mut byte) {
                 Ok(1..) => answer.extend(byte),
-                // Closed after the answer; what was sent and not read may make that a reset.
+                // Closed after the answer; unread request bytes may turn that into a reset.
                 Ok(0) => break,
                 Err(err) => {
                     assert_eq!(err.kind(), ErrorKind::ConnectionReset);
@@ -172,35 +173,35 @@ fn slow_bodies_of_requests_are_not_waited_for() {
         }
         let answer = String::from_utf8(answer).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
-        is_answered(&server.client());
+        check_new_client(&server.client());
     }
 }
 
-// A byte now and then wins no time.
+// A byte now and then does not extend the client deadline.
 #[test]
-fn requests_that_come_byte_by_byte_are_given_up() {
+fn requests_sent_byte_by_byte_time_out() {
     let dir = pipe_dir();
     let server = Server::start_with_client_deadline(dir.path(), Duration::from_millis(300));
     let client = server.client();
     let mut slow = connect(&client, 50, HALF);
-    eventually("all of them to be closed", || {
+    eventually("all connections to be closed", || {
         slow.retain_mut(|stream| stream.write_all(b"x").is_ok());
         slow.is_empty()
     });
-    is_answered(&client);
+    check_new_client(&client);
 }
 
 #[test]
-fn a_head_of_a_megabyte_is_431_and_costs_little() {
+fn a_one_megabyte_head_is_431_and_costs_little_memory() {
     let dir = pipe_dir();
-    let program = Program::serve(dir.path(), PATIENT);
+    let program = Program::serve(dir.path(), LONG_DEADLINE);
     let client = program.client();
-    is_answered(&client);
+    check_new_client(&client);
     let head = [b"GET /stats HTTP/1.1\r\nHost: localhost\r\nX: ".to_vec(), vec![b'x'; 1 << 20]].concat();
     let [before, _] = program.memory_kb();
     for _ in 0..50 {
         let mut stream = client.connect();
-        // It may be refused before all of it was sent; the answer may be lost with that.
+        // The service may close before it has read everything; the reset may discard the answer.
         let _ = stream.write_all(&head);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
@@ -211,9 +212,9 @@ fn a_head_of_a_megabyte_is_431_and_costs_little() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    let [most, _] = program.memory_kb();
-    assert!(most < before + 4_000, "{before} kB before, {most} kB at most");
-    is_answered(&client);
+    let [peak, _] = program.memory_kb();
+    assert!(peak < before + 4_000, "{before} kB before, {peak} kB at the peak");
+    check_new_client(&client);
 }
 
 /// Reads one answer: its status and its body.
@@ -236,7 +237,7 @@ fn read_answer(stream: &mut impl BufRead) -> (u16, String) {
     (status, String::from_utf8(body).unwrap())
 }
 
-// One in fifty asks for the stats, each of which is a collection.
+// One request in fifty is for the stats, and causes a scrape.
 #[test]
 fn a_hundred_thousand_requests_on_one_connection_are_answered_and_cost_no_memory() {
     const N_BATCHES: usize = 2000;
@@ -246,14 +247,14 @@ fn a_hundred_thousand_requests_on_one_connection_are_answered_and_cost_no_memory
     let dir = pipe_dir();
     OURS.incr("hits", 1);
     let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
-    let program = Program::serve(dir.path(), PATIENT);
+    let program = Program::serve(dir.path(), LONG_DEADLINE);
     let client = program.client();
-    is_answered(&client);
+    check_new_client(&client);
     let stream = client.connect();
     let [before, _] = program.memory_kb();
     scope(|scope| {
         let mut sender = stream.try_clone().unwrap();
-        // Sent without waiting for answers.
+        // Pipelined: sent without waiting for answers.
         scope.spawn(move || {
             let batch = [REQUEST, &OTHER.repeat(BATCH - 1)].concat();
             (0..N_BATCHES).for_each(|_| sender.write_all(&batch).unwrap());
@@ -269,16 +270,16 @@ fn a_hundred_thousand_requests_on_one_connection_are_answered_and_cost_no_memory
                 assert_eq!(read_answer(&mut answers).0, 404, "batch {n}");
             }
             if n % 500 == 0 {
-                is_answered(&client);
+                check_new_client(&client);
             }
         }
     });
-    let [most, _] = program.memory_kb();
-    assert!(most < before + 2_000, "{before} kB before, {most} kB at most");
+    let [peak, _] = program.memory_kb();
+    assert!(peak < before + 2_000, "{before} kB before, {peak} kB at the peak");
 }
 
 #[test]
-fn requests_sent_at_once_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let dir = pipe_dir();
     let server = Server::start(dir.path());
     let other = b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -289,69 +290,71 @@ fn requests_sent_at_once_are_answered_in_their_order() {
 }
 
 #[test]
-fn a_client_that_has_no_more_to_say_gets_its_answer() {
+fn a_half_closed_client_gets_its_answer() {
     let dir = pipe_dir();
-    let (say, said) = channel::<()>();
-    let _legacy = Legacy::start_with(dir.path(), &unlocked_name(1), move || {
-        let _ = said.recv_timeout(DEADLINE);
+    let (resume, paused) = channel::<()>();
+    let _legacy = LegacyWriter::start_with(dir.path(), &unlocked_name(1), move || {
+        let _ = paused.recv_timeout(DEADLINE);
         b"hits: 1\n".to_vec()
     });
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
     let mut stream = server.client().connect();
     stream.write_all(REQUEST).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
-    // Events are taken in their order: by the time of this answer the service knows.
+    // The service handles events in order: after this answer it has seen the half close.
     assert_eq!(server.client().get("/nope").status, 404);
-    say.send(()).unwrap();
+    resume.send(()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains(r#"{"stats":{"hits":1}"#), "{answer}");
 }
 
 #[test]
-fn clients_that_reset_in_the_middle_of_an_answer_harm_nobody() {
+fn clients_that_reset_mid_answer_harm_no_other_client() {
     let dir = pipe_dir();
     let lines: String = (0..10_000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), lines);
     let server = Server::start(dir.path());
     let client = server.client();
     for mut stream in connect(&client, 100, REQUEST) {
         stream.read_exact(&mut [0; 100]).unwrap();
-        // What was sent and not read makes the system answer with a reset.
+        // Closing with unread data in the receive buffer sends a reset.
         drop(stream);
     }
     assert_eq!(server.stats().json()["stats"].as_object().unwrap().len(), 10_000);
 }
 
-// Each of these clients may take ten minutes for what it does.
+// The client deadline is ten minutes, so no client times out before the shutdown.
 #[test]
-fn the_service_ends_whatever_its_clients_do() {
+fn the_service_shuts_down_regardless_of_its_clients() {
     let dir = pipe_dir();
     let lines: String = (0..10_000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
-    let server = Server::start_with(config(dir.path(), UNLIMITED), listener_that_holds(4 << 10));
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), lines);
+    let server =
+        Server::start_with(config(dir.path(), NO_CLIENT_DEADLINE), listener_with_send_buffer(4 << 10));
     let client = server.client();
     let _silent = connect(&client, 200, b"");
     let _slow = connect(&client, 20, HALF);
-    let deaf = connect(&client, 20, REQUEST);
-    for stream in &deaf {
-        assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for its answer to begin");
+    let unread = connect(&client, 20, REQUEST);
+    for stream in &unread {
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 1, "waited for the first byte of the answer");
     }
-    server.end();
+    server.shut_down();
 }
 
 #[test]
 fn a_panic_is_500_and_counted_and_the_next_answer_is_right() {
     let dir = pipe_dir();
-    let _good = Legacy::start(dir.path(), &unlocked_name(1), "hits: 1\n");
+    let _good = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 1\n");
     let service =
-        Service::start_reporting(config(dir.path(), UNLIMITED), |trouble| panic!("{trouble}")).unwrap();
+        Service::start_reporting(config(dir.path(), NO_CLIENT_DEADLINE), |trouble| panic!("{trouble}"))
+            .unwrap();
     let server = Server::serve(service, TcpListener::bind("127.0.0.1:0").unwrap());
     for n_panics in 1..=3 {
         assert_eq!(server.stats().stats_text(), r#"{"hits":1}"#);
-        // Of another name each time, for a trouble is told once.
-        let bad = Legacy::start(dir.path(), &unlocked_name(1 + n_panics), "no number\n");
-        // Not the first one where the writer is late.
+        // A different pipe name each time: a fault of one process is reported only once.
+        let bad = LegacyWriter::start(dir.path(), &unlocked_name(1 + n_panics), "no number\n");
+        // It may take more than one request: the writer may be late.
         let mut reply = None;
         eventually("a panic", || {
             reply = Some(server.stats()).filter(|reply| reply.status != 200);

@@ -1,4 +1,4 @@
-//! Two services, two `cat`s and ten clients at once: every answer is exact, and no process is lost.
+//! Concurrent readers: two services, two `cat`s and ten clients get exact answers.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,49 +9,49 @@ use std::time::{Duration, Instant};
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
-use crate::support::{Client, PATIENT, Program, eventually, pipe_dir};
+use crate::support::{Client, LONG_DEADLINE, Program, eventually, pipe_dir};
 
-/// Short, for it is run with every change; `.ci/run` runs it for longer.
-const TIME: Duration = Duration::from_secs(3);
-/// The number of seconds that it takes instead.
-const TIME_VARIABLE: &str = "STATVENT_TEST_SECONDS";
-/// So many answers there are at least, however long they take.
+/// 3 s: this runs with every change; `.ci/run` runs it for longer.
+const RUN_TIME: Duration = Duration::from_secs(3);
+/// The environment variable that sets the run time in seconds.
+const RUN_TIME_VARIABLE: &str = "STATVENT_TEST_SECONDS";
+/// The least number of answers, however long they take.
 const MIN_ANSWERS: usize = 20;
-/// `cat` waits for ever where it opens a pipe at the wrong moment.
-const CAT_PATIENCE: Duration = Duration::from_millis(200);
+/// The longest run of one `cat`: it blocks forever on a pipe that was just replaced.
+const CAT_TIMEOUT: Duration = Duration::from_millis(200);
 
 static STATS: [Registry<8192, 1, 262_144>; 6] = [const { Registry::new() }; 6];
 
-/// How often all processes have counted: at least so often as that has ended, at most as often as it has begun.
-struct Counted {
-    n_begun: AtomicU64,
-    n_ended: AtomicU64,
+/// The rounds of increments over all registries. A sum lies between the finished and the started rounds.
+struct Rounds {
+    n_started: AtomicU64,
+    n_finished: AtomicU64,
 }
 
-static COUNTED: Counted = Counted { n_begun: AtomicU64::new(0), n_ended: AtomicU64::new(0) };
+static ROUNDS: Rounds = Rounds { n_started: AtomicU64::new(0), n_finished: AtomicU64::new(0) };
 
-impl Counted {
-    fn begin(&self) {
-        self.n_begun.fetch_add(1, Ordering::SeqCst);
+impl Rounds {
+    fn start(&self) {
+        self.n_started.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn end(&self) {
-        self.n_ended.fetch_add(1, Ordering::SeqCst);
+    fn finish(&self) {
+        self.n_finished.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn begun(&self) -> u64 {
-        self.n_begun.load(Ordering::SeqCst)
+    fn n_started(&self) -> u64 {
+        self.n_started.load(Ordering::SeqCst)
     }
 
-    fn ended(&self) -> u64 {
-        self.n_ended.load(Ordering::SeqCst)
+    fn n_finished(&self) -> u64 {
+        self.n_finished.load(Ordering::SeqCst)
     }
 }
 
-/// How long to ask.
-fn time() -> Duration {
-    let seconds = std::env::var(TIME_VARIABLE).ok();
-    seconds.map_or(TIME, |seconds| Duration::from_secs(seconds.parse().unwrap()))
+/// How long the clients send requests.
+fn run_time() -> Duration {
+    let seconds = std::env::var(RUN_TIME_VARIABLE).ok();
+    seconds.map_or(RUN_TIME, |seconds| Duration::from_secs(seconds.parse().unwrap()))
 }
 
 fn long_name(n: u64) -> String {
@@ -60,7 +60,7 @@ fn long_name(n: u64) -> String {
 
 fn cat(path: &Path) {
     let mut cat = Command::new("cat").arg(path).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let until = Instant::now() + CAT_PATIENCE;
+    let until = Instant::now() + CAT_TIMEOUT;
     while cat.try_wait().unwrap().is_none() {
         if Instant::now() >= until {
             cat.kill().unwrap();
@@ -70,24 +70,24 @@ fn cat(path: &Path) {
 }
 
 #[test]
-fn every_answer_is_exact_whoever_reads_beside() {
+fn every_answer_is_exact_beside_other_readers() {
     let dir = pipe_dir();
     for (n, stats) in (1..).zip(&STATS) {
         stats.incr("hits", n);
         stats.set("ratio", 0.5);
         stats.incr("grows", 0);
     }
-    // One whose snapshot is larger than a pipe.
+    // One snapshot is larger than a pipe.
     (0..5000).for_each(|n| STATS[0].incr(long_name(n), n));
     let recorders: Vec<_> =
         STATS.iter().map(|stats| Recorder::builder(stats).directory(dir.path()).start().unwrap()).collect();
-    let time = time();
-    let services = [(); 2].map(|()| Program::serve(dir.path(), PATIENT));
+    let run_time = run_time();
+    let services = [(); 2].map(|()| Program::serve(dir.path(), LONG_DEADLINE));
     let clients = services.each_ref().map(Program::client);
-    // What each process has is known once it was read alone.
+    // One read without `cat` beside it: from then on the services know what each process publishes.
     clients.iter().for_each(|client| assert_eq!(client.get("/stats").counts(), [6, 0, 0, 0, 0]));
     let (stop, n_answers) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let until = Instant::now() + time;
+    let until = Instant::now() + run_time;
     scope(|scope| {
         for recorder in &recorders[..2] {
             let path = recorder.path();
@@ -98,26 +98,26 @@ fn every_answer_is_exact_whoever_reads_beside() {
                 }
             });
         }
-        // Each process counts on all the time.
+        // All registries count during the whole run.
         scope.spawn(|| {
             while !stop.load(Ordering::SeqCst) {
-                COUNTED.begin();
+                ROUNDS.start();
                 STATS.iter().for_each(|stats| stats.incr("grows", 1));
-                COUNTED.end();
+                ROUNDS.finish();
                 park_timeout(Duration::from_micros(100));
             }
         });
-        let asking: Vec<_> = (0..10)
+        let clients: Vec<_> = (0..10)
             .map(|n| {
-                // A client of its own, with a connection of its own.
+                // A new client, so that each has its own connection.
                 let client = Client::new(clients[n % 2].address());
                 let n_answers = &n_answers;
                 scope.spawn(move || {
                     let mut last = 0;
                     while Instant::now() < until || n_answers.load(Ordering::SeqCst) < MIN_ANSWERS {
-                        let at_least = COUNTED.ended();
+                        let at_least = ROUNDS.n_finished();
                         let reply = client.get("/stats");
-                        let at_most = COUNTED.begun();
+                        let at_most = ROUNDS.n_started();
                         assert_eq!(reply.counts(), [6, 0, 0, 0, 0]);
                         let json = reply.json();
                         let stats = json["stats"].as_object().unwrap();
@@ -138,11 +138,11 @@ fn every_answer_is_exact_whoever_reads_beside() {
                 })
             })
             .collect();
-        let ended: Vec<_> = asking.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        let results: Vec<_> = clients.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         stop.store(true, Ordering::SeqCst);
-        ended.into_iter().for_each(|ended| ended.unwrap());
+        results.into_iter().for_each(|result| result.unwrap());
     });
-    println!("{n_answers:?} answers in {time:?}");
+    println!("{n_answers:?} answers in {run_time:?}");
     assert!(recorders.iter().all(|recorder| recorder.path().exists()));
-    eventually("the pipes alone", || std::fs::read_dir(dir.path()).unwrap().count() == 6);
+    eventually("only the pipes to be left", || std::fs::read_dir(dir.path()).unwrap().count() == 6);
 }

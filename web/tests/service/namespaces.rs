@@ -1,7 +1,7 @@
-//! The service and processes of other pid namespaces, where pids mean nothing to each other.
+//! Processes of other pid namespaces, where a pid proves nothing.
 //!
-//! Namespaces are made by `unshare(1)`: as root, or as an ordinary user where the system lets him have a user namespace.
-//! Elsewhere the test says that it is skipped; `bin/namespaces` sees to it that it is not.
+//! `unshare(1)` makes the namespaces: as root, or as an ordinary user where the system allows user namespaces. Elsewhere the
+//! test prints that it is skipped; in `bin/namespaces` that is a failure.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -12,13 +12,13 @@ use nix::unistd::{Pid, Uid};
 
 use crate::support::{Program, Server, eventually, observe_for, pipe_dir};
 
-/// Longer than a pipe is in doubt before it is removed.
+/// 11 s: a pipe without lock, process and writer is removed after 10 s.
 const LONG: Duration = Duration::from_secs(11);
 const SHORT: Duration = Duration::from_millis(300);
-/// The deadline of the service, which the stopped process costs once.
+/// The process deadline; the stopped process is waited for once.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The command that runs a program in a new pid namespace; `None` if the system does not let us.
+/// A command that runs a program in a new pid namespace; `None` if the system does not allow it.
 fn in_new_namespace() -> Option<Command> {
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -38,15 +38,16 @@ fn in_new_namespace() -> Option<Command> {
     None
 }
 
-/// The process that `unshare` runs, by its pid outside.
+/// The child of `unshare`, by its pid in our namespace.
 fn inner(program: &Program) -> Pid {
     let pid = program.pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-// 1. Two processes have the pid 1, each in a namespace of its own. 2. Both are summed. 3. One is stopped for longer than
-// it takes a foreign pipe to be given up: it is kept. 4. It goes on. 5. The other one is killed: its pipe alone goes.
+// 1. Two processes have the pid 1, each in its own namespace. 2. Both are summed. 3. One is stopped for longer than an
+// unlocked pipe is kept: it stays, because its lock byte is held. 4. It continues. 5. The other one is killed: only its pipe
+// is removed.
 #[test]
 fn processes_of_equal_pid_in_two_namespaces_are_summed_kept_while_stopped_and_removed_when_dead() {
     let Some(mut first) = in_new_namespace() else { return };
@@ -79,7 +80,7 @@ fn processes_of_equal_pid_in_two_namespaces_are_summed_kept_while_stopped_and_re
     kill(inner(&stopped), Signal::SIGCONT).unwrap();
     eventually("both to be ok", || server.stats().counts() == [2, 0, 0, 0, 0]);
     kill(inner(&killed), Signal::SIGKILL).unwrap();
-    killed.end();
+    killed.wait();
     eventually("one to be gone", || server.stats().counts() == [1, 0, 0, 0, 0]);
     assert!(stopped_path.exists() && !killed_path.exists());
 }

@@ -1,7 +1,7 @@
-//! A reader in the original's manner finds our processes, and does them no harm.
+//! A reader that works like the original Python library gets exact sums and removes no live pipe.
 //!
-//! It lists the directory, opens each entry and reads to the end with an alarm, and unlinks the entry where the alarm goes
-//! off. The original's goes off after 0.1 s, which a busy machine may need for an answer.
+//! It lists the directory, opens each entry, reads to end of file with a timeout, and unlinks the entry if the timeout fires.
+//! The original's timeout is 0.1 s; a busy machine may need longer, so this one is longer.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, read_dir, remove_file};
@@ -18,13 +18,13 @@ use statvent_posix::Recorder;
 
 use crate::support::{DEADLINE, eventually, pipe_dir};
 
-const ALARM: Duration = DEADLINE;
+const READ_TIMEOUT: Duration = DEADLINE;
 
 #[test]
-fn sums_are_right_300_of_300_times_and_no_pipe_is_lost() {
+fn sums_are_exact_300_times_and_no_pipe_is_lost() {
     static STATS: [Registry<64, 8, 4096>; 5] = [const { Registry::new() }; 5];
     let dir = pipe_dir();
-    let ours: Vec<_> = (1..)
+    let recorders: Vec<_> = (1..)
         .zip(&STATS)
         .map(|(n, stats)| {
             stats.incr("hits", n);
@@ -36,10 +36,10 @@ fn sums_are_right_300_of_300_times_and_no_pipe_is_lost() {
     for round in 1..=300 {
         assert_eq!(sum(dir.path()), expected, "round {round}");
     }
-    for recorder in &ours {
+    for recorder in &recorders {
         assert!(recorder.path().exists(), "{} is lost", recorder.path().display());
     }
-    eventually("the pipes alone", || names(dir.path()).len() == 5);
+    eventually("only the pipes to be left", || names(dir.path()).len() == 5);
 }
 
 fn names(dir: &Path) -> Vec<PathBuf> {
@@ -49,7 +49,7 @@ fn names(dir: &Path) -> Vec<PathBuf> {
 fn sum(dir: &Path) -> BTreeMap<String, i64> {
     let mut sums = BTreeMap::new();
     for path in names(dir) {
-        let Some(text) = read_with_alarm(&path) else {
+        let Some(text) = read_with_timeout(&path) else {
             let _ = remove_file(&path);
             continue;
         };
@@ -61,9 +61,9 @@ fn sum(dir: &Path) -> BTreeMap<String, i64> {
     sums
 }
 
-/// Reads to the end, from the moment a writer comes; `None` when the alarm goes off.
-fn read_with_alarm(path: &Path) -> Option<String> {
-    let until = Instant::now() + ALARM;
+/// Waits for a writer and reads to end of file; `None` after [`READ_TIMEOUT`].
+fn read_with_timeout(path: &Path) -> Option<String> {
+    let until = Instant::now() + READ_TIMEOUT;
     let mut pipe: File =
         OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).ok()?;
     let mut text = Vec::new();
@@ -71,7 +71,7 @@ fn read_with_alarm(path: &Path) -> Option<String> {
         let left = until.checked_duration_since(Instant::now())?;
         let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
         poll(&mut polled, u16::try_from(left.as_millis()).unwrap()).unwrap();
-        // Nothing at all: nobody came yet. Then end of file, as the last writer left.
+        // No event: no writer has opened the pipe yet. End of file comes when the last writer closes it.
         if polled[0].revents() == Some(PollFlags::empty()) {
             continue;
         }

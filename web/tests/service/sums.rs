@@ -1,4 +1,4 @@
-//! Sums over writers of both kinds are right, every time, whoever else asks.
+//! Exact sums over recorders and legacy writers, with concurrent clients and services.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use statvent_web::collect::Collector;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::{DEADLINE, Legacy, Server, eventually, pipe_dir, unlocked_name};
+use crate::support::{DEADLINE, LegacyWriter, Server, eventually, pipe_dir, unlocked_name};
 
 type Stats = Registry<64, 8, 4096>;
 
@@ -19,11 +19,11 @@ const LEGACY_LINES: &str =
     "hits: 1\nbig: 18446744073709551617\nratio: 0.25\nnot a line\nname: with: colons: 2\n";
 
 #[test]
-fn three_legacy_writers_and_two_of_ours_give_right_sums_in_1000_of_1000_requests() {
+fn three_legacy_writers_and_two_recorders_give_exact_sums_1000_times() {
     static ONE: Stats = Registry::new();
     static TWO: Stats = Registry::new();
     let dir = pipe_dir();
-    let _legacy = [1, 2, 3].map(|n| Legacy::start(dir.path(), &unlocked_name(n), LEGACY_LINES));
+    let _legacy = [1, 2, 3].map(|n| LegacyWriter::start(dir.path(), &unlocked_name(n), LEGACY_LINES));
     ONE.incr("hits", 10);
     ONE.set("only here", i64::MIN);
     TWO.incr("hits", 100);
@@ -41,11 +41,11 @@ fn three_legacy_writers_and_two_of_ours_give_right_sums_in_1000_of_1000_requests
 }
 
 #[test]
-fn two_services_with_two_clients_each_give_right_sums() {
+fn two_services_with_two_clients_each_give_exact_sums() {
     static OURS: Stats = Registry::new();
     let dir = pipe_dir();
     OURS.incr("hits", 10);
-    let _legacy = [1, 2].map(|n| Legacy::start(dir.path(), &unlocked_name(n), "hits: 1\n"));
+    let _legacy = [1, 2].map(|n| LegacyWriter::start(dir.path(), &unlocked_name(n), "hits: 1\n"));
     let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
     let servers = [Server::start(dir.path()), Server::start(dir.path())];
     scope(|scope| {
@@ -65,40 +65,40 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// How many processes a service finds that knows none yet, 40 times.
-fn find_40_times(dir: &Path) -> Vec<usize> {
+/// The number of processes that the first scrape of a new service finds, 40 times.
+fn n_found_40_times(dir: &Path) -> Vec<usize> {
     let runtime = runtime();
     let mut found = Vec::new();
-    eventually("40 services to begin", || {
+    eventually("40 conclusive first scrapes", || {
         let begun_at = Instant::now();
         let mut collector = Collector::new(dir.to_owned(), DEADLINE);
         let n_found = runtime.block_on(collector.collect()).unwrap().counts.ok;
-        found.extend((!Legacy::was_one_nameless(begun_at)).then_some(n_found));
+        found.extend((!LegacyWriter::any_was_unlinked_for_long(begun_at)).then_some(n_found));
         found.len() == 40
     });
     found
 }
 
-/// A writer of the original's kind has no name between two readers, and nothing else tells that it is there. One look misses
-/// 4 to 14 in a hundred.
+/// The pipe of a legacy writer is unlinked for a moment after each reader, and the writer holds no lock byte: one listing of
+/// the directory misses 4 to 14 in a hundred.
 #[test]
-fn a_service_that_begins_finds_writers_that_another_one_is_reading() {
+fn a_new_service_finds_legacy_writers_that_another_service_reads() {
     let dir = pipe_dir();
-    let legacy = [1, 2].map(|n| Legacy::start(dir.path(), &unlocked_name(n), "hits: 1\n"));
-    let ended = AtomicBool::new(false);
+    let legacy = [1, 2].map(|n| LegacyWriter::start(dir.path(), &unlocked_name(n), "hits: 1\n"));
+    let stop = AtomicBool::new(false);
     let n_found = scope(|scope| {
         scope.spawn(|| {
             let mut other = Collector::new(dir.path().to_owned(), DEADLINE);
             let runtime = runtime();
-            while !ended.load(Ordering::SeqCst) {
+            while !stop.load(Ordering::SeqCst) {
                 runtime.block_on(other.collect()).unwrap();
             }
         });
-        eventually("the other one to read", || legacy.iter().all(|legacy| legacy.n_rounds() > 10));
-        // Each takes 63 ms, so several services begin at a time.
-        let finding = [(); 3].map(|()| scope.spawn(|| find_40_times(dir.path())));
+        eventually("the other service to read", || legacy.iter().all(|legacy| legacy.n_rounds() > 10));
+        // A first scrape takes 63 ms, so three threads run them in parallel.
+        let finding = [(); 3].map(|()| scope.spawn(|| n_found_40_times(dir.path())));
         let n_found = finding.map(ScopedJoinHandle::join);
-        ended.store(true, Ordering::SeqCst);
+        stop.store(true, Ordering::SeqCst);
         n_found
     });
     for n_found in n_found {
@@ -123,7 +123,7 @@ fn a_process_without_stats_is_ok() {
     static OURS: Stats = Registry::new();
     let dir = pipe_dir();
     let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), "");
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "");
     let server = Server::start(dir.path());
     for _ in 0..20 {
         let reply = server.stats();
@@ -132,7 +132,7 @@ fn a_process_without_stats_is_ok() {
 }
 
 #[test]
-fn snapshots_larger_than_a_pipe_are_whole() {
+fn snapshots_larger_than_a_pipe_are_complete() {
     static OURS: Registry<8192, 1, 262_144> = Registry::new();
     let dir = pipe_dir();
     let mut expected = 0;
@@ -141,7 +141,7 @@ fn snapshots_larger_than_a_pipe_are_whole() {
         expected += n;
     }
     let lines: String = (0..5000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
-    let _legacy = Legacy::start(dir.path(), &unlocked_name(1), lines);
+    let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), lines);
     let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
     let server = Server::start(dir.path());
     for _ in 0..5 {
@@ -162,7 +162,7 @@ fn a_process_that_ends_properly_is_gone_from_the_next_answer() {
     TWO.incr("hits", 2);
     let [_one, two] =
         [&ONE, &TWO].map(|stats| Recorder::builder(stats).directory(dir.path()).start().unwrap());
-    let legacy = Legacy::start(dir.path(), &unlocked_name(1), "hits: 4\n");
+    let legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 4\n");
     let server = Server::start(dir.path());
     assert_eq!(server.stats().stats_text(), r#"{"hits":7}"#);
     drop(two);
@@ -173,7 +173,7 @@ fn a_process_that_ends_properly_is_gone_from_the_next_answer() {
 }
 
 #[test]
-fn a_directory_that_comes_later_and_goes_again_is_followed() {
+fn a_directory_that_appears_later_and_disappears_is_followed() {
     static OURS: Stats = Registry::new();
     let parent = pipe_dir();
     let dir = parent.path().join("pipes");

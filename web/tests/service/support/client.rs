@@ -1,4 +1,4 @@
-//! An HTTP client, and replies that are easy to check.
+//! An HTTP client, and replies with accessors for assertions.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{DEADLINE, Legacy, eventually};
+use super::{DEADLINE, LegacyWriter, eventually};
 
 /// A client of one service.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ impl Client {
             .max_redirects(0)
             .proxy(None)
             .timeout_global(Some(DEADLINE))
-            // Long before a service closes an idle connection: one that is being closed must not be used again.
+            // Below the service's idle timeout of 5 s: a request on a connection that is being closed would fail.
             .max_idle_age(Duration::from_secs(3))
             .build();
         Self { agent: config.into(), address }
@@ -40,13 +40,13 @@ impl Client {
         self.address
     }
 
-    /// Asks; and again where a legacy writer was without a name for so long that the answer says nothing.
+    /// Sends a GET. Repeats it if a legacy writer's pipe was unlinked for so long that the answer proves nothing.
     pub(crate) fn get(&self, path: &str) -> Reply {
         let mut reply = None;
-        eventually("an answer while all legacy writers have names", || {
+        eventually("an answer while every legacy writer has a pipe", || {
             let asked_at = Instant::now();
             reply = Some(self.send("GET", path, &[]));
-            !Legacy::was_one_nameless(asked_at)
+            !LegacyWriter::any_was_unlinked_for_long(asked_at)
         });
         reply.unwrap()
     }
@@ -65,7 +65,7 @@ impl Client {
         }
     }
 
-    /// Sends bytes as they are and returns all that comes until the service closes.
+    /// Sends raw bytes and returns everything received until the service closes the connection.
     pub(crate) fn send_raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
         stream.write_all(bytes).unwrap();
@@ -90,14 +90,14 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The text of the object of sums: numbers as they stand there, not as a JSON library reads them.
+    /// The text of the `stats` object: numbers as written, not as a JSON library parses them.
     pub(crate) fn stats_text(&self) -> &str {
         let start = "{\"stats\":".len();
         let end = self.text.rfind(",\"timestamp\":").unwrap_or_else(|| panic!("no stats: {}", self.text));
         &self.text[start..end]
     }
 
-    /// How the processes stand: ok, stale, late, unreadable, ignored.
+    /// The counts `[ok, stale, late, unreadable, ignored]`.
     pub(crate) fn counts(&self) -> [u64; 5] {
         let json = self.json();
         let processes = json["processes"].as_object().unwrap_or_else(|| panic!("no counts: {}", self.text));

@@ -1,8 +1,8 @@
-//! What the tests of the service share: a service in this process, an HTTP client, writers, and waiting.
+//! Shared test helpers: a service in this process, an HTTP client, writers, and waiting.
 
 mod client;
-mod held;
-mod legacy;
+mod legacy_writer;
+mod lock_bytes;
 mod process;
 
 use std::net::TcpListener;
@@ -17,20 +17,20 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 pub(crate) use client::{Client, Reply};
-pub(crate) use held::{FREE_PID, HeldBytes};
-pub(crate) use legacy::{Legacy, make_fifo};
-pub(crate) use process::{ORDINARY_USER, Program, serving};
+pub(crate) use legacy_writer::{LegacyWriter, make_fifo};
+pub(crate) use lock_bytes::{FREE_PID, LockBytes};
+pub(crate) use process::{Program, UNPRIVILEGED_UID, serve_args};
 
-/// The longest time that a test waits for anything.
+/// The longest wait of any test: only a fault reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The deadline of a service that has no silent process: on a busy machine only a fault reaches it.
-pub(crate) const PATIENT: Duration = Duration::from_secs(30);
+/// The process deadline where no process is silent: only a fault reaches it, even on a busy machine.
+pub(crate) const LONG_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long clients of a service may take that must not be disconnected: longer than any test waits.
-pub(crate) const UNLIMITED: Duration = Duration::from_secs(600);
+/// The client deadline where no client must be disconnected: longer than any test waits.
+pub(crate) const NO_CLIENT_DEADLINE: Duration = Duration::from_secs(600);
 
-/// Waits until something holds, and says what it waited for if it does not come to hold.
+/// Waits until a condition holds; panics with `what` after [`DEADLINE`].
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !holds() {
@@ -39,7 +39,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Does something that must not wait for a limit of the service, where doing so would take at least `limit`.
+/// Runs work that must not wait for a time limit of the service: waiting would take at least `limit`.
 pub(crate) fn in_less_than<T>(limit: Duration, what: &str, work: impl FnOnce() -> T) -> T {
     let begun_at = Instant::now();
     let done = work();
@@ -51,12 +51,12 @@ pub(crate) fn in_less_than<T>(limit: Duration, what: &str, work: impl FnOnce() -
     done
 }
 
-/// Lets time pass, to see that nothing happens meanwhile.
+/// Lets time pass to check that nothing happens.
 pub(crate) fn observe_for(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// A directory for pipes that is gone with the test.
+/// A pipe directory that is removed at the end of the test.
 pub(crate) fn pipe_dir() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     set_mode(dir.path(), 0o755);
@@ -68,26 +68,31 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A name for the pipe of a writer in this process that holds no byte; `n` tells writers apart.
+/// The pipe name of a writer in this process whose lock byte stays free; `n` tells writers apart.
 pub(crate) fn unlocked_name(n: u16) -> String {
     format!("{}-{}.stats", std::process::id(), 60_000 + n)
 }
 
-/// Lets this process have as many descriptors as it may: many tests with hundreds of connections run side by side.
+/// Raises the descriptor limit to the hard limit: tests with hundreds of connections run in parallel.
 fn raise_descriptor_limit() {
     static RAISED: Once = Once::new();
     RAISED.call_once(|| {
-        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+        let (_, hard_limit) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, hard_limit, hard_limit).unwrap();
     });
 }
 
-/// What a service in this process serves; its clients may take so long for each thing that they do.
+/// The configuration of a service in this process, with [`LONG_DEADLINE`] for processes.
 pub(crate) fn config(pipe_dir: &Path, client_deadline: Duration) -> Config {
-    Config { pipe_dir: PathBuf::from(pipe_dir), deadline: PATIENT, client_deadline, ..Config::default() }
+    Config {
+        pipe_dir: PathBuf::from(pipe_dir),
+        deadline: LONG_DEADLINE,
+        client_deadline,
+        ..Config::default()
+    }
 }
 
-/// A service in a thread of this process; ends when dropped.
+/// A service in a thread of this process; stopped when dropped.
 pub(crate) struct Server {
     client: Client,
     shutdown: Option<oneshot::Sender<()>>,
@@ -95,18 +100,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves the directory; waits for processes and clients as if there were no limits.
+    /// Serves the directory, with deadlines that no test reaches.
     pub(crate) fn start(pipe_dir: &Path) -> Self {
-        Self::start_with_deadline(pipe_dir, PATIENT)
+        Self::start_with_deadline(pipe_dir, LONG_DEADLINE)
     }
 
-    /// Gives each process so much time to answer.
+    /// Serves the directory, with a process deadline.
     pub(crate) fn start_with_deadline(pipe_dir: &Path, deadline: Duration) -> Self {
-        let config = Config { deadline, ..config(pipe_dir, UNLIMITED) };
+        let config = Config { deadline, ..config(pipe_dir, NO_CLIENT_DEADLINE) };
         Self::start_with(config, TcpListener::bind("127.0.0.1:0").unwrap())
     }
 
-    /// Gives clients so much time for each thing that they do.
+    /// Serves the directory, with a client deadline.
     pub(crate) fn start_with_client_deadline(pipe_dir: &Path, client_deadline: Duration) -> Self {
         Self::start_with(config(pipe_dir, client_deadline), TcpListener::bind("127.0.0.1:0").unwrap())
     }
@@ -118,11 +123,11 @@ impl Server {
 
     pub(crate) fn serve(service: Service, listener: TcpListener) -> Self {
         let client = Client::new(listener.local_addr().unwrap());
-        let (shutdown, ended) = oneshot::channel::<()>();
+        let (shutdown, shutdown_rx) = oneshot::channel::<()>();
         let thread = spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let ended = async { ended.await.unwrap_or_default() };
-            runtime.block_on(service.serve(listener, ended)).unwrap();
+            let shutdown = async { shutdown_rx.await.unwrap_or_default() };
+            runtime.block_on(service.serve(listener, shutdown)).unwrap();
         });
         Self { client, shutdown: Some(shutdown), thread: Some(thread) }
     }
@@ -131,13 +136,13 @@ impl Server {
         self.client.clone()
     }
 
-    /// Ends the service and waits until it has ended.
-    pub(crate) fn end(mut self) {
+    /// Shuts the service down and waits for its end.
+    pub(crate) fn shut_down(mut self) {
         drop(self.shutdown.take());
-        eventually("the service to end", || self.thread.as_ref().is_none_or(JoinHandle::is_finished));
+        eventually("the service to shut down", || self.thread.as_ref().is_none_or(JoinHandle::is_finished));
     }
 
-    /// Asks for the stats.
+    /// Sends `GET /stats`.
     pub(crate) fn stats(&self) -> Reply {
         self.client.get("/stats")
     }

@@ -1,4 +1,4 @@
-//! The binary as a process.
+//! Child processes: the service, demo workers, and the state of a process.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -19,16 +19,16 @@ use tempfile::TempDir;
 
 use super::{Client, DEADLINE, eventually, pipe_dir, set_mode};
 
-/// The user `nobody`, by number, so that it need not have a name.
-pub(crate) const ORDINARY_USER: u32 = 65_534;
+/// An ordinary user, by number: it needs no entry in `/etc/passwd`.
+pub(crate) const UNPRIVILEGED_UID: u32 = 65_534;
 
 /// The arguments of a service on a free port.
-pub(crate) fn serving(pipe_dir: &Path, deadline: Duration) -> [String; 6] {
+pub(crate) fn serve_args(pipe_dir: &Path, deadline: Duration) -> [String; 6] {
     let (dir, deadline) = (pipe_dir.to_str().unwrap().to_owned(), format!("{}ms", deadline.as_millis()));
     ["-p".into(), "0".into(), "--deadline".into(), deadline, "-d".into(), dir]
 }
 
-/// A running binary, killed when dropped.
+/// A child process, killed when dropped.
 pub(crate) struct Program {
     child: Child,
     lines: Receiver<String>,
@@ -40,26 +40,26 @@ impl Program {
         Path::new(env!("CARGO_BIN_EXE_statvent-web"))
     }
 
-    /// Starts a service for this directory; each process has so much time to answer.
+    /// Starts a service for this directory, with a process deadline.
     pub(crate) fn serve(pipe_dir: &Path, deadline: Duration) -> Self {
-        Self::start(serving(pipe_dir, deadline))
+        Self::start(serve_args(pipe_dir, deadline))
     }
 
-    /// Starts it with these arguments; what it says on standard error can be read.
+    /// Starts the binary with these arguments; its standard error is read line by line.
     pub(crate) fn start<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Self {
         Self::spawn(Command::new(Self::path()).args(args).stderr(Stdio::piped()).stdout(Stdio::null()))
     }
 
-    /// Starts such a service as an ordinary user, which this user is, or [`ORDINARY_USER`] where this is root.
-    pub(crate) fn serve_ordinary(pipe_dir: &Path, deadline: Duration) -> Self {
-        // The copy of the binary may go once it runs.
-        let (mut command, _place) = Self::ordinary();
-        Self::spawn(command.args(serving(pipe_dir, deadline)).stderr(Stdio::piped()).stdout(Stdio::null()))
+    /// Starts a service as an ordinary user: as [`UNPRIVILEGED_UID`] if the test runs as root.
+    pub(crate) fn serve_unprivileged(pipe_dir: &Path, deadline: Duration) -> Self {
+        // The copy of the binary can be removed once it runs.
+        let (mut command, _dir) = Self::unprivileged();
+        Self::spawn(command.args(serve_args(pipe_dir, deadline)).stderr(Stdio::piped()).stdout(Stdio::null()))
     }
 
-    /// Starts one process of the demo as an ordinary user, and waits until it publishes.
-    pub(crate) fn start_ordinary_worker(pipe_dir: &Path) -> Self {
-        let (mut command, _place) = Self::ordinary();
+    /// Starts one demo worker as an ordinary user and waits until it publishes.
+    pub(crate) fn start_unprivileged_worker(pipe_dir: &Path) -> Self {
+        let (mut command, _dir) = Self::unprivileged();
         command
             .args(["demo-worker", "--pipe-dir"])
             .arg(pipe_dir)
@@ -70,21 +70,21 @@ impl Program {
         worker
     }
 
-    fn ordinary() -> (Command, TempDir) {
-        // A copy, because an ordinary user may not reach the folder that the binary was built in.
-        let place = pipe_dir();
-        let path = place.path().join("statvent-web");
+    fn unprivileged() -> (Command, TempDir) {
+        // A copy: an ordinary user may have no access to the build directory.
+        let dir = pipe_dir();
+        let path = dir.path().join("statvent-web");
         fs::copy(Self::path(), &path).unwrap();
         set_mode(&path, 0o755);
         let mut command = Command::new(path);
         if Uid::effective().is_root() {
-            chown(place.path(), Some(ORDINARY_USER), None).unwrap();
-            command.uid(ORDINARY_USER).gid(ORDINARY_USER).current_dir("/");
+            chown(dir.path(), Some(UNPRIVILEGED_UID), None).unwrap();
+            command.uid(UNPRIVILEGED_UID).gid(UNPRIVILEGED_UID).current_dir("/");
         }
-        (command, place)
+        (command, dir)
     }
 
-    /// Starts one process of the demo, which publishes; returns the path of its pipe as well.
+    /// Starts one demo worker and waits until it publishes; returns the path of its pipe as well.
     pub(crate) fn start_worker(pipe_dir: &Path) -> (Self, PathBuf) {
         let mut command = Command::new(Self::path());
         command
@@ -99,55 +99,55 @@ impl Program {
 
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut started = None;
-        // While another test starts a program, that one holds what this one has just written.
-        eventually("the program to start", || {
+        // A child that another test has just forked may still hold the fresh copy open for writing (ETXTBSY).
+        eventually("the process to start", || {
             let spawned = command.spawn();
             let is_busy = spawned.as_ref().is_err_and(|err| err.kind() == ErrorKind::ExecutableFileBusy);
             started = (!is_busy).then_some(spawned);
             started.is_some()
         });
         let mut child = started.unwrap().unwrap();
-        let (said, lines) = channel();
+        let (lines_tx, lines) = channel();
         let stdout = child.stdout.take().map(|out| Box::new(out) as Box<dyn std::io::Read + Send>);
         let stderr = child.stderr.take().map(|err| Box::new(err) as Box<dyn std::io::Read + Send>);
         let output = stderr.or(stdout).unwrap();
         spawn(move || {
-            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| said.send(line))
+            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| lines_tx.send(line))
         });
         Self { child, lines }
     }
 
-    /// Waits for the next line it says.
+    /// Waits for the next line that the process prints.
     pub(crate) fn line(&self, what: &str) -> String {
         self.lines.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("waited for: {what}"))
     }
 
-    /// Waits for a line that it says, whatever it says before.
-    pub(crate) fn line_that(&self, does: &str, is_it: impl Fn(&str) -> bool) -> String {
-        std::iter::repeat_with(|| self.line(does)).find(|line| is_it(line)).unwrap()
+    /// Waits for the first line that matches; drops those before it.
+    pub(crate) fn line_matching(&self, what: &str, is_match: impl Fn(&str) -> bool) -> String {
+        std::iter::repeat_with(|| self.line(what)).find(|line| is_match(line)).unwrap()
     }
 
-    /// What it has said by now that was not read yet.
-    pub(crate) fn lines_so_far(&self) -> Vec<String> {
+    /// The lines printed so far that were not read yet.
+    pub(crate) fn new_lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 
-    /// Waits until it says nothing more, and returns what it said that was not read yet.
-    pub(crate) fn last_lines(&self) -> Vec<String> {
+    /// Waits for the end of the output and returns the lines that were not read yet.
+    pub(crate) fn remaining_lines(&self) -> Vec<String> {
         std::iter::from_fn(|| match self.lines.recv_timeout(DEADLINE) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("waited for: the end of what it says"),
+            Err(RecvTimeoutError::Timeout) => panic!("waited for: the end of the output"),
         })
         .collect()
     }
 
-    /// Waits until it serves.
+    /// Waits until the service listens, and returns a client of it.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address().unwrap_or_else(|line| panic!("{line}")))
     }
 
-    /// Waits until it serves, and returns where; or what it says instead.
+    /// Waits until the service listens, and returns its address; or the line that it prints instead.
     pub(crate) fn address(&self) -> Result<SocketAddr, String> {
         let line = self.line("listening on");
         let address = line.strip_prefix("listening on http://").map(|address| address.parse().unwrap());
@@ -158,19 +158,19 @@ impl Program {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// Limits its descriptors while it runs.
+    /// Sets the descriptor limit of the running process.
     pub(crate) fn limit_descriptors(&self, limit: usize) {
         let (pid, limit) = (self.pid().to_string(), format!("--nofile={limit}:"));
         let status = Command::new("prlimit").args(["--pid", &pid, &limit]).status().unwrap();
         assert!(status.success(), "{status}");
     }
 
-    /// How many descriptors it has open.
+    /// The number of open descriptors.
     pub(crate) fn n_descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// The most memory that it ever had, and has now, in kB.
+    /// The resident memory, `[peak, now]`, in kB.
     pub(crate) fn memory_kb(&self) -> [u64; 2] {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         ["VmHWM:", "VmRSS:"].map(|key| {
@@ -179,17 +179,17 @@ impl Program {
         })
     }
 
-    /// What it is doing, as a letter: `Z` for a zombie.
+    /// The state letter of `/proc/<pid>/stat`: `Z` for a zombie.
     pub(crate) fn state(&self) -> char {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
     }
 
-    /// How long it has kept a processor busy.
+    /// The processor time used so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();
-        // `utime` and `stime`, the 14th and 15th field, in hundredths of a second.
+        // `utime` and `stime`, fields 14 and 15, in ticks of 10 ms.
         let n_ticks: u64 =
             fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
         Duration::from_millis(10 * n_ticks)
@@ -199,17 +199,17 @@ impl Program {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Stops it and waits until it is stopped.
+    /// Sends SIGSTOP and waits until the process is stopped.
     pub(crate) fn stop(&self) {
         self.signal(Signal::SIGSTOP);
         let status = waitpid(self.pid(), Some(WaitPidFlag::WUNTRACED)).unwrap();
         assert_eq!(status, WaitStatus::Stopped(self.pid(), Signal::SIGSTOP));
     }
 
-    /// Waits until it ends.
-    pub(crate) fn end(mut self) -> ExitStatus {
+    /// Waits until the process exits.
+    pub(crate) fn wait(mut self) -> ExitStatus {
         let mut status = None;
-        eventually("the program to end", || {
+        eventually("the process to exit", || {
             status = self.child.try_wait().unwrap();
             status.is_some()
         });

@@ -1,4 +1,4 @@
-//! Readers that do not lock, `cat` for one, take parts of what a process says, or all of it: no answer shows that.
+//! Readers that do not lock, such as `cat`: they may take part of a snapshot, and every answer stays complete.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
@@ -15,12 +15,12 @@ use statvent_posix::Recorder;
 
 use crate::support::{Server, eventually, pipe_dir};
 
-/// What `cat` reads at a time.
+/// The buffer size of `cat`.
 const CAT_BYTES: usize = 128 << 10;
-/// `cat` would wait for ever where it comes at the wrong moment.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// The longest read: `cat` would block forever on a pipe that was just replaced.
+const READ_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// A thread that reads a pipe as `cat` does, over and over; ends when dropped.
+/// A thread that reads a pipe like `cat` in a loop; stopped when dropped.
 struct Cat {
     stop: Arc<AtomicBool>,
     n_reads: Arc<AtomicUsize>,
@@ -52,9 +52,9 @@ impl Drop for Cat {
     }
 }
 
-/// Reads to the end; says whether there was anything.
+/// Reads to the end of file; returns whether any byte was read.
 fn read_once(path: &Path, buffer: &mut [u8]) -> bool {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + READ_TIMEOUT;
     let mut n_bytes = 0;
     let Ok(mut pipe) = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) else {
         return false;
@@ -69,7 +69,7 @@ fn read_once(path: &Path, buffer: &mut [u8]) -> bool {
     n_bytes > 0
 }
 
-/// Reads what there is; `None` if a writer is there and has not said more yet.
+/// Reads available bytes; `None` if a writer has the pipe open and has not written more yet.
 fn read(pipe: &mut File, buffer: &mut [u8]) -> Option<usize> {
     match pipe.read(buffer) {
         Ok(n_bytes) => Some(n_bytes),
@@ -79,7 +79,7 @@ fn read(pipe: &mut File, buffer: &mut [u8]) -> Option<usize> {
 }
 
 #[test]
-fn answers_hold_all_stats_while_somebody_reads_the_same_pipes() {
+fn answers_are_complete_while_cat_reads_the_same_pipes() {
     static SMALL: Registry<64, 1, 4096> = Registry::new();
     static LARGE: Registry<8192, 1, 262_144> = Registry::new();
     let dir = pipe_dir();
@@ -90,16 +90,16 @@ fn answers_hold_all_stats_while_somebody_reads_the_same_pipes() {
     let small = Recorder::builder(&SMALL).directory(dir.path()).start().unwrap();
     let large = Recorder::builder(&LARGE).directory(dir.path()).start().unwrap();
     let server = Server::start(dir.path());
-    // What a process has is known once it was read alone.
+    // One read without `cat` beside it: from then on the service knows what each process publishes.
     let expected = server.stats();
     assert_eq!(expected.json()["stats"].as_object().unwrap().len(), 6001);
     let cats = [Cat::start(small.path()), Cat::start(large.path())];
     for request in 1..=50 {
         let reply = server.stats();
-        let is_right = reply.stats_text() == expected.stats_text();
-        assert!(is_right, "request {request}: {:?}, {} bytes", reply.counts(), reply.text.len());
+        let is_complete = reply.stats_text() == expected.stats_text();
+        assert!(is_complete, "request {request}: {:?}, {} bytes", reply.counts(), reply.text.len());
     }
     for cat in &cats {
-        eventually("the other reader to get something as well", || cat.n_reads.load(Ordering::SeqCst) > 0);
+        eventually("the other reader to read something as well", || cat.n_reads.load(Ordering::SeqCst) > 0);
     }
 }

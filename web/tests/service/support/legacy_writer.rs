@@ -1,4 +1,4 @@
-//! A writer in the original's manner: open for writing, write, close, unlink, mkfifo, and again.
+//! A writer that publishes like the original Python library: open, write, close, unlink, mkfifo, repeat.
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -16,38 +16,38 @@ use nix::unistd::mkfifo;
 
 const FIFO_MODE: Mode = Mode::from_bits_truncate(0o644);
 
-/// A service looks for a legacy writer that has no name for 63 ms where it is new to it, else for 100 ms. A writer that
-/// gets no processor for so long is missed, as it would be in the original.
-const LONG_NAMELESS: Duration = Duration::from_millis(30);
+/// A pause between unlink and mkfifo that makes an answer inconclusive. A service searches 63 ms for an unknown writer and
+/// 100 ms for a known one; half of the shorter time leaves room for scheduling.
+const LONG_GAP: Duration = Duration::from_millis(30);
 
-/// The writers of this process that have no name at the moment, and since when; and when one got its name that had none
-/// for long.
-static NAMELESS: Mutex<(BTreeMap<PathBuf, Instant>, Option<Instant>)> = Mutex::new((BTreeMap::new(), None));
+/// The writers of this process whose pipe is unlinked now, with the time of the unlink; and when the last gap longer than
+/// [`LONG_GAP`] ended.
+static UNLINKED: Mutex<(BTreeMap<PathBuf, Instant>, Option<Instant>)> = Mutex::new((BTreeMap::new(), None));
 
 pub(crate) fn make_fifo(path: &Path) {
     mkfifo(path, FIFO_MODE).unwrap();
 }
 
-/// A thread that publishes as the original does; ends when dropped.
-pub(crate) struct Legacy {
+/// A thread that publishes like the original library; stopped when dropped.
+pub(crate) struct LegacyWriter {
     path: PathBuf,
     stop: Arc<AtomicBool>,
     n_rounds: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Legacy {
-    /// Writes the same lines to every reader.
+impl LegacyWriter {
+    /// Writes the same lines for every reader.
     pub(crate) fn start(dir: &Path, name: &str, lines: impl Into<Vec<u8>>) -> Self {
         let lines = lines.into();
         Self::start_with(dir, name, move || lines.clone())
     }
 
-    /// Writes to each reader what `say` returns, which is called once the reader is there and may wait.
+    /// Writes what `next_lines` returns. It is called when a reader has opened the pipe, and may block.
     pub(crate) fn start_with(
         dir: &Path,
         name: &str,
-        mut say: impl FnMut() -> Vec<u8> + Send + 'static,
+        mut next_lines: impl FnMut() -> Vec<u8> + Send + 'static,
     ) -> Self {
         let path = dir.join(name);
         make_fifo(&path);
@@ -61,8 +61,8 @@ impl Legacy {
                         break;
                     }
                     n_rounds.fetch_add(1, Ordering::SeqCst);
-                    // A reader that leaves early is its own loss.
-                    let _ = pipe.write_all(&say());
+                    // Fails if the reader leaves early.
+                    let _ = pipe.write_all(&next_lines());
                     drop(pipe);
                     replace(&path);
                 }
@@ -71,40 +71,40 @@ impl Legacy {
         Self { path, stop, n_rounds, thread: Some(thread) }
     }
 
-    /// Whether any writer of this process had no name for long at some moment since then.
-    pub(crate) fn was_one_nameless(since: Instant) -> bool {
-        let (nameless, last_long) = &*NAMELESS.lock().unwrap();
-        *last_long > Some(since) || nameless.values().any(|since| since.elapsed() > LONG_NAMELESS)
+    /// Whether the pipe of any writer was unlinked for longer than [`LONG_GAP`] at some moment since then.
+    pub(crate) fn any_was_unlinked_for_long(since: Instant) -> bool {
+        let (unlinked, last_gap_end) = &*UNLINKED.lock().unwrap();
+        *last_gap_end > Some(since) || unlinked.values().any(|since| since.elapsed() > LONG_GAP)
     }
 
-    /// How many readers came.
+    /// How many readers have opened the pipe.
     pub(crate) fn n_rounds(&self) -> usize {
         self.n_rounds.load(Ordering::SeqCst)
     }
 }
 
-/// Replaces the pipe as the original does: for a moment there is none.
+/// Replaces the pipe as the original library does: unlink, then mkfifo.
 fn replace(path: &Path) {
     let since = Instant::now();
-    NAMELESS.lock().unwrap().0.insert(path.to_owned(), since);
+    UNLINKED.lock().unwrap().0.insert(path.to_owned(), since);
     let _ = std::fs::remove_file(path);
     let made = mkfifo(path, FIFO_MODE);
     {
-        let (nameless, last_long) = &mut *NAMELESS.lock().unwrap();
-        nameless.remove(path);
-        if since.elapsed() > LONG_NAMELESS {
-            *last_long = Some(Instant::now());
+        let (unlinked, last_gap_end) = &mut *UNLINKED.lock().unwrap();
+        unlinked.remove(path);
+        if since.elapsed() > LONG_GAP {
+            *last_gap_end = Some(Instant::now());
         }
     }
     made.unwrap();
 }
 
-impl Drop for Legacy {
+impl Drop for LegacyWriter {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let thread = self.thread.take().unwrap();
-        super::eventually("a legacy writer to end", || {
-            // A reader that comes lets its open return; the name is missing for moments.
+        super::eventually("the legacy writer to stop", || {
+            // A reader unblocks the writer's open. Fails while the pipe is unlinked: try again.
             let flags = OFlag::O_NONBLOCK.bits();
             let _reader = OpenOptions::new().read(true).custom_flags(flags).open(&self.path);
             thread.is_finished()

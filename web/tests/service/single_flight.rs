@@ -1,37 +1,37 @@
-//! Requests that wait share one collection, which began after they arrived.
+//! Single-flight scrapes: waiting requests share one scrape, which starts after they arrive.
 //!
-//! A writer that speaks when it is told to makes the moments visible: while it keeps silent, a collection is in flight.
+//! The writer answers only when the test tells it to: until then a scrape is in flight.
 
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::support::{Client, DEADLINE, Legacy, Server, pipe_dir, unlocked_name};
+use crate::support::{Client, DEADLINE, LegacyWriter, Server, pipe_dir, unlocked_name};
 
-/// A legacy writer that says when a reader came, and then waits for what to say.
-struct Prompted {
-    legacy: Legacy,
-    came: Receiver<()>,
-    say: Sender<Vec<u8>>,
+/// A legacy writer that reports each reader to the test, and then waits for the lines to write.
+struct PromptedWriter {
+    legacy: LegacyWriter,
+    reader: Receiver<()>,
+    lines: Sender<Vec<u8>>,
 }
 
-impl Prompted {
+impl PromptedWriter {
     fn start(dir: &std::path::Path) -> Self {
-        let (came_to_us, came) = channel();
-        let (say, said) = channel::<Vec<u8>>();
-        let legacy = Legacy::start_with(dir, &unlocked_name(1), move || {
-            let _ = came_to_us.send(());
-            said.recv_timeout(DEADLINE).unwrap_or_default()
+        let (reader_tx, reader) = channel();
+        let (lines, lines_rx) = channel::<Vec<u8>>();
+        let legacy = LegacyWriter::start_with(dir, &unlocked_name(1), move || {
+            let _ = reader_tx.send(());
+            lines_rx.recv_timeout(DEADLINE).unwrap_or_default()
         });
-        Self { legacy, came, say }
+        Self { legacy, reader, lines }
     }
 
     fn wait_for_reader(&self) {
-        self.came.recv_timeout(DEADLINE).expect("waited for a reader");
+        self.reader.recv_timeout(DEADLINE).expect("waited for a reader");
     }
 
-    fn say(&self, lines: &str) {
-        self.say.send(lines.into()).unwrap();
+    fn write(&self, lines: &str) {
+        self.lines.send(lines.into()).unwrap();
     }
 }
 
@@ -48,32 +48,32 @@ fn body(mut stream: TcpStream) -> String {
 }
 
 #[test]
-fn requests_that_come_during_a_collection_share_the_next_one() {
+fn requests_that_arrive_during_a_scrape_share_the_next_one() {
     let dir = pipe_dir();
-    let writer = Prompted::start(dir.path());
+    let writer = PromptedWriter::start(dir.path());
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
     let client = server.client();
 
     let first = send(&client);
     writer.wait_for_reader();
     let [second, third] = [send(&client), send(&client)];
-    // Connections are served in the order they came: once this one has its answer the others have arrived.
+    // Connections are served in order: once this one has its answer, the others have arrived.
     assert_eq!(client.get("/nope").status, 404);
 
-    writer.say("round: 1\n");
+    writer.write("round: 1\n");
     assert!(body(first).starts_with(r#"{"stats":{"round":1}"#));
     writer.wait_for_reader();
-    writer.say("round: 2\n");
+    writer.write("round: 2\n");
     let [second, third] = [body(second), body(third)];
     assert!(second.starts_with(r#"{"stats":{"round":2}"#), "{second}");
-    assert_eq!(second, third, "one collection for both, its time included");
-    assert_eq!(writer.legacy.n_rounds(), 2, "two collections for three requests");
+    assert_eq!(second, third, "one scrape for both, so the timestamps are equal");
+    assert_eq!(writer.legacy.n_rounds(), 2, "two scrapes for three requests");
 }
 
 #[test]
-fn clients_that_leave_cost_one_collection_at_most() {
+fn clients_that_leave_cost_at_most_one_scrape() {
     let dir = pipe_dir();
-    let writer = Prompted::start(dir.path());
+    let writer = PromptedWriter::start(dir.path());
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
     let client = server.client();
 
@@ -83,14 +83,14 @@ fn clients_that_leave_cost_one_collection_at_most() {
         drop(send(&client));
     }
     assert_eq!(client.get("/nope").status, 404);
-    writer.say("round: 1\n");
+    writer.write("round: 1\n");
     assert!(body(first).starts_with(r#"{"stats":{"round":1}"#));
-    // Whoever closed may still want to read, so the answer for all of them is collected, once.
+    // A client that closed its side may still read the answer, so one scrape runs for all of them.
     writer.wait_for_reader();
-    writer.say("round: 2\n");
+    writer.write("round: 2\n");
     let last = send(&client);
     writer.wait_for_reader();
-    writer.say("round: 3\n");
+    writer.write("round: 3\n");
     assert!(body(last).starts_with(r#"{"stats":{"round":3}"#));
     assert_eq!(writer.legacy.n_rounds(), 3);
 }

@@ -1,4 +1,4 @@
-//! Processes that live and cannot publish for a while: what they said last stays, and their pipes are left alone.
+//! Live processes that cannot publish for a while: they keep their values and their pipes.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use nix::unistd::Uid;
 
 use crate::support::{Program, Server, eventually, pipe_dir, set_mode};
 
-/// The deadline of the service, which a silent process costs once.
+/// The process deadline; a silent process is waited for once.
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Sees one process be stale, and what it counted stay, for several answers.
-fn see_it_kept(server: &Server, path: &Path, is_pipe_there: bool) {
+/// Waits until the process is stale, and checks that its values stay for twenty answers.
+fn check_values_are_kept(server: &Server, path: &Path, is_pipe_there: bool) {
     eventually("the process to be stale", || {
         server.stats().counts() == [0, 1, 0, 0, 0] && path.exists() == is_pipe_there
     });
@@ -24,34 +24,34 @@ fn see_it_kept(server: &Server, path: &Path, is_pipe_there: bool) {
     assert_eq!(path.exists(), is_pipe_there);
 }
 
-// 1. A process publishes, and has no descriptors left. 2. A read takes its pipe, and it can make no other. 3. It gave up its
-// proof of life, and was taken for dead.
+// 1. A process publishes and runs out of descriptors. 2. A read uses up its pipe, and it cannot make another one. 3. Before the
+// fix, it then released its lock byte and was counted as dead. Now it keeps the lock.
 #[test]
-fn a_process_without_descriptors_keeps_its_values_and_comes_back() {
+fn a_process_without_descriptors_keeps_its_values_and_recovers() {
     let dir = pipe_dir();
     let (worker, path) = Program::start_worker(dir.path());
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
     eventually("the process to count", || server.stats().stat("demo.requests").as_u64() > Some(0));
     worker.limit_descriptors(3);
-    see_it_kept(&server, &path, false);
+    check_values_are_kept(&server, &path, false);
     worker.limit_descriptors(1024);
     eventually("the process to be ok again", || server.stats().counts() == [1, 0, 0, 0, 0]);
 }
 
-// The same, where the directory may not be written any more: the pipe of the live process was removed as well.
+// As above, but the directory becomes read-only for the process. Before the fix, the pipe of the live process was removed too.
 #[test]
 fn a_process_that_may_not_write_to_its_directory_keeps_its_values_and_its_pipe() {
     if !Uid::effective().is_root() {
-        return eprintln!("skipped: only root may remove pipes of others");
+        return eprintln!("skipped: only root may remove the pipes of other users");
     }
     let dir = pipe_dir();
     set_mode(dir.path(), 0o1777);
-    let worker = Program::start_ordinary_worker(dir.path());
+    let worker = Program::start_unprivileged_worker(dir.path());
     let path = dir.path().join(format!("{}.stats", worker.pid()));
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
     eventually("the process to count", || server.stats().stat("demo.requests").as_u64() > Some(0));
     set_mode(dir.path(), 0o555);
-    see_it_kept(&server, &path, true);
+    check_values_are_kept(&server, &path, true);
     set_mode(dir.path(), 0o1777);
     eventually("the process to be ok again", || server.stats().counts() == [1, 0, 0, 0, 0]);
 }
