@@ -55,10 +55,10 @@ fn a_writer_with_a_foreign_pid_is_read() {
 // half of them held: those are proved dead. 3. The other half is not waited for either.
 #[test]
 fn a_hundred_undeletable_dead_pipes_are_not_waited_for() {
-    static OURS: Registry<64, 1, 4096> = Registry::new();
+    static STATS: Registry<64, 1, 4096> = Registry::new();
     let dir = pipe_dir();
-    OURS.incr("hits", 1);
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    STATS.incr("hits", 1);
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     make_dead_pipes(dir.path(), 100);
     if !Uid::effective().is_root() {
         set_mode(dir.path(), 0o555);
@@ -66,7 +66,7 @@ fn a_hundred_undeletable_dead_pipes_are_not_waited_for() {
     let was_held = LockBytes::hold(dir.path(), FREE_PID, 1..51);
     let service = Program::serve_unprivileged(dir.path(), DEADLINE);
     let client = service.client();
-    eventually("all but one to be late", || client.get("/stats").counts() == [1, 0, 100, 0, 0]);
+    eventually("every dead pipe to be late", || client.get("/stats").counts() == [1, 0, 100, 0, 0]);
     drop(was_held);
     in_less_than(N_REQUESTS * DEADLINE, "answers beside dead pipes", || {
         for _ in 0..N_REQUESTS {
@@ -82,7 +82,7 @@ fn a_hundred_undeletable_dead_pipes_are_not_waited_for() {
 // probed in the place of a dead one.
 #[test]
 fn any_number_of_undeletable_dead_pipes_leaves_room_for_a_live_process() {
-    static OURS: Registry<64, 1, 4096> = Registry::new();
+    static STATS: Registry<64, 1, 4096> = Registry::new();
     const N_PIPES: u16 = 4096;
     let dir = pipe_dir();
     make_dead_pipes(dir.path(), N_PIPES);
@@ -96,8 +96,8 @@ fn any_number_of_undeletable_dead_pipes_leaves_room_for_a_live_process() {
     drop(was_held);
     assert_eq!(client.get("/stats").counts(), [0; 5]);
     set_mode(dir.path(), 0o755);
-    OURS.incr("hits", 1);
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    STATS.incr("hits", 1);
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     if !Uid::effective().is_root() {
         set_mode(dir.path(), 0o555);
     }

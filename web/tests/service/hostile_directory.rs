@@ -35,7 +35,7 @@ fn metadata_of(path: &Path) -> [i64; 8] {
 
 #[test]
 fn entries_that_are_not_pipes_are_counted_and_not_touched() {
-    static OURS: Registry<64, 8, 4096> = Registry::new();
+    static STATS: Registry<64, 8, 4096> = Registry::new();
     let dir = pipe_dir();
     let at = |name: &str| dir.path().join(name);
     fs::write(at("1.stats"), "hits: 1000\n").unwrap();
@@ -56,8 +56,8 @@ fn entries_that_are_not_pipes_are_counted_and_not_touched() {
         opened.add_watch(&at(name), AddWatchFlags::IN_OPEN).unwrap();
     }
 
-    OURS.incr("hits", 10);
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    STATS.incr("hits", 10);
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 1\n");
 
     let service = Program::serve_unprivileged(dir.path(), DEADLINE);
@@ -84,7 +84,7 @@ fn entries_that_are_not_pipes_are_counted_and_not_touched() {
 // 1. Another user makes more pipes than the limit, and writes to none. 2. A recorder starts after that.
 #[test]
 fn any_number_of_pipes_without_writers_leaves_room_for_a_live_process() {
-    static OURS: Registry<64, 8, 4096> = Registry::new();
+    static STATS: Registry<64, 8, 4096> = Registry::new();
     let dir = pipe_dir();
     for n in 0..5000 {
         // The pid is in use, so there is no sign of death.
@@ -101,8 +101,8 @@ fn any_number_of_pipes_without_writers_leaves_room_for_a_live_process() {
              some programs a directory of their own"
         )
     );
-    OURS.incr("hits", 10);
-    let _ours = Recorder::builder(&OURS).directory(path).label("late").start().unwrap();
+    STATS.incr("hits", 10);
+    let _recorder = Recorder::builder(&STATS).directory(path).label("late").start().unwrap();
     eventually("the recorder to be read", || client.get("/stats").counts() == [1, 0, 4095, 905, 0]);
     assert_eq!(client.get("/stats").stats_text(), r#"{"hits":10}"#);
 }
@@ -111,10 +111,10 @@ fn any_number_of_pipes_without_writers_leaves_room_for_a_live_process() {
 // started at once and cannot answer.
 #[test]
 fn any_number_of_locked_pipes_without_writers_is_waited_for_once() {
-    static OURS: Registry<64, 8, 4096> = Registry::new();
+    static STATS: Registry<64, 8, 4096> = Registry::new();
     let dir = pipe_dir();
-    OURS.incr("hits", 10);
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    STATS.incr("hits", 10);
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     // 4 s: far longer than opening a thousand pipes takes.
     const DEADLINE: Duration = Duration::from_secs(4);
     const N_PIPES: u16 = 1000;
@@ -136,10 +136,10 @@ fn any_number_of_locked_pipes_without_writers_is_waited_for_once() {
 
 #[test]
 fn an_unsafe_directory_is_reported_once_and_used_again_when_safe() {
-    static OURS: Registry<64, 8, 4096> = Registry::new();
+    static STATS: Registry<64, 8, 4096> = Registry::new();
     let dir = pipe_dir();
-    OURS.incr("hits", 10);
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    STATS.incr("hits", 10);
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let path = dir.path().to_str().unwrap();
     let service = Program::serve(dir.path(), LONG_DEADLINE);
     let client = service.client();

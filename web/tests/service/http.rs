@@ -181,7 +181,7 @@ fn large_unread_answers_leave_memory_for_other_clients() {
         for _ in 0..3 {
             let mut reply = None;
             // A request may time out with 503 while it waits for the memory of unread answers.
-            eventually("the stats", || reply.insert(client.get("/stats")).status == 200);
+            eventually("an answer with status 200", || reply.insert(client.get("/stats")).status == 200);
             let reply = reply.unwrap();
             let sizes = [&reply, &complete].map(|reply| (reply.text.len(), reply.counts()));
             assert!(reply.stats_text() == complete.stats_text(), "round {round}: {sizes:?}");

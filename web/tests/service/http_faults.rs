@@ -243,10 +243,10 @@ fn a_hundred_thousand_requests_on_one_connection_are_answered_and_cost_no_memory
     const N_BATCHES: usize = 2000;
     const BATCH: usize = 50;
     const OTHER: &[u8] = b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    static OURS: Registry<64, 1, 4096> = Registry::new();
+    static STATS: Registry<64, 1, 4096> = Registry::new();
     let dir = pipe_dir();
-    OURS.incr("hits", 1);
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    STATS.incr("hits", 1);
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let program = Program::serve(dir.path(), LONG_DEADLINE);
     let client = program.client();
     check_new_client(&client);

@@ -117,7 +117,7 @@ fn a_process_without_stats_that_was_late_once_is_ok_again() {
     let server = Server::start_with_deadline(dir.path(), SHORT);
     assert_eq!(server.stats().counts(), [0, 0, 1, 0, 0]);
     std::fs::remove_file(&path).unwrap();
-    let _ours = Recorder::builder(&NONE).directory(dir.path()).start().unwrap();
+    let _recorder = Recorder::builder(&NONE).directory(dir.path()).start().unwrap();
     eventually("the process to be ok", || server.stats().counts() == [1, 0, 0, 0, 0]);
 }
 

@@ -20,7 +20,7 @@ const MAX_MEMORY_KB: u64 = 64_000;
 const N_FILES: usize = 10_000;
 const N_HUNG: usize = 8;
 /// The time between two bytes of a writer that never finishes.
-const DRIP: Duration = Duration::from_millis(100);
+const BYTE_INTERVAL: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(2);
 
 fn lines(n_lines: usize, line: impl Fn(usize) -> String) -> Vec<u8> {
@@ -64,15 +64,15 @@ fn start_hung_writers(dir: &Path) -> Vec<File> {
 }
 
 /// A thread that writes one byte at a time until this is dropped.
-struct Dripping(Option<Sender<()>>);
+struct SlowWriter(Option<Sender<()>>);
 
-impl Dripping {
+impl SlowWriter {
     fn start(mut pipes: Vec<File>) -> Self {
         let (stop, stopped) = channel();
         spawn(move || {
             // No more than fits into a pipe without a reader.
             for _ in 0..2000 {
-                if stopped.recv_timeout(DRIP) != Err(RecvTimeoutError::Timeout) {
+                if stopped.recv_timeout(BYTE_INTERVAL) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
                 pipes.iter_mut().for_each(|pipe| pipe.write_all(b"1").unwrap());
@@ -82,14 +82,14 @@ impl Dripping {
     }
 }
 
-impl Drop for Dripping {
+impl Drop for SlowWriter {
     fn drop(&mut self) {
         self.0 = None;
     }
 }
 
 /// Fills the directory with files, half of them named like pipes.
-fn fill(dir: &Path) {
+fn make_files(dir: &Path) {
     for n in 0..N_FILES {
         let ending = if n % 2 == 0 { "stats" } else { "txt" };
         File::create(dir.join(format!("file.{n}.{ending}"))).unwrap();
@@ -141,8 +141,8 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_no_other_stat() {
     GOOD.incr("hits", 7);
     let _good = Recorder::builder(&GOOD).directory(dir.path()).start().unwrap();
     let _hostile = start_hostile(dir.path());
-    let _dripping = Dripping::start(start_hung_writers(dir.path()));
-    fill(dir.path());
+    let _slow_writer = SlowWriter::start(start_hung_writers(dir.path()));
+    make_files(dir.path());
     let program = Program::serve(dir.path(), DEADLINE);
     let client = program.client();
     for _ in 0..3 {

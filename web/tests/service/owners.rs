@@ -8,11 +8,11 @@ use crate::support::{LONG_DEADLINE, Program, UNPRIVILEGED_UID, pipe_dir, serve_a
 
 #[test]
 fn pipes_of_users_who_are_not_allowed_are_ignored() {
-    static OURS: Registry<64, 1, 4096> = Registry::new();
+    static STATS: Registry<64, 1, 4096> = Registry::new();
     let dir = pipe_dir();
     set_mode(dir.path(), 0o1777);
-    OURS.incr("hits", 7);
-    let ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    STATS.incr("hits", 7);
+    let recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let our_uid = Uid::effective().as_raw();
     // Only root can start a process as another user.
     let other = Uid::effective().is_root().then(|| Program::start_unprivileged_worker(dir.path()));
@@ -38,7 +38,7 @@ fn pipes_of_users_who_are_not_allowed_are_ignored() {
             assert_eq!(n_hits, is_ours.then_some(7), "{allowed:?}");
         }
     }
-    drop(ours);
+    drop(recorder);
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn three_legacy_writers_and_two_recorders_give_exact_sums_1000_times() {
     ONE.set("only here", i64::MIN);
     TWO.incr("hits", 100);
     TWO.set("ratio", 2.0);
-    let _ours = [&ONE, &TWO].map(|stats| Recorder::builder(stats).directory(dir.path()).start().unwrap());
+    let _recorders =
+        [&ONE, &TWO].map(|stats| Recorder::builder(stats).directory(dir.path()).start().unwrap());
     let server = Server::start(dir.path());
     let expected = concat!(
         r#"{"big":55340232221128654851,"hits":113,"name: with: colons":6,"#,
@@ -42,11 +43,11 @@ fn three_legacy_writers_and_two_recorders_give_exact_sums_1000_times() {
 
 #[test]
 fn two_services_with_two_clients_each_give_exact_sums() {
-    static OURS: Stats = Registry::new();
+    static STATS: Stats = Registry::new();
     let dir = pipe_dir();
-    OURS.incr("hits", 10);
+    STATS.incr("hits", 10);
     let _legacy = [1, 2].map(|n| LegacyWriter::start(dir.path(), &unlocked_name(n), "hits: 1\n"));
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let servers = [Server::start(dir.path()), Server::start(dir.path())];
     scope(|scope| {
         for server in servers.iter().chain(&servers) {
@@ -108,21 +109,21 @@ fn a_new_service_finds_legacy_writers_that_another_service_reads() {
 
 #[test]
 fn counters_grow_from_answer_to_answer() {
-    static OURS: Stats = Registry::new();
+    static STATS: Stats = Registry::new();
     let dir = pipe_dir();
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let server = Server::start(dir.path());
     for n in 1..=20 {
-        OURS.incr("n", 1);
+        STATS.incr("n", 1);
         assert_eq!(server.stats().stat("n"), n);
     }
 }
 
 #[test]
 fn a_process_without_stats_is_ok() {
-    static OURS: Stats = Registry::new();
+    static STATS: Stats = Registry::new();
     let dir = pipe_dir();
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "");
     let server = Server::start(dir.path());
     for _ in 0..20 {
@@ -133,16 +134,16 @@ fn a_process_without_stats_is_ok() {
 
 #[test]
 fn snapshots_larger_than_a_pipe_are_complete() {
-    static OURS: Registry<8192, 1, 262_144> = Registry::new();
+    static STATS: Registry<8192, 1, 262_144> = Registry::new();
     let dir = pipe_dir();
     let mut expected = 0;
     for n in 0..5000 {
-        OURS.set(format!("a.rather.long.name.of.a.stat.{n}"), n);
+        STATS.set(format!("a.rather.long.name.of.a.stat.{n}"), n);
         expected += n;
     }
     let lines: String = (0..5000).map(|n| format!("a.rather.long.name.of.a.stat.{n}: {n}\n")).collect();
     let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), lines);
-    let _ours = Recorder::builder(&OURS).directory(dir.path()).start().unwrap();
+    let _recorder = Recorder::builder(&STATS).directory(dir.path()).start().unwrap();
     let server = Server::start(dir.path());
     for _ in 0..5 {
         let reply = server.stats();
@@ -174,16 +175,16 @@ fn a_process_that_ends_properly_is_gone_from_the_next_answer() {
 
 #[test]
 fn a_directory_that_appears_later_and_disappears_is_followed() {
-    static OURS: Stats = Registry::new();
+    static STATS: Stats = Registry::new();
     let parent = pipe_dir();
     let dir = parent.path().join("pipes");
     let server = Server::start(&dir);
     let reply = server.stats();
     assert_eq!((reply.status, reply.stats_text(), reply.counts()), (200, "{}", [0; 5]));
-    OURS.incr("hits", 1);
-    let ours = Recorder::builder(&OURS).directory(&dir).start().unwrap();
+    STATS.incr("hits", 1);
+    let recorder = Recorder::builder(&STATS).directory(&dir).start().unwrap();
     assert_eq!(server.stats().stats_text(), r#"{"hits":1}"#);
-    drop(ours);
+    drop(recorder);
     eventually("the directory to be empty", || std::fs::remove_dir(&dir).is_ok());
     assert_eq!(server.stats().counts(), [0; 5]);
 }

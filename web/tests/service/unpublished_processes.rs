@@ -31,7 +31,7 @@ fn a_process_without_descriptors_keeps_its_values_and_recovers() {
     let dir = pipe_dir();
     let (worker, path) = Program::start_worker(dir.path());
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
-    eventually("the process to count", || server.stats().stat("demo.requests").as_u64() > Some(0));
+    eventually("the worker to record requests", || server.stats().stat("demo.requests").as_u64() > Some(0));
     worker.limit_descriptors(3);
     check_values_are_kept(&server, &path, false);
     worker.limit_descriptors(1024);
@@ -49,7 +49,7 @@ fn a_process_that_may_not_write_to_its_directory_keeps_its_values_and_its_pipe()
     let worker = Program::start_unprivileged_worker(dir.path());
     let path = dir.path().join(format!("{}.stats", worker.pid()));
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
-    eventually("the process to count", || server.stats().stat("demo.requests").as_u64() > Some(0));
+    eventually("the worker to record requests", || server.stats().stat("demo.requests").as_u64() > Some(0));
     set_mode(dir.path(), 0o555);
     check_values_are_kept(&server, &path, true);
     set_mode(dir.path(), 0o1777);
