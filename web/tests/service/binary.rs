@@ -105,7 +105,7 @@ fn the_path_option_and_the_pipe_dir_variable_are_used() {
 }
 
 #[test]
-fn a_fault_that_comes_and_goes_is_reported_once() {
+fn a_recurring_warning_is_logged_once() {
     let dir = pipe_dir();
     let mut lines = ["hits: 1\nhits 2\n", "hits: 1\n"].into_iter().cycle();
     let _legacy =
@@ -120,7 +120,7 @@ fn a_fault_that_comes_and_goes_is_reported_once() {
 }
 
 #[test]
-fn a_lasting_fault_is_reported_once() {
+fn a_lasting_warning_is_logged_once() {
     let dir = pipe_dir();
     let _legacy = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 1\nhits 2\n: x\n");
     let _good = LegacyWriter::start(dir.path(), &unlocked_name(2), "hits: 1\n");

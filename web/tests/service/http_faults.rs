@@ -347,12 +347,12 @@ fn a_panic_is_500_and_counted_and_the_next_answer_is_right() {
     let dir = pipe_dir();
     let _good = LegacyWriter::start(dir.path(), &unlocked_name(1), "hits: 1\n");
     let service =
-        Service::start_reporting(config(dir.path(), NO_CLIENT_DEADLINE), |trouble| panic!("{trouble}"))
+        Service::start_reporting(config(dir.path(), NO_CLIENT_DEADLINE), |warning| panic!("{warning}"))
             .unwrap();
     let server = Server::serve(service, TcpListener::bind("127.0.0.1:0").unwrap());
     for n_panics in 1..=3 {
         assert_eq!(server.stats().stats_text(), r#"{"hits":1}"#);
-        // A different pipe name each time: a fault of one process is reported only once.
+        // A different pipe name each time: a warning about one process is logged only once.
         let bad = LegacyWriter::start(dir.path(), &unlocked_name(1 + n_panics), "no number\n");
         // It may take more than one request: the writer may be late.
         let mut reply = None;
