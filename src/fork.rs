@@ -13,5 +13,5 @@ use crate::GLOBAL;
 static BEFORE_MAIN: extern "C" fn() = register_global;
 
 extern "C" fn register_global() {
-    statvent_posix::follow_forks(&GLOBAL);
+    statvent_posix::reset_on_fork(&GLOBAL);
 }

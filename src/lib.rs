@@ -21,10 +21,10 @@ pub use publish::{start_recorder, start_recorder_in};
 pub use statvent_core::json;
 pub use statvent_core::{
     Counter, DEFAULT_QUANTILES, Gauge, IntoValue, MEAN_LABEL, Quantile, Reader, RecordError, Registry,
-    Series, Snapshot, Value, ValueError, WINDOW_SAMPLES, line, name, pipe_name,
+    Series, Snapshot, Value, ValueError, WINDOW_SAMPLES, line, name,
 };
 #[cfg(feature = "posix")]
-pub use statvent_posix::{Error, Recorder, RecorderBuilder, follow_forks};
+pub use statvent_posix::{Error, Recorder, RecorderBuilder, pipe_name, reset_on_fork};
 
 /// Items that the macros expand to.
 #[doc(hidden)]

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use statvent_posix::{Error, start_once};
+use statvent_posix::{Error, start_global};
 
 use crate::GLOBAL;
 
@@ -24,7 +24,7 @@ use crate::GLOBAL;
 /// # Ok::<(), statvent::Error>(())
 /// ```
 pub fn start_recorder() -> Result<(), Error> {
-    start_once(&GLOBAL, None)
+    start_global(&GLOBAL, None)
 }
 
 /// Like [`start_recorder`], but publishes in `directory`, and creates it if it is missing. If a recorder runs already,
@@ -44,5 +44,5 @@ pub fn start_recorder() -> Result<(), Error> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn start_recorder_in(directory: impl AsRef<Path>) -> Result<(), Error> {
-    start_once(&GLOBAL, Some(directory.as_ref()))
+    start_global(&GLOBAL, Some(directory.as_ref()))
 }

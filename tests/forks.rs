@@ -9,7 +9,7 @@ use std::thread;
 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use statvent::{Registry, Value, follow_forks, incr, record, set};
+use statvent::{Registry, Value, incr, record, reset_on_fork, set};
 
 /// Forks a child that runs `work` and exits: with 0 if `work` returned, with 1 if it panicked.
 fn child(work: impl FnOnce()) -> Pid {
@@ -97,7 +97,7 @@ fn a_child_keeps_the_names_and_starts_from_zero() {
 #[test]
 fn threads_of_a_child_count_exactly_while_threads_of_its_parent_hold_all_shards() {
     static STATS: Registry<4, 2, 64, 32> = Registry::new();
-    follow_forks(&STATS);
+    reset_on_fork(&STATS);
     incr!(STATS, "n");
     let (ready, ended) = (Barrier::new(41), Barrier::new(41));
     thread::scope(|scope| {
@@ -126,7 +126,7 @@ fn threads_of_a_child_count_exactly_while_threads_of_its_parent_hold_all_shards(
 fn forks_at_any_moment_leave_both_sides_exact() {
     static STATS: Registry<4096, 2, { 64 * 1024 }, 8> = Registry::new();
     static N_FORKS: AtomicI64 = AtomicI64::new(0);
-    follow_forks(&STATS);
+    reset_on_fork(&STATS);
     let ended = AtomicBool::new(false);
     let n_counted = AtomicI64::new(0);
     thread::scope(|scope| {

@@ -32,7 +32,6 @@ mod registry;
 mod snapshot;
 
 pub mod line;
-pub mod pipe_name;
 
 #[cfg(all(test, loom))]
 mod models;

@@ -1,16 +1,23 @@
-//! Why a recorder does not start.
+//! Errors of recorders and of the pipe directory, with advice for each.
 //!
-//! Owns the one error of starting, with its sentences. Returned by `RecorderBuilder::start` and `start_once`; once
-//! started, a recorder mends what it can, and tells of what lasts on standard error (see `trouble`).
+//! Owns every sentence that a user may read, on standard error too. It detects no error itself.
 
-use crate::descriptor::{MORE_DESCRIPTORS, lacks_descriptors};
-use crate::dir::{DirError, ELSEWHERE, write_with_causes};
+use crate::sys::fd::is_fd_exhaustion;
 use std::path::PathBuf;
 use std::{fmt, io};
 
-/// Why a recorder cannot start.
+/// Advice where a directory cannot be used. Setting the variable is not enough: a directory given in the program takes
+/// precedence.
+const OTHER_DIRECTORY: &str = "choose another directory (STATVENT_PIPE_DIR names the default one)";
+
+/// Advice where descriptors are exhausted.
+const RAISE_FD_LIMIT: &str =
+    "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
+
+/// The error of starting a recorder.
 ///
-/// `Debug` prints the sentence and its causes, for a `main` that returns it.
+/// Once started, a recorder repairs what it can, and logs an outage that lasts on standard error. `Debug` prints the sentence
+/// and its causes, for a `main` that returns it.
 #[non_exhaustive]
 pub enum Error {
     /// The label is not 1 to 64 ASCII letters, digits, `_` and `-`.
@@ -20,36 +27,36 @@ pub enum Error {
     },
     /// The pipe directory cannot be used.
     Directory {
-        /// What is wrong with it.
+        /// The reason.
         source: DirError,
     },
-    /// No pipe can be made in the directory.
+    /// No pipe can be created in the directory.
     Pipe {
         /// The directory.
         path: PathBuf,
-        /// What the system answers.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Every name that we may take has a file that is not ours to remove, or a pipe whose byte somebody holds.
+    /// Each name that we may use belongs to a file that we must not remove, or to a pipe whose lock byte is held.
     NamesTaken {
         /// The directory.
         path: PathBuf,
         /// The first of these names.
         first: String,
-        /// The last of them.
+        /// The last of these names.
         last: String,
     },
-    /// A pipe that was made cannot be waited on: the program is another user since, has another root directory, or closed
-    /// our descriptors. It is told of, and not returned by a start.
+    /// The recorder cannot wait for readers of its pipe: since it was created, the program changed its user or its root
+    /// directory, or closed our descriptors. A start never returns this; it is only logged.
     Wait {
         /// The pipe.
         path: PathBuf,
-        /// What the system answers.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The system gives us no thread.
+    /// The system refuses to create a thread.
     System {
-        /// What the system answers.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -66,37 +73,35 @@ impl fmt::Display for Error {
             Self::Directory { source } => source.fmt(f),
             Self::Pipe { path, source } if source.raw_os_error() == Some(libc::EACCES) => write!(
                 f,
-                "no pipe can be made in {0}: let its owner set it up for several users (`chmod 1777 {0}`), or \
-                 {ELSEWHERE}",
+                "cannot create a pipe in {0}: let its owner set it up for several users (`chmod 1777 {0}`), or \
+                 {OTHER_DIRECTORY}",
                 path.display()
             ),
-            Self::Pipe { path, source } if lacks_descriptors(source) => {
-                write!(f, "no pipe can be made in {}: {MORE_DESCRIPTORS}", path.display())
+            Self::Pipe { path, source } if is_fd_exhaustion(source) => {
+                write!(f, "cannot create a pipe in {}: {RAISE_FD_LIMIT}", path.display())
             }
             Self::Pipe { path, .. } => write!(
                 f,
-                "no pipe can be made in {}: see to what is missing (room, or a file system with pipes and locks), or \
-                 {ELSEWHERE}",
+                "cannot create a pipe in {}: make room, use a file system that supports pipes and locks, or \
+                 {OTHER_DIRECTORY}",
                 path.display()
             ),
             Self::NamesTaken { path, first, last } => write!(
                 f,
-                "every name from {first} to {last} in {} is taken: remove the files of that name whose process is \
-                 gone, or {ELSEWHERE}",
+                "every name from {first} to {last} in {} is taken: remove those whose process has ended, or \
+                 {OTHER_DIRECTORY}",
                 path.display()
             ),
-            Self::Wait { path, source } if lacks_descriptors(source) => {
-                write!(f, "no reader of {} can be waited for: {MORE_DESCRIPTORS}", path.display())
+            Self::Wait { path, source } if is_fd_exhaustion(source) => {
+                write!(f, "cannot wait for readers of {}: {RAISE_FD_LIMIT}", path.display())
             }
             Self::Wait { path, .. } => write!(
                 f,
-                "no reader of {} can be waited for: start the recorder after the program has become another user, \
-                 changed its root directory, or closed what it does not know",
+                "cannot wait for readers of {}: start the recorder after the program has changed its user or root \
+                 directory, or closed descriptors that it does not know",
                 path.display()
             ),
-            Self::System { .. } => {
-                f.write_str("the system refuses a thread: raise the limits of this process")
-            }
+            Self::System { .. } => f.write_str("cannot start a thread: raise the limits of this process"),
         }
     }
 }
@@ -110,7 +115,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Its sentence is ours, so its cause is ours too.
+            // `Display` prints the directory's sentence, so the next cause is that sentence's.
             Self::Directory { source } => source.source(),
             Self::Pipe { source, .. } | Self::Wait { source, .. } | Self::System { source } => Some(source),
             _ => None,
@@ -124,12 +129,120 @@ impl From<DirError> for Error {
     }
 }
 
+/// The error of opening, creating or listing a pipe directory.
+///
+/// `Debug` prints the sentence and its causes, for a `main` that returns it.
+#[non_exhaustive]
+pub enum DirError {
+    /// The system refuses to open or list it.
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The system refuses to create it.
+    Create {
+        /// The directory, or the parent that could not be created.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The path is a file or a symbolic link; links are not followed.
+    NotDirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It belongs to another user, who could replace our pipes.
+    ForeignOwner {
+        /// The directory.
+        path: PathBuf,
+        /// The user id of its owner.
+        owner: u32,
+        /// The user id of this process.
+        expected: u32,
+    },
+    /// Other users may replace the pipes in it.
+    WritableByOthers {
+        /// The directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl fmt::Display for DirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { path, source } if is_fd_exhaustion(source) => {
+                write!(f, "pipe directory {} cannot be opened: {RAISE_FD_LIMIT}", path.display())
+            }
+            Self::Open { path, .. } => write!(
+                f,
+                "pipe directory {} cannot be opened: make it readable, or {OTHER_DIRECTORY}",
+                path.display()
+            ),
+            Self::Create { path, .. } => write!(
+                f,
+                "pipe directory {} cannot be created: create it, or {OTHER_DIRECTORY}",
+                path.display()
+            ),
+            Self::NotDirectory { path } => write!(
+                f,
+                "{} is not a directory but a file or a link: remove it, or {OTHER_DIRECTORY}",
+                path.display()
+            ),
+            Self::ForeignOwner { path, owner, expected } => write!(
+                f,
+                "pipe directory {0} belongs to user {owner}, expected {expected} (this process) or 0 (root): for \
+                 several users let root own it (`chown root {0} && chmod 1777 {0}`), or {OTHER_DIRECTORY}",
+                path.display()
+            ),
+            Self::WritableByOthers { path, mode } => write!(
+                f,
+                "pipe directory {0} has mode {mode:04o}, in which others may replace pipes: `chmod 755 {0}` if \
+                 only its owner publishes there, `chmod 1777 {0}` if several users do",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for DirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_causes(self, f)
+    }
+}
+
+impl std::error::Error for DirError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Open { source, .. } | Self::Create { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the log line of an outage: the recorder keeps trying after `err`.
+pub(crate) fn outage_line(err: &Error) -> String {
+    format!("cannot publish stats, retrying: {err:?}")
+}
+
+/// Writes the sentence of an error, then each cause after a colon.
+fn write_with_causes(err: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{err}")?;
+    err.source().map_or(Ok(()), |cause| {
+        f.write_str(": ")?;
+        write_with_causes(cause, f)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn messages_say_what_was_found_and_what_to_do() {
+    fn messages_state_what_was_found_and_what_to_do() {
         let path = PathBuf::from("/run/pipes");
         let cases = [
             (
@@ -143,17 +256,17 @@ mod tests {
             ),
             (
                 Error::Pipe { path: path.clone(), source: io::Error::from_raw_os_error(libc::EACCES) },
-                "no pipe can be made in /run/pipes: let its owner set it up for several users (`chmod 1777 \
+                "cannot create a pipe in /run/pipes: let its owner set it up for several users (`chmod 1777 \
                  /run/pipes`), or choose another directory (STATVENT_PIPE_DIR names the default one)",
             ),
             (
                 Error::Pipe { path: path.clone(), source: io::Error::from_raw_os_error(libc::EPERM) },
-                "no pipe can be made in /run/pipes: see to what is missing (room, or a file system with pipes \
-                 and locks), or choose another directory (STATVENT_PIPE_DIR names the default one)",
+                "cannot create a pipe in /run/pipes: make room, use a file system that supports pipes and locks, or \
+                 choose another directory (STATVENT_PIPE_DIR names the default one)",
             ),
             (
                 Error::Pipe { path: path.clone(), source: io::Error::from_raw_os_error(libc::ENFILE) },
-                "no pipe can be made in /run/pipes: no descriptor is left: raise the limit of open files (`ulimit -n`; \
+                "cannot create a pipe in /run/pipes: no descriptor is left: raise the limit of open files (`ulimit -n`; \
                  fs.file-max for the whole system)",
             ),
             (
@@ -161,25 +274,25 @@ mod tests {
                     path: path.join("7.stats"),
                     source: io::Error::from_raw_os_error(libc::EACCES),
                 },
-                "no reader of /run/pipes/7.stats can be waited for: start the recorder after the program has become \
-                 another user, changed its root directory, or closed what it does not know",
+                "cannot wait for readers of /run/pipes/7.stats: start the recorder after the program has changed its user \
+                 or root directory, or closed descriptors that it does not know",
             ),
             (
                 Error::Wait {
                     path: path.join("7.stats"),
                     source: io::Error::from_raw_os_error(libc::EMFILE),
                 },
-                "no reader of /run/pipes/7.stats can be waited for: no descriptor is left: raise the limit of open \
+                "cannot wait for readers of /run/pipes/7.stats: no descriptor is left: raise the limit of open \
                  files (`ulimit -n`; fs.file-max for the whole system)",
             ),
             (
                 Error::NamesTaken { path, first: "a.7.stats".into(), last: "a.7-65535.stats".into() },
-                "every name from a.7.stats to a.7-65535.stats in /run/pipes is taken: remove the files of that name \
-                 whose process is gone, or choose another directory (STATVENT_PIPE_DIR names the default one)",
+                "every name from a.7.stats to a.7-65535.stats in /run/pipes is taken: remove those whose process \
+                 has ended, or choose another directory (STATVENT_PIPE_DIR names the default one)",
             ),
             (
                 Error::System { source: io::ErrorKind::OutOfMemory.into() },
-                "the system refuses a thread: raise the limits of this process",
+                "cannot start a thread: raise the limits of this process",
             ),
         ];
         for (err, message) in cases {
@@ -192,10 +305,10 @@ mod tests {
         let source = io::Error::from_raw_os_error(libc::EAGAIN);
         assert_eq!(
             format!("{:?}", Error::System { source }),
-            "the system refuses a thread: raise the limits of this process: Resource temporarily unavailable (os \
+            "cannot start a thread: raise the limits of this process: Resource temporarily unavailable (os \
              error 11)"
         );
-        // The directory's sentence is printed once, though it is in two errors.
+        // Both errors display the directory's sentence, but it is printed once.
         let path = PathBuf::from("/run/pipes");
         let source = DirError::Open { path, source: io::Error::from_raw_os_error(libc::EACCES) };
         assert_eq!(

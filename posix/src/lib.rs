@@ -1,40 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
-pub mod dir;
-pub mod hidden;
-pub mod node;
-
-mod descriptor;
-mod lock;
-
-pub mod liveness;
-pub mod sweep;
-
-mod fifo;
-mod signals;
-mod site;
-mod stop;
-mod thread;
-mod traces;
-mod write;
-
-mod publication;
-mod recorder;
-mod text;
-mod trouble;
-
-mod builder;
 mod error;
-mod exit;
-mod fork;
-mod handle;
-mod once;
-mod pages;
+mod limits;
+mod sys;
 
-pub use builder::RecorderBuilder;
-pub use dir::{DirError, PipeDir};
-pub use error::Error;
-pub use fork::follow_forks;
-pub use handle::Recorder;
-pub use once::start_once;
+pub mod dir;
+pub mod liveness;
+mod pipe;
+mod process;
+mod recorder;
+
+pub use dir::PipeDir;
+pub use error::{DirError, Error};
+pub use limits::MAX_LISTED_NAMES;
+pub use pipe::{name as pipe_name, remove, staging};
+pub use process::fork::reset_on_fork;
+pub use recorder::builder::RecorderBuilder;
+pub use recorder::global::start_global;
+pub use recorder::handle::Recorder;
+pub use sys::stat;

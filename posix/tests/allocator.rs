@@ -12,7 +12,7 @@
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 use statvent_core::Registry;
-use statvent_posix::{follow_forks, start_once};
+use statvent_posix::{reset_on_fork, start_global};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -28,7 +28,7 @@ static STATS: Registry<8, 2, 64> = Registry::new();
 static BEFORE_MAIN: extern "C" fn() = follow;
 
 extern "C" fn follow() {
-    follow_forks(&STATS);
+    reset_on_fork(&STATS);
 }
 
 /// The system allocator behind a lock that is held across forks.
@@ -91,7 +91,7 @@ fn main() {
     thread::spawn(|| {
         loop {
             // Fails after a few steps. All of them run under a recorder lock.
-            start_once(&STATS, Some(Path::new("/proc/none"))).unwrap_err();
+            start_global(&STATS, Some(Path::new("/proc/none"))).unwrap_err();
         }
     });
     thread::spawn(move || {

@@ -6,8 +6,8 @@
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use statvent_core::Registry;
-use statvent_core::pipe_name::PipeName;
-use statvent_posix::{PipeDir, liveness, start_once, sweep};
+use statvent_posix::pipe_name::PipeName;
+use statvent_posix::{PipeDir, liveness, remove, start_global};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
@@ -52,7 +52,7 @@ fn publish_and_end(end: &str) {
         sigterm.thread_block().unwrap();
     }
     STATS.incr("a", 1);
-    start_once(&STATS, Some(Path::new("pipes"))).unwrap();
+    start_global(&STATS, Some(Path::new("pipes"))).unwrap();
     match end {
         "return" => wait_for_stop(),
         "panic" => {
@@ -91,7 +91,7 @@ fn check(case: &Case) {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let name = PipeName { label: None, pid: process.id(), n: 0 };
+    let name = PipeName { label: None, pid: process.id(), instance: 0 };
     let path = temp.path().join("pipes").join(name.to_string());
     while !path.exists() {
         assert_eq!(process.try_wait().unwrap(), None, "{}: exited before it published", case.end);
@@ -109,7 +109,7 @@ fn check(case: &Case) {
         let dir = PipeDir::open(path.parent().unwrap()).unwrap();
         assert!(!liveness::is_alive(&dir, &name).unwrap(), "{}: the lock byte is still held", case.end);
         let judged = File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
-        assert!(sweep::remove_dead(&dir, path.file_name().unwrap(), judged).unwrap());
+        assert!(remove::remove_dead(&dir, path.file_name().unwrap(), judged).unwrap());
         assert!(dir.names().unwrap().is_empty());
     }
 }

@@ -61,7 +61,7 @@ fn publish(stats: &'static Registry<256, 1, 8192>, dir: &Path) -> Recorder {
         stats.set(format!("service.requests.{n:03}"), 3);
         stats.set(format!("service.seconds.{n:03}"), 0.25);
     }
-    Recorder::builder(stats).directory(dir).without_upkeep().start().unwrap()
+    Recorder::builder(stats).directory(dir).without_health_check().start().unwrap()
 }
 
 fn collect_and_check(runtime: &Runtime, collector: &mut Collector, n_pipes: usize, n_dead: usize) {

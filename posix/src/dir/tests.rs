@@ -1,6 +1,6 @@
-//! Tests of the pipe directory: how it is made, listed, and refused with which words.
+//! Tests of the pipe directory: creation, listing, checks and their error messages.
 //!
-//! Run as root some directories are given to another user.
+//! As root, some tests give a directory to another user.
 
 use super::*;
 use std::fs::{self, Permissions};
@@ -17,7 +17,7 @@ fn with_mode(mode: u32) -> tempfile::TempDir {
 }
 
 #[test]
-fn a_missing_directory_is_made_with_its_parents() {
+fn a_missing_directory_is_created_with_its_parents() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("a/b");
     assert!(matches!(PipeDir::open(&path), Err(DirError::Open { .. })));
@@ -32,11 +32,11 @@ fn a_directory_that_was_replaced_is_noticed() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("a");
     let dir = PipeDir::create(&path).unwrap();
-    assert!(dir.leads_here().unwrap());
+    assert!(dir.path_refers_here().unwrap());
     fs::rename(&path, temp.path().join("b")).unwrap();
-    assert!(!dir.leads_here().unwrap());
+    assert!(!dir.path_refers_here().unwrap());
     PipeDir::create(&path).unwrap();
-    assert!(!dir.leads_here().unwrap());
+    assert!(!dir.path_refers_here().unwrap());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn a_directory_that_others_may_change_is_refused() {
         let path = temp.path().display();
         let message = format!(
             "pipe directory {path} has mode 0{refused:o}, in which others may replace pipes: `chmod 755 {path}` if \
-             its owner alone publishes there, `chmod 1777 {path}` if several users do"
+             only its owner publishes there, `chmod 1777 {path}` if several users do"
         );
         assert_eq!(PipeDir::create(temp.path()).unwrap_err().to_string(), message);
         assert_eq!(PipeDir::open(temp.path()).unwrap_err().to_string(), message);
@@ -78,16 +78,16 @@ fn a_directory_of_another_user_is_read_but_not_published_in() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().display();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let owner = dir.look().unwrap().owner;
-    // As root, a directory can be given away; else, one of ours is looked at with the eyes of another user.
-    let (owner, us) = if owner == 0 { (1234, Uid::effective()) } else { (owner, Uid::from_raw(owner + 1)) };
+    let owner = dir.own_stat().unwrap().owner;
+    // Root can give a directory to another user. Otherwise, check our own directory as another user would.
+    let (owner, user) = if owner == 0 { (1234, Uid::effective()) } else { (owner, Uid::from_raw(owner + 1)) };
     if Uid::effective().is_root() {
         chown(temp.path(), Some(owner), None).unwrap();
     }
     assert_eq!(
-        dir.refuse_foreign_owner(us).unwrap_err().to_string(),
+        dir.check_owner(user).unwrap_err().to_string(),
         format!(
-            "pipe directory {path} belongs to user {owner}, expected {us} (us) or 0 (root): for several users let \
+            "pipe directory {path} belongs to user {owner}, expected {user} (this process) or 0 (root): for several users let \
              root own it (`chown root {path} && chmod 1777 {path}`), or choose another directory (STATVENT_PIPE_DIR \
              names the default one)"
         )
@@ -99,7 +99,7 @@ fn a_directory_of_another_user_is_read_but_not_published_in() {
 }
 
 #[test]
-fn links_and_files_are_not_followed() {
+fn symbolic_links_and_files_are_refused() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("real")).unwrap();
     symlink("real", temp.path().join("link")).unwrap();
@@ -124,18 +124,18 @@ fn a_slash_at_the_end_does_not_matter() {
     let dir = PipeDir::create(&temp.path().join("a//")).unwrap();
     assert_eq!(dir.path(), temp.path().join("a"));
     assert!(!dir.path().as_os_str().as_bytes().ends_with(b"/"));
-    assert!(dir.leads_here().unwrap());
+    assert!(dir.path_refers_here().unwrap());
     assert_eq!(PipeDir::open(Path::new("//")).unwrap().path(), Path::new("/"));
 }
 
 #[test]
-fn what_the_system_refuses_is_told_with_its_cause() {
+fn an_error_of_the_system_is_the_source() {
     use std::error::Error;
     let path = Path::new("/proc/self/stats-pipe");
     let err = PipeDir::create(path).unwrap_err();
     assert_eq!(
         err.to_string(),
-        "pipe directory /proc/self/stats-pipe cannot be made: make it, or choose another directory \
+        "pipe directory /proc/self/stats-pipe cannot be created: create it, or choose another directory \
          (STATVENT_PIPE_DIR names the default one)"
     );
     assert!(err.source().is_some());
@@ -152,7 +152,7 @@ fn debug_shows_the_sentence_and_its_cause() {
     let err = DirError::Create { path: path.clone(), source: io::Error::from_raw_os_error(libc::ENOSPC) };
     assert_eq!(
         format!("{err:?}"),
-        "pipe directory /run/pipes cannot be made: make it, or choose another directory (STATVENT_PIPE_DIR names \
+        "pipe directory /run/pipes cannot be created: create it, or choose another directory (STATVENT_PIPE_DIR names \
          the default one): No space left on device (os error 28)"
     );
     let err = DirError::Open { path: path.clone(), source: io::Error::from_raw_os_error(libc::EMFILE) };

@@ -21,7 +21,7 @@ static STATS: Stats = Stats::new();
 
 /// Returns the number of context switches of both recorder threads so far.
 fn all_context_switches() -> u64 {
-    let threads = ["statvent-pipe", "statvent-upkeep"];
+    let threads = ["statvent-pipe", "statvent-health"];
     threads.iter().map(|name| context_switches(&eventually(name, || thread_named(name)))).sum()
 }
 
@@ -57,7 +57,7 @@ fn a_recorder_without_descriptors_logs_once_idles_and_recovers() {
         let name = "faults::a_recorder_without_descriptors_logs_once_idles_and_recovers";
         let log = run_and_read_log(&[], name, temp.path());
         assert_eq!(log.len(), 1, "{log:?}");
-        let begin = ": its stats cannot be read for now, and it goes on trying: ";
+        let begin = ": cannot publish stats, retrying: ";
         let end = ": no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole \
                    system): Too many open files (os error 24)";
         assert!(log[0].contains(begin) && log[0].ends_with(end), "{log:?}");
@@ -65,9 +65,10 @@ fn a_recorder_without_descriptors_logs_once_idles_and_recovers() {
     };
     STATS.incr("a", 1);
     let stderr = OwnStderr::open();
-    let recorder = Recorder::builder(&STATS).directory(dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     let reader = CatProcess::spawn(&recorder.path());
-    let paths = ["statvent-pipe", "statvent-upkeep"].map(|name| eventually(name, || thread_named(name)));
+    let paths = ["statvent-pipe", "statvent-health"].map(|name| eventually(name, || thread_named(name)));
     let statuses: Vec<_> = paths.iter().map(|path| fs::File::open(path.join("status")).unwrap()).collect();
     wait_until_recorder_sleeps();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -96,7 +97,8 @@ fn a_recorder_republishes_after_the_program_closed_or_replaced_its_descriptors()
         return;
     };
     STATS.incr("a", 1);
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     // SAFETY: only the recorder uses these descriptors.
     assert_eq!(unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) }, 0);
@@ -139,7 +141,7 @@ fn a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from() {
         let name = "faults::a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from";
         let log = run_and_read_log(&[], name, temp.path());
         assert_eq!(log.len(), 1, "{log:?}");
-        assert!(log[0].contains("it goes on trying: no pipe can be made in "), "{log:?}");
+        assert!(log[0].contains("retrying: cannot create a pipe in "), "{log:?}");
         assert!(log[0].ends_with("Permission denied (os error 13)"), "{log:?}");
         return;
     };
@@ -147,7 +149,8 @@ fn a_directory_that_becomes_unwritable_is_logged_once_and_recovered_from() {
     STATS.incr("a", 1);
     let dir = dir.join("pipes");
     let stderr = OwnStderr::open();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
     // The first reader is served. Later readers wait and then get end of file.
     assert_eq!(cat(&recorder.path()), "a: 1\n");
@@ -171,7 +174,8 @@ fn a_full_standard_error_blocks_nothing() {
     nix::unistd::dup2_stderr(&full).unwrap();
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("pipes");
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     fs::set_permissions(&dir, Permissions::from_mode(0o555)).unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     // An outage is logged after one second.
@@ -205,8 +209,11 @@ fn a_storm_of_signals_breaks_no_read() {
     }
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     let own_pid = nix::unistd::getpid();
     let path = recorder.path();
     let reading = thread::spawn(move || (0..500).all(|_| locked_read(&path) == "a: 1\n"));

@@ -8,8 +8,8 @@ use crate::support::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use statvent_core::pipe_name::PipeName;
-use statvent_posix::{PipeDir, Recorder, liveness, start_once};
+use statvent_posix::pipe_name::PipeName;
+use statvent_posix::{PipeDir, Recorder, liveness, start_global};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -85,11 +85,11 @@ fn a_child_may_publish_and_its_exit_keeps_the_parents_pipe() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     STATS.incr("a", 5);
-    start_once(&STATS, Some(dir)).unwrap();
+    start_global(&STATS, Some(dir)).unwrap();
     let mut child = forked(|mut parent| {
         STATS.incr("a", 1);
         STATS.incr("b", 1);
-        start_once(&STATS, Some(dir)).unwrap();
+        start_global(&STATS, Some(dir)).unwrap();
         parent.meet();
     });
     child.meet();
@@ -109,7 +109,7 @@ fn a_child_without_a_recorder_removes_nothing() {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path();
     STATS.incr("a", 5);
-    start_once(&STATS, Some(dir)).unwrap();
+    start_global(&STATS, Some(dir)).unwrap();
     let own = Recorder::builder(&STATS).directory(dir).label("own").start().unwrap();
     forked(move |_| {
         STATS.incr("a", 1);
@@ -153,7 +153,7 @@ fn a_child_keeps_only_the_directory_descriptor_of_its_parents_recorder() {
     }
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().to_str().unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_health_check().start().unwrap();
     (0..5).for_each(|_| drop(cat(&recorder.path())));
     assert!(open_in(dir).len() > 5, "{:?}", open_in(dir));
     for _generation in 0..3 {
@@ -173,8 +173,11 @@ fn a_child_forked_as_a_reader_arrives_keeps_no_pipe_end() {
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
     // Two readers of one pipe share a stream and one may be stranded: release it soon.
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..2 {
@@ -199,7 +202,7 @@ fn a_child_forked_as_a_reader_arrives_keeps_no_pipe_end() {
 fn a_surviving_child_does_not_make_its_dead_parent_look_alive() {
     const NAME: &str = "forks::a_surviving_child_does_not_make_its_dead_parent_look_alive";
     if let Some(dir) = subprocess_arg() {
-        start_once(&STATS, Some(&dir)).unwrap();
+        start_global(&STATS, Some(&dir)).unwrap();
         let mut child = forked(|mut parent| parent.meet());
         child.meet();
         fs::write(dir.join("forked"), child.pid.to_string()).unwrap();
@@ -210,7 +213,7 @@ fn a_surviving_child_does_not_make_its_dead_parent_look_alive() {
     let mut parent = spawn_test(NAME, temp.path());
     let child = eventually("a child", || fs::read_to_string(temp.path().join("forked")).ok()?.parse().ok());
     let child = Pid::from_raw(child);
-    let name = PipeName { label: None, pid: parent.0.id(), n: 0 };
+    let name = PipeName { label: None, pid: parent.0.id(), instance: 0 };
     let dir = PipeDir::open(temp.path()).unwrap();
     nix::sys::signal::kill(child, nix::sys::signal::SIGSTOP).unwrap();
     assert!(liveness::is_alive(&dir, &name).unwrap());
@@ -253,7 +256,7 @@ fn forks_while_recorders_start_serve_and_stop_do_not_deadlock() {
     let (dir, other) = (temp.path().join("pipes"), temp.path().join("other"));
     let ended = AtomicBool::new(false);
     STATS.incr("a", 1);
-    start_once(&STATS, Some(&dir)).unwrap();
+    start_global(&STATS, Some(&dir)).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Acquire) {
@@ -262,14 +265,14 @@ fn forks_while_recorders_start_serve_and_stop_do_not_deadlock() {
         });
         scope.spawn(|| {
             while !ended.load(Ordering::Acquire) {
-                start_once(&STATS, None).unwrap();
+                start_global(&STATS, None).unwrap();
                 assert_eq!(cat(&pipe_of(&dir, process::id())), "a: 1\n");
             }
         });
         let all_forks = catch_unwind(AssertUnwindSafe(|| {
             for _ in 0..50 {
                 let mut child = forked(|mut parent| {
-                    start_once(&STATS, Some(&dir)).unwrap();
+                    start_global(&STATS, Some(&dir)).unwrap();
                     STATS.incr("a", 3);
                     parent.meet();
                 });

@@ -1,7 +1,7 @@
 //! The global recorder: a process starts it at most once.
 
 use crate::support::{Stats, cat, in_own_process, names};
-use statvent_posix::start_once;
+use statvent_posix::start_global;
 use std::{env, fs, process};
 
 #[test]
@@ -14,9 +14,9 @@ fn the_first_successful_call_decides() {
     let (file, first, other) = (temp.path().join("file"), temp.path().join("a"), temp.path().join("b"));
     fs::write(&file, "").unwrap();
     STATS.incr("a", 1);
-    assert!(start_once(&STATS, Some(&file)).is_err());
+    assert!(start_global(&STATS, Some(&file)).is_err());
     for dir in [Some(&first), Some(&first), Some(&other), None] {
-        start_once(&STATS, dir.map(|path| path.as_path())).unwrap();
+        start_global(&STATS, dir.map(|path| path.as_path())).unwrap();
     }
     assert_eq!(names(temp.path()), ["a", "file"]);
     let pipe = format!("{}.stats", process::id());
@@ -33,6 +33,6 @@ fn the_environment_variable_sets_the_directory() {
     let temp = tempfile::tempdir().unwrap();
     // SAFETY: this process runs one test, and only this thread reads the environment.
     unsafe { env::set_var("STATVENT_PIPE_DIR", temp.path()) };
-    start_once(&STATS, None).unwrap();
+    start_global(&STATS, None).unwrap();
     assert_eq!(names(temp.path()), [format!("{}.stats", process::id())]);
 }

@@ -8,7 +8,7 @@ use crate::support::{
     try_read, wait_until_recorder_sleeps,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use statvent_core::pipe_name::PipeName;
+use statvent_posix::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ use std::{process, thread};
 static STATS: Stats = Stats::new();
 
 fn is_locked(dir: &PipeDir) -> bool {
-    liveness::is_alive(dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap()
+    liveness::is_alive(dir, &PipeName { label: None, pid: process::id(), instance: 0 }).unwrap()
 }
 
 fn assert_stays_locked(dir: &PipeDir) {
@@ -42,8 +42,11 @@ fn a_recorder_without_descriptors_is_not_taken_for_dead() {
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     let reader = CatProcess::spawn(&recorder.path());
     wait_until_recorder_sleeps();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -71,8 +74,11 @@ fn a_recorder_with_an_unwritable_directory_is_not_taken_for_dead() {
     STATS.incr("a", 1);
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     fs::set_permissions(temp.path(), Permissions::from_mode(0o555)).unwrap();
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     assert_stays_locked(&dir);
@@ -89,8 +95,11 @@ fn a_recorder_with_an_unwritable_directory_is_not_taken_for_dead() {
 fn a_recorder_is_not_taken_for_dead_during_repair() {
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     let is_over = AtomicBool::new(false);
     let n_free = thread::scope(|scope| {
         let checking = scope.spawn(|| {
@@ -119,7 +128,8 @@ fn a_stopping_recorder_holds_its_byte_until_its_pipe_is_gone() {
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
     for _ in 0..200 {
-        let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+        let recorder =
+            Recorder::builder(&STATS).directory(temp.path()).without_health_check().start().unwrap();
         let path = recorder.path();
         thread::scope(|scope| {
             let checking = scope.spawn(|| {

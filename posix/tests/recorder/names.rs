@@ -6,7 +6,7 @@ use crate::support::{
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::Mode;
-use statvent_core::pipe_name::PipeName;
+use statvent_posix::pipe_name::PipeName;
 use statvent_posix::{Error, PipeDir, Recorder, liveness};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -51,10 +51,11 @@ fn a_further_recorder_of_a_process_gets_the_first_free_suffix() {
     assert_eq!(third.path(), temp.path().join(own_name("")));
     assert_eq!((cat(&second.path()), cat(&third.path())), ("i: 1\n".into(), "i: 2\n".into()));
     let dir = PipeDir::open(temp.path()).unwrap();
-    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 1 }).unwrap());
+    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), instance: 1 }).unwrap());
     drop(second);
     // A subprocess that another test is spawning inherits the lock's descriptor until its exec.
-    let is_free = || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 1 }).unwrap();
+    let is_free =
+        || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), instance: 1 }).unwrap();
     eventually("a free byte", || is_free().then_some(()));
 }
 
@@ -87,7 +88,7 @@ fn name_of(recorder: &Recorder) -> String {
 fn start_in(dir: &Path) -> Recorder {
     static STATS: Stats = Stats::new();
     STATS.set("a", 1);
-    Recorder::builder(&STATS).directory(dir).without_upkeep().start().unwrap()
+    Recorder::builder(&STATS).directory(dir).without_health_check().start().unwrap()
 }
 
 /// Makes the directory unwritable and reads the pipe, which then can be neither replaced nor removed.
@@ -223,7 +224,8 @@ fn a_dead_pipe_with_a_foreign_lock_stays_and_the_next_suffix_is_used() {
     drop(held);
     // A subprocess that another test is spawning inherits the lock's descriptor until its exec.
     let dir = PipeDir::open(temp.path()).unwrap();
-    let is_free = || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap();
+    let is_free =
+        || !liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), instance: 0 }).unwrap();
     eventually("a free byte", || is_free().then_some(()));
     assert_eq!(start().path(), temp.path().join(own_name("")));
 }
@@ -243,7 +245,7 @@ fn concurrent_starts_share_no_name() {
         let (barrier, dir) = (Barrier::new(N), temp.path());
         let start = |stats: &'static Stats| {
             barrier.wait();
-            Recorder::builder(stats).directory(dir).without_upkeep().start().unwrap()
+            Recorder::builder(stats).directory(dir).without_health_check().start().unwrap()
         };
         let recorders: Vec<_> = thread::scope(|scope| {
             let starting: Vec<_> = STATS.iter().map(|stats| scope.spawn(move || start(stats))).collect();
@@ -282,7 +284,7 @@ fn a_start_without_descriptors_fails_and_leaves_no_pipe() {
     }
     let expected = "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
     assert!(messages.iter().all(|message| message.ends_with(expected)), "{messages:?}");
-    for begin in ["pipe directory ", "no pipe can be made in "] {
+    for begin in ["pipe directory ", "cannot create a pipe in "] {
         assert!(messages.iter().any(|message| message.starts_with(begin)), "{begin}: {messages:?}");
     }
 }
@@ -322,7 +324,7 @@ fn an_unwritable_directory_is_refused_with_advice() {
     assert_eq!(
         err.to_string(),
         format!(
-            "no pipe can be made in {path}: let its owner set it up for several users (`chmod 1777 {path}`), or \
+            "cannot create a pipe in {path}: let its owner set it up for several users (`chmod 1777 {path}`), or \
              choose another directory (STATVENT_PIPE_DIR names the default one)"
         )
     );
@@ -347,8 +349,11 @@ fn occupied_hidden_names_do_not_prevent_publishing() {
     }
     let occupied = names(temp.path());
     nix::unistd::mkfifo(&temp.path().join(own_name("")), Mode::S_IRUSR).unwrap();
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     assert_eq!(recorder.path(), temp.path().join(own_name("")));
     for _ in 0..5 {
         assert_eq!(cat(&recorder.path()), "a: 1\n");

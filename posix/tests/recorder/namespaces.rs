@@ -10,8 +10,8 @@ use crate::support::{
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
-use statvent_core::pipe_name::PipeName;
-use statvent_posix::{PipeDir, Recorder, liveness, start_once};
+use statvent_posix::pipe_name::PipeName;
+use statvent_posix::{PipeDir, Recorder, liveness, start_global};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -40,7 +40,7 @@ fn publish_outer_pid(dir: &Path) {
     // `/proc` is still that of the outer pid namespace.
     let outer: i64 = fs::read_link("/proc/self").unwrap().to_str().unwrap().parse().unwrap();
     STATS.set("outer", outer);
-    start_once(&STATS, Some(dir)).unwrap();
+    start_global(&STATS, Some(dir)).unwrap();
     wait_for_stop();
 }
 
@@ -65,7 +65,7 @@ fn processes_with_equal_pid_in_two_pid_namespaces_both_publish() {
     let name = "namespaces::processes_with_equal_pid_in_two_pid_namespaces_both_publish";
     let temp = tempfile::tempdir().unwrap();
     let dir = PipeDir::open(temp.path()).unwrap();
-    let alive = |n| liveness::is_alive(&dir, &PipeName { label: None, pid: 2, n }).unwrap();
+    let alive = |instance| liveness::is_alive(&dir, &PipeName { label: None, pid: 2, instance }).unwrap();
     let pipes = ["2.stats", "2-1.stats"].map(|name| temp.path().join(name));
     let first = spawn_second(&unshare, name, &pipes[0]);
     let pid_of_first = outer_pid(&pipes[0]);
@@ -160,8 +160,8 @@ fn a_start_on_a_full_file_system_is_refused_with_advice() {
     assert_eq!(
         format!("{err:?}"),
         format!(
-            "no pipe can be made in {dir_path}: see to what is missing (room, or a file system with pipes and \
-             locks), or choose another directory (STATVENT_PIPE_DIR names the default one): No space left on device \
+            "cannot create a pipe in {dir_path}: make room, use a file system that supports pipes and \
+             locks, or choose another directory (STATVENT_PIPE_DIR names the default one): No space left on device \
              (os error 28)"
         )
     );
@@ -196,7 +196,8 @@ fn a_file_system_that_stays_full_is_logged_once_and_recovered_from() {
     };
     STATS.incr("a", 1);
     let stderr = OwnStderr::open();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     fill(&dir);
     // An open descriptor of a removed file keeps its inode in use.
     let held = fs::File::options().read(true).custom_flags(libc::O_PATH).open(recorder.path()).unwrap();
@@ -211,7 +212,7 @@ fn assert_logged(log: Option<Vec<String>>, n_outages: usize, cause: &str) {
     let Some(log) = log else { return };
     assert!((1..=n_outages).contains(&log.len()), "{log:?}");
     let is_expected =
-        |line: &String| line.contains("it goes on trying: no pipe can be made in ") && line.ends_with(cause);
+        |line: &String| line.contains("retrying: cannot create a pipe in ") && line.ends_with(cause);
     assert!(log.iter().all(is_expected), "{log:?}");
 }
 
@@ -231,7 +232,8 @@ fn a_file_system_that_becomes_read_only_is_logged_once_and_recovered_from() {
     };
     STATS.incr("a", 1);
     let stderr = OwnStderr::open();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     for is_long in [true, false, false] {
         remount("ro");
         assert_eq!(locked_read(&recorder.path()), "a: 1\n");

@@ -31,7 +31,7 @@ fn serve_repair_and_stop(root: &Path) {
     chdir("/").unwrap();
     STATS.incr("a", 1);
     let recorder =
-        Recorder::builder(&STATS).directory("/pipes").upkeep_interval(SHORT_INTERVAL).start().unwrap();
+        Recorder::builder(&STATS).directory("/pipes").health_check_interval(SHORT_INTERVAL).start().unwrap();
     for _ in 0..3 {
         assert_eq!(cat(&recorder.path()), "a: 1\n");
         fs::remove_file(recorder.path()).unwrap();

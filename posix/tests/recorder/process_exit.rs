@@ -9,8 +9,8 @@ use crate::support::{
 };
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
-use statvent_core::pipe_name::PipeName;
-use statvent_posix::{PipeDir, Recorder, liveness, start_once};
+use statvent_posix::pipe_name::PipeName;
+use statvent_posix::{PipeDir, Recorder, liveness, start_global};
 use std::path::Path;
 use std::process;
 
@@ -19,7 +19,7 @@ static STATS: Stats = Stats::new();
 /// Publishes in the subprocess and returns when the test closes its standard input.
 fn publish_until_stop(dir: &Path) {
     STATS.incr("a", 1);
-    start_once(&STATS, Some(dir)).unwrap();
+    start_global(&STATS, Some(dir)).unwrap();
     wait_for_stop();
 }
 
@@ -97,10 +97,10 @@ fn a_killed_process_frees_its_byte_and_leaves_its_pipe() {
     let dir = PipeDir::open(temp.path()).unwrap();
     let mut child = start("process_exit::a_killed_process_frees_its_byte_and_leaves_its_pipe", temp.path());
     let pid = child.0.id();
-    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid, n: 0 }).unwrap());
+    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid, instance: 0 }).unwrap());
     child.0.kill().unwrap();
     child.0.wait().unwrap();
-    assert!(!liveness::is_alive(&dir, &PipeName { label: None, pid, n: 0 }).unwrap());
+    assert!(!liveness::is_alive(&dir, &PipeName { label: None, pid, instance: 0 }).unwrap());
     assert_eq!(names(temp.path()), [format!("{pid}.stats")]);
 }
 

@@ -6,7 +6,7 @@ use crate::support::{
     SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, locked_read, look_up, names,
     observe_for, remove_all, skip, try_read,
 };
-use statvent_core::pipe_name::PipeName;
+use statvent_posix::pipe_name::PipeName;
 use statvent_posix::{PipeDir, Recorder, liveness};
 use std::fs::{self, Permissions};
 use std::os::fd::AsRawFd;
@@ -88,7 +88,8 @@ fn replace(dir: &Path, put: fn(&Path) -> bool) {
 fn assert_recovers(fault: &Fault) {
     let temp = tempfile::tempdir().unwrap();
     let dir = temp.path().join("pipes");
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     assert_eq!(locked_read(&recorder.path()), "a: 1\n");
     (fault.inflict)(&dir, &recorder.path());
     if let Some(lift) = fault.lift {
@@ -137,7 +138,8 @@ fn a_removed_directory_of_root_is_not_created_by_another_user() {
     }
     // Starts as an ordinary user: the recorder checks at its start whether it may create this directory again.
     nix::unistd::seteuid(65_534.into()).unwrap();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     nix::unistd::seteuid(0.into()).unwrap();
     let away = temp.path().join("away");
     fs::rename(&dir, &away).unwrap();
@@ -164,7 +166,8 @@ fn a_removed_shared_directory_is_not_created_by_its_owner() {
         fs::set_permissions(&dir, Permissions::from_mode(0o1777)).unwrap();
     };
     set_up();
-    let recorder = Recorder::builder(&STATS).directory(&dir).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder =
+        Recorder::builder(&STATS).directory(&dir).health_check_interval(SHORT_INTERVAL).start().unwrap();
     remove_all(&dir);
     observe_for(SHORT_INTERVAL * 3);
     assert!(!dir.exists());
@@ -177,8 +180,11 @@ fn a_deleted_pipe_is_published_again() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     for _ in 0..10 {
         fs::remove_file(recorder.path()).unwrap();
         eventually("the pipe", || recorder.path().exists().then_some(()));
@@ -195,7 +201,7 @@ fn a_deleted_or_moved_directory_is_created_again_with_its_lock_byte() {
     let path = temp.path().join("pipes");
     STATS.incr("a", 1);
     let recorder =
-        Recorder::builder(&STATS).directory(&path).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+        Recorder::builder(&STATS).directory(&path).health_check_interval(SHORT_INTERVAL).start().unwrap();
     remove_all(&path);
     eventually("the pipe", || recorder.path().exists().then_some(()));
     assert_eq!(cat(&recorder.path()), "a: 1\n");
@@ -204,7 +210,7 @@ fn a_deleted_or_moved_directory_is_created_again_with_its_lock_byte() {
     eventually("the pipe", || recorder.path().exists().then_some(()));
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     let dir = PipeDir::open(&path).unwrap();
-    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), n: 0 }).unwrap());
+    assert!(liveness::is_alive(&dir, &PipeName { label: None, pid: process::id(), instance: 0 }).unwrap());
     assert!(names(&away).is_empty());
     drop(recorder);
     assert!(names(&path).is_empty());
@@ -222,7 +228,7 @@ fn a_relative_directory_does_not_follow_a_later_chdir() {
     fs::create_dir(&elsewhere).unwrap();
     env::set_current_dir(&here).unwrap();
     let recorder =
-        Recorder::builder(&STATS).directory("pipes").upkeep_interval(SHORT_INTERVAL).start().unwrap();
+        Recorder::builder(&STATS).directory("pipes").health_check_interval(SHORT_INTERVAL).start().unwrap();
     let path = recorder.path();
     assert!(path.starts_with(&here));
     env::set_current_dir(&elsewhere).unwrap();
@@ -237,8 +243,11 @@ fn a_file_in_place_of_the_pipe_is_kept_and_another_name_used() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
-    let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = Recorder::builder(&STATS)
+        .directory(temp.path())
+        .health_check_interval(SHORT_INTERVAL)
+        .start()
+        .unwrap();
     let taken = recorder.path();
     fs::write(temp.path().join("file"), "precious").unwrap();
     fs::rename(temp.path().join("file"), &taken).unwrap();
@@ -254,7 +263,7 @@ fn a_reader_of_a_deleted_pipe_triggers_repair_without_health_check() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_health_check().start().unwrap();
     let handle = look_up(&recorder.path());
     fs::remove_file(recorder.path()).unwrap();
     assert_eq!(cat(format!("/proc/self/fd/{}", handle.as_raw_fd()).as_ref()), "a: 1\n");

@@ -11,7 +11,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, pause};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use statvent_posix::{Recorder, start_once};
+use statvent_posix::{Recorder, start_global};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -29,7 +29,7 @@ static HANDLED: AtomicBool = AtomicBool::new(false);
 
 fn publish(dir: &Path) {
     STATS.incr("a", 1);
-    start_once(&STATS, Some(dir)).unwrap();
+    start_global(&STATS, Some(dir)).unwrap();
 }
 
 fn send(process: &KillOnDrop, signal: Signal) {

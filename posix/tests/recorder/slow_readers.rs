@@ -47,7 +47,7 @@ fn a_hanging_reader_of_a_large_snapshot_delays_others_at_most_by_the_write_deadl
     let recorder = Recorder::builder(large)
         .directory(temp.path())
         .write_deadline(deadline)
-        .upkeep_interval(SHORT_INTERVAL)
+        .health_check_interval(SHORT_INTERVAL)
         .start()
         .unwrap();
     let descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();

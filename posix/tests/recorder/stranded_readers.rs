@@ -22,7 +22,7 @@ fn the_health_check_releases_a_stranded_reader() {
     STATS.incr("a", 1);
     let interval = Duration::from_millis(500);
     let recorder =
-        Recorder::builder(&STATS).directory(temp.path()).upkeep_interval(interval).start().unwrap();
+        Recorder::builder(&STATS).directory(temp.path()).health_check_interval(interval).start().unwrap();
     let text = eventually("a stranded reader to be released", || {
         // Simulates a reader that looks up the name now and opens the pipe later.
         let handle = look_up(&recorder.path());
@@ -43,7 +43,7 @@ fn the_end_of_the_recorder_releases_a_stranded_reader() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_health_check().start().unwrap();
     let handle = look_up(&recorder.path());
     assert_eq!(cat(&recorder.path()), "a: 1\n");
     let stranded = Stranded::on(&handle);
@@ -57,7 +57,7 @@ fn the_end_of_the_process_releases_a_stranded_reader() {
     static STATS: Stats = Stats::new();
     if let Some(dir) = subprocess_arg() {
         STATS.incr("a", 1);
-        let recorder = Recorder::builder(&STATS).directory(&dir).without_upkeep().start().unwrap();
+        let recorder = Recorder::builder(&STATS).directory(&dir).without_health_check().start().unwrap();
         wait_for_stop();
         std::mem::forget(recorder);
         process::exit(0);
@@ -116,7 +116,7 @@ fn no_reader_is_stranded_under_back_to_back_reads() {
     let temp = tempfile::tempdir().unwrap();
     STATS.incr("a", 1);
     let builder = Recorder::builder(&STATS).directory(temp.path());
-    let recorder = builder.upkeep_interval(SHORT_INTERVAL).start().unwrap();
+    let recorder = builder.health_check_interval(SHORT_INTERVAL).start().unwrap();
     let n_descriptors = || fs::read_dir("/proc/self/fd").unwrap().count();
     let is_over = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..8)

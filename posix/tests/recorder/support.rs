@@ -268,7 +268,7 @@ impl OwnStderr {
     pub(crate) fn n_reports(&self) -> usize {
         let mut text = vec![0; 64 * 1024];
         let n_bytes = self.0.read_at(&mut text, 0).unwrap();
-        String::from_utf8_lossy(&text[..n_bytes]).matches("it goes on trying: ").count()
+        String::from_utf8_lossy(&text[..n_bytes]).matches("cannot publish stats, retrying: ").count()
     }
 }
 

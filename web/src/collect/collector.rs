@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use statvent_posix::dir::DirError;
-use statvent_posix::node::FileId;
+use statvent_posix::stat::FileId;
 use tokio::time::sleep;
 
 use super::candidates::{Candidates, Rank};

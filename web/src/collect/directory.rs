@@ -11,9 +11,9 @@ use std::path::Path;
 use nix::dir::{Dir, Type};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
-use statvent_core::pipe_name::PIPE_SUFFIX;
 use statvent_posix::dir::{DirError, PipeDir};
-use statvent_posix::node::Node;
+use statvent_posix::pipe_name::PIPE_SUFFIX;
+use statvent_posix::stat::FileStat;
 
 use crate::limits::MAX_ENTRIES;
 
@@ -46,7 +46,7 @@ impl FilteredDir {
     }
 
     /// Whether pipes of this owner are read.
-    pub(super) fn allows(&self, node: &Node) -> bool {
+    pub(super) fn allows(&self, node: &FileStat) -> bool {
         self.allowed_uids.is_empty() || self.allowed_uids.contains(&node.owner)
     }
 
@@ -54,7 +54,7 @@ impl FilteredDir {
     /// again.
     pub(super) fn allows_named(&self, name: &OsStr) -> bool {
         self.allowed_uids.is_empty()
-            || !matches!(self.pipe_dir.node(name), Ok(Some(node)) if !self.allows(&node))
+            || !matches!(self.pipe_dir.stat(name), Ok(Some(node)) if !self.allows(&node))
     }
 
     /// Calls `on_name` for every entry, in no order; a name that is replaced meanwhile may come twice.

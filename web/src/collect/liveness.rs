@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use statvent_core::pipe_name::PipeName;
 use statvent_posix::dir::PipeDir;
 use statvent_posix::liveness::is_alive;
-use statvent_posix::node::FileId;
+use statvent_posix::pipe_name::PipeName;
+use statvent_posix::stat::FileId;
 
 use crate::limits::{ABANDONED_AFTER, N_ABANDONED_SCRAPES};
 

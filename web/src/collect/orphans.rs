@@ -1,6 +1,6 @@
 //! Removal of orphaned pipes: hidden names whose recorder or sweeper was killed between two steps.
 //!
-//! Owns the proof that nothing uses such a pipe. The names are defined by `statvent_posix::hidden`. It must not touch
+//! Owns the proof that nothing uses such a pipe. The names are defined by `statvent_posix::staging`. It must not touch
 //! anything but pipes, and keeps nothing that it reads.
 
 use std::ffi::OsStr;
@@ -11,11 +11,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
-use statvent_core::pipe_name::PipeName;
-use statvent_posix::hidden::Maker;
 use statvent_posix::liveness::is_alive;
-use statvent_posix::node::Node;
-use statvent_posix::sweep::remove_dead;
+use statvent_posix::pipe_name::PipeName;
+use statvent_posix::remove::remove_dead;
+use statvent_posix::staging::StagingOwner;
+use statvent_posix::stat::FileStat;
 
 use super::directory::FilteredDir;
 use super::liveness::is_pid_free;
@@ -28,9 +28,11 @@ use crate::limits::{TOMBSTONE_GRACE, WRITER_CHECK_BYTES};
 /// # Errors
 /// The system's error; then the pipe stays.
 pub(super) fn remove_orphan(dir: &FilteredDir, name: &OsStr) -> io::Result<bool> {
-    match Maker::of(name.as_bytes()) {
-        Some(Maker::Recorder(pipe)) => remove_staged(dir, name, &pipe),
-        Some(Maker::Remover(pid)) if is_pid_free(pid) => remove_tombstone(dir, name, SystemTime::now()),
+    match StagingOwner::parse(name.as_bytes()) {
+        Some(StagingOwner::Recorder(pipe)) => remove_staged(dir, name, &pipe),
+        Some(StagingOwner::Sweeper(pid)) if is_pid_free(pid) => {
+            remove_tombstone(dir, name, SystemTime::now())
+        }
         _ => Ok(false),
     }
 }
@@ -39,7 +41,7 @@ pub(super) fn remove_orphan(dir: &FilteredDir, name: &OsStr) -> io::Result<bool>
 fn remove_staged(dir: &FilteredDir, name: &OsStr, pipe: &PipeName<'_>) -> io::Result<bool> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fifo: OwnedFd = openat(&dir.pipe_dir, name, flags, Mode::empty())?;
-    let node = Node::of(&fifo)?;
+    let node = FileStat::of_fd(&fifo)?;
     if !node.is_fifo || !dir.allows(&node) || is_alive(&dir.pipe_dir, pipe)? {
         return Ok(false);
     }

@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::read;
-use statvent_posix::node::{FileId, Node};
+use statvent_posix::stat::{FileId, FileStat};
 use tokio::io::Interest;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{sleep, timeout};
@@ -66,8 +66,8 @@ enum LockState {
 impl Pipe {
     /// Opens a pipe of an allowed owner; refuses links, files, sockets and devices. Needs a tokio runtime with I/O.
     pub(super) fn open(dir: &FilteredDir, name: &OsStr, charge: Charge) -> Result<Box<Self>, ProbeError> {
-        let is_allowed = |node: &Node| node.is_fifo && dir.allows(node);
-        match dir.pipe_dir.node(name)? {
+        let is_allowed = |node: &FileStat| node.is_fifo && dir.allows(node);
+        match dir.pipe_dir.stat(name)? {
             Some(node) if is_allowed(&node) => {}
             Some(_) => return Err(ProbeError::NotAFifo),
             None => return Err(ProbeError::NotFound),
@@ -75,7 +75,7 @@ impl Pipe {
         // No `O_CREAT`: `fs.protected_fifos` would refuse it.
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let receiver = openat(&dir.pipe_dir, name, flags, Mode::empty()).map_err(io::Error::from)?;
-        let node = Node::of(&receiver)?;
+        let node = FileStat::of_fd(&receiver)?;
         if !is_allowed(&node) {
             return Err(ProbeError::NotAFifo);
         }
@@ -180,7 +180,7 @@ impl Pipe {
 
     /// Whether the pipe has lost its name.
     pub(super) fn is_retired(&self) -> io::Result<bool> {
-        Ok(Node::of(&self.receiver)?.n_links == 0)
+        Ok(FileStat::of_fd(&self.receiver)?.n_links == 0)
     }
 
     /// Locks the pipe, so that no two readers share one snapshot; `false` if another reader holds the lock.

@@ -8,7 +8,7 @@ use std::mem::take;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use statvent_posix::sweep::remove_dead;
+use statvent_posix::remove::remove_dead;
 
 use super::candidates::Rank;
 use super::directory::FilteredDir;

@@ -187,7 +187,7 @@ mod tests {
             (
                 AnswerError::Collect(CollectError::Directory(dir)),
                 "nothing was collected: pipe directory /run/pipes has mode 0777, in which others may replace pipes: \
-                 `chmod 755 /run/pipes` if its owner alone publishes there, `chmod 1777 /run/pipes` if several \
+                 `chmod 755 /run/pipes` if only its owner publishes there, `chmod 1777 /run/pipes` if several \
                  users do",
             ),
             (

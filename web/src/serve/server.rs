@@ -220,7 +220,7 @@ mod tests {
             (
                 ServeError::Directory(CollectError::Directory(dir)),
                 "pipe directory /run/pipes has mode 0777, in which others may replace pipes: `chmod 755 /run/pipes` \
-                 if its owner alone publishes there, `chmod 1777 /run/pipes` if several users do",
+                 if only its owner publishes there, `chmod 1777 /run/pipes` if several users do",
             ),
             (
                 ServeError::Collector(ErrorKind::OutOfMemory.into()),

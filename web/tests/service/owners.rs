@@ -49,7 +49,7 @@ fn a_group_writable_directory_without_the_sticky_bit_is_refused_with_advice() {
     let service = Program::start(["-p", "0", "-d", path]);
     let expected = format!(
         "statvent-web: pipe directory {path} has mode 0775, in which others may replace pipes: `chmod 755 {path}` if \
-         its owner alone publishes there, `chmod 1777 {path}` if several users do"
+         only its owner publishes there, `chmod 1777 {path}` if several users do"
     );
     assert_eq!(service.line("the reason why it does not start"), expected);
     assert_eq!(service.wait().code(), Some(1));

@@ -12,8 +12,8 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
-use statvent_core::pipe_name::Label;
 use statvent_posix::Recorder;
+use statvent_posix::pipe_name::Label;
 
 use super::args::{Args, Run, Stop, Subcommand, missing};
 use super::shutdown::runtime_and_signal;

@@ -161,7 +161,7 @@ fn a_pipe_whose_byte_is_locked_by_the_time_it_is_open_is_not_removed() {
     static STATS: Registry<2, 1, 0> = Registry::new();
     let _entered = enter();
     let temp = tempfile::tempdir().unwrap();
-    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_upkeep().start().unwrap();
+    let recorder = Recorder::builder(&STATS).directory(temp.path()).without_health_check().start().unwrap();
     let path = recorder.path();
     // Gives the name to a pipe on which the recorder does not wait.
     remove_file(&path).unwrap();
