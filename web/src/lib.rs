@@ -9,4 +9,4 @@ pub mod encode;
 
 pub mod serve;
 
-pub mod descriptors;
+pub mod fd_budget;

@@ -148,3 +148,88 @@ pub(crate) const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 ///
 /// 10 s: the sweeper that renamed it may live in another pid namespace and still be at work.
 pub(crate) const TOMBSTONE_GRACE: Duration = Duration::from_secs(10);
+
+// HTTP: what clients may cost.
+
+/// The default deadline of one process.
+///
+/// 1 s: a live process answers within milliseconds, a busy one within one second, and clients wait longer than that.
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The default deadline of a client, from one answer to its next request.
+///
+/// 5 s: a local client needs milliseconds. It bounds how long a slow or idle client keeps a connection and a body.
+pub(crate) const DEFAULT_CLIENT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long open connections may take after shutdown was requested.
+///
+/// 5 s: two scrapes take 4 s by default, and a supervisor usually kills a process only after 10 s or more.
+pub(crate) const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// The first pause after a failed `accept`; each pause is twice the one before.
+///
+/// 5 ms: a descriptor is often returned that soon, and 200 attempts a second cost nothing.
+pub(crate) const FIRST_ACCEPT_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest pause after a failed `accept`.
+///
+/// 1 s: a client notices no longer pause than that once descriptors are free again.
+pub(crate) const MAX_ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+/// The buffer for the head of a request, in bytes.
+///
+/// 16 KiB: twice what most HTTP servers accept; [`MAX_CONNECTIONS`] of these take 4 MiB.
+pub(crate) const MAX_HEAD_BYTES: usize = 16 << 10;
+
+/// The least time that a request waits for an answer before it gets 503.
+///
+/// 60 s: two scrapes take 4 s by default, and slow clients can delay the second body by some more seconds.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The same in deadlines of a process, for services with a long deadline.
+///
+/// 5: a request waits for at most two scrapes, and each may take two deadlines; the fifth is for other work.
+pub(crate) const ANSWER_TIMEOUT_DEADLINES: u32 = 5;
+
+/// The memory for all bodies that clients have not received yet, in KiB.
+///
+/// 12 MiB: the largest body and 2 MiB of small ones beside it, as a part of the 64 MB that the service may take.
+pub(crate) const MAX_BODIES_KIB: usize = 12 << 10;
+
+/// The memory that is reserved before a body is encoded, in KiB.
+///
+/// 10 MiB: more than the largest body takes, which is 8 MiB of names and large integers, and less than 32 bytes more for
+/// each of 65,536 stats.
+pub(crate) const MAX_BODY_KIB: usize = 10 << 10;
+
+/// How long a warning must be absent before it is reported again.
+///
+/// 60 s: longer than the interval of most scrapers, so a fault that comes and goes is one line and not one a scrape.
+pub(crate) const WARNING_REPEAT_AFTER: Duration = Duration::from_secs(60);
+
+/// The most warnings that are remembered; further ones are not reported.
+///
+/// Twice [`MAX_PIPES`]: two for every pipe. There are more only if a writer makes new pipe names all the time.
+pub(crate) const MAX_REMEMBERED_WARNINGS: usize = 2 * MAX_PIPES;
+
+// File descriptors: how they are divided. 1024, the usual limit, is enough for all of these.
+
+/// Descriptors that are neither connections nor pipes.
+///
+/// 24: standard streams, the listener, signals, two runtimes, the directory, the pipes of a demo, and some to spare.
+pub(crate) const N_OTHER_FDS: usize = 24;
+
+/// The most connections at the same time.
+///
+/// 256: far more scrapers than one host has. Further clients wait in the listener's queue.
+pub(crate) const MAX_CONNECTIONS: usize = 256;
+
+/// The most pipes that are probed at the same time.
+///
+/// 384: a few of them answer at any moment; a silent one keeps its descriptor until its deadline.
+pub(crate) const MAX_PROBES: usize = 384;
+
+/// The most pipes of late processes that stay open between two scrapes.
+///
+/// 256: enough for all late processes of an ordinary host.
+pub(crate) const MAX_LATE_PIPES: usize = 256;

@@ -1,23 +1,22 @@
-//! The binary `statvent-web`: runs what the command line asks for, prints errors and sets the exit status.
+//! The binary `statvent-web`: runs the command line, prints errors, and sets the exit status.
 //!
-//! Owns the exit status: 0, 1 if it cannot run, 2 for a command line that is not understood.
+//! The exit status is 0, 1 if the subcommand fails, and 2 if the command line is not understood.
 
 #![deny(unsafe_code)]
 
 mod cli;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let (result, status) = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(run) => (run(), 1),
-        Err(err) => (Err(err), 2),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            cli::stderr::print_error(&*err);
-            ExitCode::from(status)
-        }
+    match cli::parse(std::env::args_os().skip(1)) {
+        Ok(action) => action().map_or_else(|err| fail(&err, 1), |()| ExitCode::SUCCESS),
+        Err(err) => fail(&err, 2),
     }
+}
+
+fn fail(err: &dyn Error, status: u8) -> ExitCode {
+    cli::print_error(err);
+    ExitCode::from(status)
 }

@@ -1,8 +1,7 @@
-//! Words of a command line: what a subcommand is, the options that several of them share, and errors.
+//! Arguments of a command line, the options that subcommands share, and the type of a subcommand.
 //!
-//! It reads no environment, prints nothing and does nothing. It knows no subcommand: the table is in `cli`.
+//! Parsing has no side effects: no environment, no output. The table of subcommands is in `dispatch`.
 
-use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,43 +9,50 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 
-const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
+use super::error::{RunError, UsageError};
+use super::limits::MAX_DEADLINE;
 
-/// What a command line that is understood asks for.
-pub(crate) type Run = Box<dyn FnOnce() -> Result<(), Box<dyn Error>>>;
+/// What a command line asks for.
+pub(crate) type Action = Box<dyn FnOnce() -> Result<(), RunError>>;
 
 /// One row of the table of subcommands.
 pub(crate) struct Subcommand {
-    /// The first word of its command line.
+    /// The first word of its command line; empty for the service.
     pub(crate) name: &'static str,
-    /// What it does, in one line.
+    /// Its purpose, in one line.
     pub(crate) summary: &'static str,
-    /// The words that follow its name; empty if it is not for users.
+    /// The words after its name; empty if it is hidden from users.
     pub(crate) usage: &'static str,
     /// The rest of its help text, from an empty line on: the options, with their defaults in brackets.
     pub(crate) details: &'static str,
-    /// Reads the words that follow its name.
-    pub(crate) parse: fn(Args) -> Result<Run, Stop>,
+    /// Parses the words after its name.
+    pub(crate) parse: fn(Args) -> Result<Action, EarlyExit>,
 }
 
-/// Why a command line is not run as it stands.
+/// Why parsing of a command line ends early.
 #[derive(Debug)]
-pub(crate) enum Stop {
+pub(crate) enum EarlyExit {
     /// It asks for the help text.
     Help,
     /// It asks for the version.
     Version,
-    /// It is not understood. An error of our own (`Custom`) says what was expected.
-    Error(lexopt::Error),
+    /// It is not understood.
+    Usage(UsageError),
 }
 
-impl From<lexopt::Error> for Stop {
-    fn from(err: lexopt::Error) -> Self {
-        Self::Error(err)
+impl From<UsageError> for EarlyExit {
+    fn from(err: UsageError) -> Self {
+        Self::Usage(err)
     }
 }
 
-/// The words of a command line, without the program's name and the subcommand.
+impl From<lexopt::Error> for EarlyExit {
+    fn from(err: lexopt::Error) -> Self {
+        Self::Usage(err.into())
+    }
+}
+
+/// The arguments of a subcommand, without the names of the program and the subcommand.
 pub(crate) struct Args(lexopt::Parser);
 
 impl Args {
@@ -54,59 +60,54 @@ impl Args {
         Self(lexopt::Parser::from_args(words))
     }
 
-    /// Returns the next option or word; `--help` and `--version` are those of every subcommand.
-    pub(crate) fn next(&mut self) -> Result<Option<lexopt::Arg<'_>>, Stop> {
+    /// Returns the next option or word. Every subcommand has `--help` and `--version`.
+    pub(crate) fn next(&mut self) -> Result<Option<lexopt::Arg<'_>>, EarlyExit> {
         match self.0.next()? {
-            Some(Short('h') | Long("help")) => Err(Stop::Help),
-            Some(Short('V') | Long("version")) => Err(Stop::Version),
+            Some(Short('h') | Long("help")) => Err(EarlyExit::Help),
+            Some(Short('V') | Long("version")) => Err(EarlyExit::Version),
             arg => Ok(arg),
         }
     }
 
-    /// Reads the value of the option that came last.
+    /// Returns the value of the last option. `expected` completes the sentence of the error.
     pub(crate) fn value<T>(
         &mut self,
-        option: &str,
-        expected: &str,
+        option: &'static str,
+        expected: &'static str,
         parse: impl FnOnce(&OsStr) -> Option<T>,
-    ) -> Result<T, lexopt::Error> {
+    ) -> Result<T, UsageError> {
         let found = self.0.value()?;
-        parse(&found).ok_or_else(|| format!("{option} was given {found:?}: expected {expected}").into())
+        parse(&found).ok_or(UsageError::Value { option, found, expected })
     }
 
-    /// Whether the option that came last has a value that may be left out: one after `=`, or a number as the next word.
+    /// Whether the last option, whose value is optional, has a value: after `=`, or a number as the next word.
     pub(crate) fn has_number(&mut self) -> bool {
         let is_number = |word: &OsStr| word.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
         self.0.try_raw_args().is_none_or(|words| words.peek().is_some_and(is_number))
     }
 
     /// The value of `--pipe-dir`.
-    pub(crate) fn pipe_dir(&mut self) -> Result<PathBuf, lexopt::Error> {
+    pub(crate) fn pipe_dir(&mut self) -> Result<PathBuf, UsageError> {
         self.value("--pipe-dir", "a directory", |word| (!word.is_empty()).then(|| word.into()))
     }
 
     /// The value of `--deadline`.
-    pub(crate) fn deadline(&mut self) -> Result<Duration, lexopt::Error> {
+    pub(crate) fn deadline(&mut self) -> Result<Duration, UsageError> {
         self.value("--deadline", "a time from 1ms to 60s, as in 500ms, 2s or 1", parse_duration)
     }
 
     /// The value of `--allow-uid`.
-    pub(crate) fn uid(&mut self) -> Result<u32, lexopt::Error> {
+    pub(crate) fn uid(&mut self) -> Result<u32, UsageError> {
         self.value("--allow-uid", "the number of a user, as `id -u` prints it", parse_text)
     }
 }
 
-/// An option without a default is missing.
-pub(crate) fn missing(option: &str) -> lexopt::Error {
-    format!("{option} is missing: expected the options that --help lists").into()
-}
-
-/// Reads a value that is text.
+/// Parses a value by its type's `FromStr`.
 pub(crate) fn parse_text<T: FromStr>(word: &OsStr) -> Option<T> {
     word.to_str()?.parse().ok()
 }
 
-/// Digits with `ms`, `s` or nothing after them, which means seconds.
+/// Parses digits, followed by `ms`, `s`, or nothing for seconds.
 fn parse_duration(word: &OsStr) -> Option<Duration> {
     let text = word.to_str()?;
     let (digits, unit_ms) = match text.strip_suffix("ms") {
@@ -115,7 +116,7 @@ fn parse_duration(word: &OsStr) -> Option<Duration> {
     };
     let n_units: u64 = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
     let duration = Duration::from_millis(n_units.checked_mul(unit_ms)?);
-    (!duration.is_zero() && duration <= LONGEST_DEADLINE).then_some(duration)
+    (!duration.is_zero() && duration <= MAX_DEADLINE).then_some(duration)
 }
 
 #[cfg(test)]
@@ -140,12 +141,12 @@ mod tests {
     fn err_deadlines() {
         for word in ["0", "1m", "61", "+1", "s", "99999999999999999999"] {
             let result = args(&format!("--deadline={word}")).deadline();
-            assert!(matches!(result, Err(lexopt::Error::Custom(_))), "{word}");
+            assert!(matches!(result, Err(UsageError::Value { .. })), "{word}");
         }
     }
 
     #[test]
-    fn values_that_may_be_left_out() {
+    fn optional_values_are_recognized() {
         for (words, has_number) in
             [("--demo", false), ("--demo 5", true), ("--demo=x", true), ("--demo -p 0", false)]
         {
@@ -154,12 +155,12 @@ mod tests {
     }
 
     #[test]
-    fn help_and_version_are_those_of_every_subcommand() {
+    fn every_subcommand_has_help_and_version() {
         for word in ["-h", "--help"] {
-            assert!(matches!(Args::new([word.into()]).next(), Err(Stop::Help)), "{word}");
+            assert!(matches!(Args::new([word.into()]).next(), Err(EarlyExit::Help)), "{word}");
         }
         for word in ["-V", "--version"] {
-            assert!(matches!(Args::new([word.into()]).next(), Err(Stop::Version)), "{word}");
+            assert!(matches!(Args::new([word.into()]).next(), Err(EarlyExit::Version)), "{word}");
         }
     }
 }

@@ -1,22 +1,21 @@
-//! How this process takes memory from the system and gives it back.
+//! Settings of the C library's allocator for this process.
 //!
-//! Owns the settings of the C library's allocator, which are the whole process's: the library half of this package must
-//! not touch them. It is done once, before anything large is allocated and before there are threads.
+//! They apply to the whole process, so only the binary may change them, and not the library half of this package. They are
+//! set once, before any thread starts and before any large allocation.
 
-use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, c_int, mallopt};
+use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, mallopt};
 
-/// More than a block of a reading takes; what large answers and collections take at once is larger.
-const MIN_BYTES_MAPPED: c_int = 64 << 10;
+use super::limits::MIN_MAPPED_BYTES;
 
-/// Has large blocks mapped one by one, so that they are given back when they are freed, and all others in one heap.
+/// Makes the allocator map large blocks one by one, and keep all other blocks in one heap.
 ///
-/// Left to itself, the allocator keeps blocks in its heaps that are as large as the largest freed before: then one answer
-/// that is not taken holds everything below it, and each thread's heap has holes of its own. Half of what the service took
-/// was such holes, now more, now less. Two threads here allocate, rarely at once.
+/// By default the allocator raises its threshold for mapped blocks to the size of the largest freed one. Then a body that a
+/// client has not received keeps the heap below it from shrinking, and each thread's heap has holes of its own: half of the
+/// service's memory was such holes, in varying amounts. One heap is enough: two threads allocate, rarely at the same time.
 pub(crate) fn configure_malloc() {
-    for (setting, value) in [(M_MMAP_THRESHOLD, MIN_BYTES_MAPPED), (M_ARENA_MAX, 1)] {
-        // What is refused stays as it is, which takes more memory and does no harm.
-        // SAFETY: takes two numbers and has no requirement but a known setting.
+    for (setting, value) in [(M_MMAP_THRESHOLD, MIN_MAPPED_BYTES), (M_ARENA_MAX, 1)] {
+        // If a setting is refused, the process takes more memory and works as well.
+        // SAFETY: takes two integers and requires only that the setting is a known one.
         let _ = unsafe { mallopt(setting, value) };
     }
 }
@@ -27,7 +26,7 @@ mod tests {
     use std::fs;
     use std::hint::black_box;
 
-    /// Below 32 MiB, beyond which blocks are mapped in any case.
+    /// Below 32 MiB: larger blocks are always mapped.
     const LARGE_KB: usize = 16 << 10;
 
     fn large() -> Vec<u8> {
@@ -41,13 +40,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_freed_is_given_back_also_the_second_time() {
+    fn freed_memory_returns_to_the_system_also_the_second_time() {
         configure_malloc();
-        // Mapped in any case; left to itself, the allocator keeps blocks of this size from now on.
+        // The first block is mapped in any case. By default, freeing it makes the allocator keep later ones of this size.
         drop(large());
-        let again = large();
+        let second = large();
         let before_kb = resident_kb();
-        drop(again);
+        drop(second);
         let after_kb = resident_kb();
         assert!(after_kb + LARGE_KB / 2 < before_kb, "{before_kb} kB before, {after_kb} kB after");
     }

@@ -1,132 +1,19 @@
-//! The command line: the table of subcommands, and which of them a command line asks for.
+//! The command line of the binary.
 //!
-//! A new subcommand is a file of its own and a row of `SUBCOMMANDS`. Serving is what is done without a subcommand.
-//! Errors of the binary are only printed, so most are sentences: what failed, and what to do.
+//! `dispatch` holds the table of subcommands, `args` the options that they share, and `error` their messages. Each
+//! subcommand has its own file or folder. Without a subcommand, the binary serves.
 
 mod args;
 mod bridge;
 mod demo;
-#[allow(unsafe_code, reason = "no safe call sets what the allocator does")]
+mod dispatch;
+mod error;
+mod limits;
+#[allow(unsafe_code, reason = "no safe function configures the allocator")]
 mod malloc;
 mod serve;
 mod shutdown;
-pub(crate) mod stderr;
+mod stderr;
 
-use std::error::Error;
-use std::ffi::OsString;
-use std::io::{self, Write as _};
-
-use args::{Args, Run, Stop, Subcommand};
-
-const PROGRAM: &str = "statvent-web";
-const SUBCOMMANDS: &[Subcommand] = &[bridge::BRIDGE, demo::worker::DEMO_WORKER];
-
-/// Reads a command line, without the program's name.
-pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Run, Box<dyn Error>> {
-    let mut words = words.into_iter().peekable();
-    let command = match words.next_if(|word| !word.as_encoded_bytes().starts_with(b"-")) {
-        None => &serve::SERVE,
-        Some(word) => SUBCOMMANDS.iter().find(|command| word == command.name).ok_or_else(|| {
-            let names = for_users().map(|command| command.name).collect::<Vec<_>>().join(", ");
-            format!("{word:?} is no subcommand: expected {names}, or the options that --help lists")
-        })?,
-    };
-    match (command.parse)(Args::new(words)) {
-        Ok(run) => Ok(run),
-        Err(Stop::Help) => Ok(print(help(command))),
-        Err(Stop::Version) => Ok(print(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")))),
-        Err(Stop::Error(lexopt::Error::Custom(err))) => Err(err),
-        Err(Stop::Error(err)) => Err(format!("{err}: expected the options that --help lists").into()),
-    }
-}
-
-fn for_users() -> impl Iterator<Item = &'static Subcommand> {
-    SUBCOMMANDS.iter().filter(|command| !command.usage.is_empty())
-}
-
-fn print(text: String) -> Run {
-    Box::new(move || Ok(io::stdout().write_all(text.as_bytes())?))
-}
-
-fn help(command: &Subcommand) -> String {
-    let Subcommand { name, summary, usage, details, .. } = command;
-    let title = format!("{PROGRAM} {name}");
-    let title = title.trim_end();
-    let mut text = format!("{title}: {summary}\n\nusage: {title} {usage}\n");
-    if name.is_empty() {
-        for Subcommand { name, usage, .. } in for_users() {
-            text += &format!("       {PROGRAM} {name} {usage}    (see {PROGRAM} {name} --help)\n");
-        }
-    }
-    text + details
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn err_messages_say_what_was_found_and_what_was_expected() {
-        let label = "expected 1 to 64 ASCII letters, digits, `_` and `-`";
-        let listed = "expected the options that --help lists";
-        let cases = [
-            ("-p 70000", "--port was given \"70000\": expected a number from 0 to 65535".to_owned()),
-            (
-                "-i localhost",
-                "--ip was given \"localhost\": expected an IP address, as in 127.0.0.1 or ::1".to_owned(),
-            ),
-            (
-                "-l stats",
-                "--path was given \"stats\": expected a path that begins with a slash, as in /stats, without white \
-                 space, ? and #"
-                    .to_owned(),
-            ),
-            (
-                "--allow-uid root",
-                "--allow-uid was given \"root\": expected the number of a user, as `id -u` prints it".to_owned(),
-            ),
-            ("-d=", "--pipe-dir was given \"\": expected a directory".to_owned()),
-            (
-                "--deadline 0",
-                "--deadline was given \"0\": expected a time from 1ms to 60s, as in 500ms, 2s or 1".to_owned(),
-            ),
-            ("--demo=0", "--demo was given \"0\": expected a number of processes from 1 to 64".to_owned()),
-            ("--nope", format!("invalid option '--nope': {listed}")),
-            ("-p", format!("missing argument for option '-p': {listed}")),
-            (
-                "nonsense",
-                "\"nonsense\" is no subcommand: expected bridge, or the options that --help lists".to_owned(),
-            ),
-            ("-p 0 bridge -n a", format!("unexpected argument \"bridge\": {listed}")),
-            ("bridge", format!("--name is missing: {listed}")),
-            ("bridge -n a.b", format!("--name was given \"a.b\": {label}")),
-            ("bridge -n=", format!("--name was given \"\": {label}")),
-            ("bridge -n a -d=", "--pipe-dir was given \"\": expected a directory".to_owned()),
-            ("bridge -n a -p 0", format!("invalid option '-p': {listed}")),
-            ("bridge -n a one two", format!("unexpected argument \"two\": {listed}")),
-            ("demo-worker", format!("--pipe-dir is missing: {listed}")),
-        ];
-        for (words, message) in cases {
-            let Err(err) = parse(words.split_whitespace().map(OsString::from)) else { panic!("{words}") };
-            assert_eq!(err.to_string(), message, "{words}");
-        }
-    }
-
-    #[test]
-    fn the_help_text_of_the_service_shows_every_subcommand_for_users() {
-        let text = help(&serve::SERVE);
-        assert!(text.starts_with("statvent-web: "), "{text}");
-        assert!(
-            text.contains("\nusage: statvent-web [options]\n       statvent-web bridge --name NAME "),
-            "{text}"
-        );
-        assert!(text.contains("(see statvent-web bridge --help)\n\n  -p, --port PORT "), "{text}");
-        assert!(!text.contains(demo::worker::DEMO_WORKER.name), "{text}");
-        let text = help(&bridge::BRIDGE);
-        assert!(text.starts_with("statvent-web bridge: publishes "), "{text}");
-        assert!(
-            text.contains("\nusage: statvent-web bridge --name NAME [options] [INPUT]\n\nReads "),
-            "{text}"
-        );
-    }
-}
+pub(crate) use dispatch::parse;
+pub(crate) use stderr::print_error;

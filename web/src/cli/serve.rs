@@ -1,8 +1,7 @@
-//! Serving, which is what is done without a subcommand: its options, and the order of starting and ending.
+//! The service as a subcommand: its options, and its order of start and end.
 //!
-//! Everything that serves is in the library. What is wrong with processes goes to standard error.
+//! Everything that serves is in the library. Warnings about processes are printed on standard error.
 
-use std::error::Error;
 use std::ffi::OsStr;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -12,17 +11,18 @@ use std::thread;
 
 use lexopt::prelude::*;
 use statvent_web::collect::Warning;
-use statvent_web::descriptors::raise_limit;
-use statvent_web::limits::MAX_PIPES;
+use statvent_web::fd_budget::raise_fd_limit;
 use statvent_web::serve::{Config, Service};
 
-use super::args::{Args, Run, Stop, Subcommand, parse_text};
+use super::args::{Action, Args, EarlyExit, Subcommand, parse_text};
 use super::demo::Demo;
+use super::error::RunError;
+use super::limits::{DEFAULT_DEMO_WORKERS, MAX_DEMO_WORKERS, MAX_QUEUED_WARNINGS};
 use super::malloc::configure_malloc;
 use super::shutdown::runtime_and_signal;
 use super::stderr::log_line;
 
-/// The row of the table.
+/// Its row in the table of subcommands.
 pub(crate) const SERVE: Subcommand = Subcommand {
     name: "",
     summary: "sums the stats of every process of this host and serves them as JSON",
@@ -32,32 +32,29 @@ pub(crate) const SERVE: Subcommand = Subcommand {
   -i, --ip ADDRESS      address to serve on [127.0.0.1]
   -l, --path PATH       path of the stats [/stats]
   -d, --pipe-dir DIR    directory of the pipes [$STATVENT_PIPE_DIR, or /tmp/stats-pipe]
-      --allow-uid UID   read the pipes of this user alone, by number; may be given again [all users]
+      --allow-uid UID   read only the pipes of this user, by number; repeatable [all users]
       --deadline TIME   how long a process may take to answer: 500ms, 2s, 1 [1s]
       --demo [N]        start N small processes with stats of their own and serve them [3]
   -h, --help            print this
   -V, --version         print the version
 ",
-    parse: |args| Options::parse(args).map(|options| Box::new(|| run(options)) as Run),
+    parse: |args| ServeOptions::parse(args).map(|options| Box::new(|| run(options)) as Action),
 };
 
-const DEFAULT_DEMO_WORKERS: u16 = 3;
-const MAX_DEMO_WORKERS: u16 = 64;
-
-/// What to serve, and where.
+/// The options of the service.
 #[derive(Debug)]
-struct Options {
-    /// The port is 0 for a free one.
+struct ServeOptions {
+    /// The address to listen on; port 0 picks a free one.
     address: SocketAddr,
-    /// The directory of the pipes, if it is given.
+    /// The pipe directory, if it was given.
     pipe_dir: Option<PathBuf>,
-    /// The number of processes of the demo.
+    /// The number of processes of the demo; `None` without a demo.
     n_demo_workers: Option<u16>,
     config: Config,
 }
 
-impl Options {
-    fn parse(mut args: Args) -> Result<Self, Stop> {
+impl ServeOptions {
+    fn parse(mut args: Args) -> Result<Self, EarlyExit> {
         let mut options = Self {
             address: (Ipv4Addr::LOCALHOST, 7828).into(),
             pipe_dir: None,
@@ -105,19 +102,18 @@ fn parse_n_workers(word: &OsStr) -> Option<u16> {
     parse_text(word).filter(|n_workers| (1..=MAX_DEMO_WORKERS).contains(n_workers))
 }
 
-fn run(options: Options) -> Result<(), Box<dyn Error>> {
-    let Options { address, pipe_dir, n_demo_workers, mut config } = options;
+fn run(options: ServeOptions) -> Result<(), RunError> {
+    let ServeOptions { address, pipe_dir, n_demo_workers, mut config } = options;
     configure_malloc();
-    // With fewer descriptors it serves fewer clients at a time.
-    let _ = raise_limit();
-    let listener = bind(address)?;
-    let address = listener.local_addr()?;
+    // If this fails, the service has fewer descriptors and serves fewer clients at the same time.
+    let _ = raise_fd_limit();
+    let (listener, address) = listen(address).map_err(|err| RunError::Listen { address, err })?;
     let (runtime, shutdown) = runtime_and_signal()?;
     let demo = n_demo_workers.map(|n_workers| Demo::start(n_workers, pipe_dir.clone())).transpose()?;
     let demo_dir = demo.as_ref().map(|demo| demo.pipe_dir.clone());
     config.pipe_dir = demo_dir.or(pipe_dir).unwrap_or(config.pipe_dir);
     let stats_path = config.stats_path.clone();
-    let service = Service::start_reporting(config, reporter())?;
+    let service = Service::start_reporting(config, warning_printer())?;
     log_line(format_args!("listening on http://{address}"));
     if let Some(demo) = &demo {
         log_line(format_args!("try:  curl http://{address}{stats_path}"));
@@ -127,51 +123,46 @@ fn run(options: Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, Box<dyn Error>> {
-    TcpListener::bind(address).map_err(|err| {
-        let advice = match err.kind() {
-            io::ErrorKind::AddrInUse => {
-                "stop what listens there, or choose another --port (0 picks a free one)"
-            }
-            io::ErrorKind::PermissionDenied => "choose a --port from 1024 on",
-            io::ErrorKind::AddrNotAvailable => "choose an --ip of this host",
-            _ => "choose another --ip or --port",
-        };
-        format!("cannot listen on {address}: {err}: {advice}").into()
-    })
+/// Returns a listener and its address, in which port 0 is replaced.
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
-/// Returns a way to standard error that never waits: a reader of it that stopped must not stop the collector.
-fn reporter() -> impl FnMut(&Warning) + Send {
-    let (report, reports) = sync_channel(MAX_PIPES);
+/// Returns a callback that prints warnings and never blocks: a reader of standard error that has stopped must not stop the
+/// collector.
+fn warning_printer() -> impl FnMut(&Warning) + Send {
+    let (sender, lines) = sync_channel(MAX_QUEUED_WARNINGS);
     thread::spawn(move || {
-        for line in reports {
+        for line in lines {
             log_line(format_args!("statvent-web: {line}"));
         }
     });
-    move |trouble| {
-        // What does not fit is lost: by then there is enough to read.
-        let _ = report.try_send(trouble.to_string());
+    move |warning| {
+        // If the queue is full, the warning is dropped: thousands of lines wait to be read already.
+        let _ = sender.try_send(warning.to_string());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::error::UsageError;
     use std::ffi::OsString;
     use std::time::Duration;
 
-    fn parse(words: &str) -> Result<Options, Stop> {
-        Options::parse(Args::new(words.split_whitespace().map(OsString::from)))
+    fn parse(words: &str) -> Result<ServeOptions, EarlyExit> {
+        ServeOptions::parse(Args::new(words.split_whitespace().map(OsString::from)))
     }
 
-    fn options(words: &str) -> Options {
+    fn options(words: &str) -> ServeOptions {
         parse(words).unwrap_or_else(|err| panic!("{words}: {err:?}"))
     }
 
     #[test]
-    fn ok_defaults_are_those_of_the_help_text() {
-        let Options { address, config: Config { stats_path, deadline, .. }, .. } = options("");
+    fn ok_defaults_match_the_help_text() {
+        let ServeOptions { address, config: Config { stats_path, deadline, .. }, .. } = options("");
         for default in
             [address.port().to_string(), address.ip().to_string(), stats_path, format!("{deadline:?}")]
         {
@@ -186,7 +177,7 @@ mod tests {
             "-p0 -i ::1 -l /all/stats -d /run/pipes",
             "--port=0 --ip ::1 --path /all/stats --pipe-dir=/run/pipes",
         ] {
-            let Options { address, pipe_dir, n_demo_workers, config } = options(words);
+            let ServeOptions { address, pipe_dir, n_demo_workers, config } = options(words);
             assert_eq!((address.to_string().as_str(), n_demo_workers), ("[::1]:0", None), "{words}");
             assert_eq!((pipe_dir, &*config.stats_path), (Some("/run/pipes".into()), "/all/stats"), "{words}");
         }
@@ -208,14 +199,14 @@ mod tests {
 
     #[test]
     fn ok_help_and_version() {
-        assert!(matches!(parse("-p 1 -h"), Err(Stop::Help)));
-        assert!(matches!(parse("--version"), Err(Stop::Version)));
+        assert!(matches!(parse("-p 1 -h"), Err(EarlyExit::Help)));
+        assert!(matches!(parse("--version"), Err(EarlyExit::Version)));
     }
 
     #[test]
     fn err_values_of_the_wrong_kind() {
         for words in ["-l /a?b", "-l /a#", "--deadline 1m", "--demo 65", "-p -1"] {
-            assert!(matches!(parse(words), Err(Stop::Error(lexopt::Error::Custom(_)))), "{words}");
+            assert!(matches!(parse(words), Err(EarlyExit::Usage(UsageError::Value { .. }))), "{words}");
         }
     }
 }

@@ -1,15 +1,16 @@
-//! The runtime of a subcommand that runs until a signal.
-
-use std::io;
+//! The event loop of a subcommand that runs until a signal.
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Returns a runtime, and a future that is ready at the first SIGTERM or SIGINT from now on.
-pub(crate) fn runtime_and_signal() -> io::Result<(Runtime, impl Future<Output = ()>)> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+use super::error::RunError;
+
+/// Returns an event loop, and a future that is ready at the first SIGTERM or SIGINT after this call.
+pub(crate) fn runtime_and_signal() -> Result<(Runtime, impl Future<Output = ()>), RunError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(RunError::Runtime)?;
     let entered = runtime.enter();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Runtime)?;
     drop(entered);
     let shutdown = async move {
         tokio::select! {

@@ -1,6 +1,6 @@
 //! Lines on standard error.
 //!
-//! A standard error that is closed or full of errors itself is no reason to end: failures to write are ignored.
+//! Failed writes are ignored: a closed or full standard error must not end the service.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 
 use statvent_web::collect::ErrorChain;
 
-/// Prints an error with its causes.
+/// Prints an error and its causes in one line.
 pub(crate) fn print_error(err: &dyn Error) {
     log_line(format_args!("statvent-web: {}", ErrorChain(err)));
 }

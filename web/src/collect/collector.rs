@@ -29,7 +29,7 @@ use super::scrape::{ScrapeContext, probe_all};
 use super::snapshot::ProcessSnapshot;
 use super::truncation::{enforce_memory_limit, enforce_name_limit};
 use super::warning::{Reason, Warning};
-use crate::descriptors::Descriptors;
+use crate::fd_budget::FdBudget;
 use crate::limits::{
     CHUNK_BYTES, EXHAUSTED_PAUSE, FIRST_LISTING_PAUSE, MAX_HIDDEN, MAX_NAME_BYTES, MAX_NAMES,
     MAX_TOTAL_BYTES, N_FIRST_LISTINGS,
@@ -59,7 +59,7 @@ pub struct Collector {
     processes: BTreeMap<OsString, Process>,
     /// The buffer for reads.
     chunk: Vec<u8>,
-    descriptors: Descriptors,
+    descriptors: FdBudget,
     quota: Arc<Quota>,
 }
 
@@ -74,7 +74,7 @@ impl Collector {
             dir_id: None,
             processes: BTreeMap::new(),
             chunk: vec![0; CHUNK_BYTES],
-            descriptors: Descriptors::available(),
+            descriptors: FdBudget::from_system(),
             quota: Quota::new(MAX_TOTAL_BYTES),
         }
     }

@@ -1,7 +1,6 @@
 //! One connection, from accepted to closed.
 //!
-//! Owns the one time limit of a client, and the memory for the head of a request. It knows no path (see `routes`) and
-//! accepts nothing (see `server`).
+//! Owns the client's deadline and the buffer for the head of a request. Paths are in `routes`, accepting is in `server`.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -18,55 +17,53 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::routes::Routes;
+use crate::limits::MAX_HEAD_BYTES;
 
-/// The memory for the head of a request.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-
-/// What all connections of a service have in common.
+/// What all connections of a service share.
 #[derive(Clone)]
 pub(super) struct ConnConfig {
     pub(super) routes: Arc<Routes>,
-    /// How long a client may take from its last answer, or from connecting, to its next request.
+    /// How long a client may take from connecting, or from its last answer, to its next request.
     pub(super) client_deadline: Duration,
     /// One permit for each connection that may still be accepted.
-    pub(super) free: Arc<Semaphore>,
+    pub(super) permits: Arc<Semaphore>,
 }
 
 impl ConnConfig {
-    /// Answers requests until the client has no more, it is late, or the service shuts down.
+    /// Answers requests until the client closes the connection, misses its deadline, or the service shuts down.
     ///
-    /// `served_on` is the address that requests come in at.
+    /// `served_on` is the local address of the connection.
     pub(super) async fn serve(
         self,
         served_on: IpAddr,
         stream: impl Read + Write + Unpin + 'static,
         shutdown: Watcher,
     ) {
-        // Since when the client is waited for; none while it waits for an answer.
+        // When the service began to wait for the client; `None` while the client waits for an answer.
         let waiting_since = watch::Sender::new(Some(Instant::now()));
         let service = service_fn(|request| {
             let (config, waiting_since) = (&self, &waiting_since);
-            // hyper polls this only once the answer before it is written, so that a client which sends requests and takes
-            // no answers is late all the same.
+            // hyper polls this future only after the previous answer is written. So the deadline also ends a client that
+            // sends requests and reads no answers.
             async move {
                 waiting_since.send_replace(None);
                 let mut answer = config.routes.answer(served_on, &request).await;
                 waiting_since.send_replace(Some(Instant::now()));
-                if config.free.available_permits() == 0 {
-                    // Others may be waiting, also where this client never stops asking.
+                if config.permits.available_permits() == 0 {
+                    // Other clients may be waiting for a connection, and this one may never stop sending requests.
                     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(answer)
             }
         });
         let mut builder = http1::Builder::new();
-        // A client that says that it has no more to ask is answered all the same.
+        // A client may close its sending half after the last request, and is still answered.
         builder.max_buf_size(MAX_HEAD_BYTES).half_close(true);
         let mut connection = pin!(shutdown.watch(builder.serve_connection(stream, service)));
         loop {
             let now = Instant::now();
             let until = waiting_since.borrow().unwrap_or(now) + self.client_deadline;
-            // What a client does to its own connection concerns nobody else.
+            // An error of one connection affects no other, so it is ignored.
             if until <= now || timeout_at(until, connection.as_mut()).await.is_ok() {
                 return;
             }
@@ -76,7 +73,7 @@ impl ConnConfig {
 
 #[cfg(test)]
 mod tests {
-    //! In a time that stands still until everything waits, but for what a test adds to it.
+    //! In paused time: it advances only as a test asks for it, or when every task waits.
 
     use super::*;
     use crate::serve::{Config, Service};
@@ -88,7 +85,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(10);
     const REQUEST: &[u8] = b"GET /nope HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-    /// Serves one client, whose connection holds so many bytes on the way to it.
+    /// Serves one client over a connection that buffers `n_bytes` in each direction.
     fn serve(n_bytes: usize, client: impl AsyncFnOnce(DuplexStream) + 'static) {
         let pipe_dir = tempfile::tempdir().unwrap();
         let config =
@@ -97,15 +94,15 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             pause();
-            let (ours, theirs) = duplex(n_bytes);
+            let (client_end, server_end) = duplex(n_bytes);
             tokio::join!(
-                client(ours),
-                service.serve_stream(TokioIo::new(theirs), Ipv4Addr::LOCALHOST.into())
+                client(client_end),
+                service.serve_stream(TokioIo::new(server_end), Ipv4Addr::LOCALHOST.into())
             );
         });
     }
 
-    /// Reads a byte a second, and returns how many there are and how long that took.
+    /// Reads one byte a second until the end; returns the number of bytes and the time.
     async fn read_slowly(stream: &mut DuplexStream) -> (usize, Duration) {
         let (begin, mut n_bytes) = (Instant::now(), 0);
         while stream.read(&mut [0]).await.unwrap() > 0 {
@@ -116,17 +113,17 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_a_little_now_and_then_is_disconnected() {
+    fn a_client_that_receives_slowly_is_disconnected() {
         serve(64, async |mut stream| {
             stream.write_all(REQUEST).await.unwrap();
             let (n_bytes, elapsed) = read_slowly(&mut stream).await;
-            assert!((DEADLINE.as_secs() as usize..100).contains(&n_bytes), "{n_bytes}, then the end");
+            assert!((DEADLINE.as_secs() as usize..100).contains(&n_bytes), "{n_bytes} bytes");
             assert!(elapsed > DEADLINE);
         });
     }
 
     #[test]
-    fn a_client_that_sends_a_little_now_and_then_is_disconnected() {
+    fn a_client_that_sends_slowly_is_disconnected() {
         serve(4096, async |mut stream| {
             let begin = Instant::now();
             for byte in REQUEST {
@@ -140,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn each_request_begins_a_new_time() {
+    fn each_request_starts_a_new_deadline() {
         serve(4096, async |mut stream| {
             for _ in 0..5 {
                 advance(DEADLINE * 2 / 3).await;

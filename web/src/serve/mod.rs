@@ -1,16 +1,19 @@
-//! Serves the sums of a pipe directory over HTTP/1.1.
+//! The HTTP/1.1 service that serves the sums of a pipe directory.
 //!
-//! Owns the service as a whole: accepting and draining (`server`), one connection and its time limit (`connection`), paths
-//! (`routes`), allowed hosts (`host`), one scrape for all that wait (`answers`), the memory of untaken bodies (`body`), what
-//! a panic costs (`panics`), and which troubles are news (`reports`). It must not read pipes or sum.
+//! `server` accepts and drains connections, `connection` serves one of them, and `routes` and `host_check` handle its
+//! requests. `collector_thread` scrapes once for all waiting requests. `memory_budget` bounds the bodies that clients have
+//! not received, `panics` limits a panic to one answer, and `warning_filter` reports each warning once. Nothing here
+//! reads pipes or sums stats.
 
-mod answers;
-mod body;
+mod collector_thread;
 mod connection;
-mod host;
+mod error;
+mod host_check;
+mod memory_budget;
 mod panics;
-mod reports;
 mod routes;
 mod server;
+mod warning_filter;
 
-pub use server::{Config, ServeError, Service};
+pub use error::ServeError;
+pub use server::{Config, Service};

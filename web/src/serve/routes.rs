@@ -1,11 +1,10 @@
-//! What is asked for, and what is answered.
+//! Routes: the paths of the service, their methods and formats, and the headers of every response.
 //!
-//! Owns the paths and the formats behind them, the methods and the headers of every answer: the only file that knows
-//! them. It must not collect or accept.
+//! No other file knows paths, methods or status codes. This file neither collects nor accepts connections.
 //!
-//! | path | methods | answer |
+//! | path | methods | response |
 //! |---|---|---|
-//! | the stats path, `/stats` | GET, HEAD | 200, the sums as JSON |
+//! | the stats path, by default `/stats` | GET, HEAD | 200, the sums as JSON |
 //! | the stats path | others | 405 |
 //! | any other | all | 404 |
 
@@ -18,15 +17,16 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
-use super::answers::{AnswerError, CollectorHandle};
-use super::host::{HostError, check_host};
+use super::collector_thread::CollectorHandle;
+use super::error::{AnswerError, HostError, RequestError};
+use super::host_check::check_host;
 use super::panics::Panics;
 use crate::collect::CollectError;
 use crate::encode::Format;
 
 const METHODS: &str = "GET, HEAD";
 
-/// All that a request can reach.
+/// What every request needs.
 pub(super) struct Routes {
     pub(super) stats_path: String,
     pub(super) collector: CollectorHandle,
@@ -34,34 +34,28 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// Answers one request that came in at this address, whatever happens; its body, if it has one, is not read.
+    /// Answers one request that arrived at the address `served_on`. Does not read the request's body.
     pub(super) async fn answer<B>(&self, served_on: IpAddr, request: &Request<B>) -> Response<Full<Bytes>> {
-        let answer = self.panics.guard(self.route(served_on, request)).await;
-        answer.unwrap_or_else(|err| {
-            message(StatusCode::INTERNAL_SERVER_ERROR, &err.to_string(), request.uri().path())
-        })
+        let result = self.panics.guard(self.route(served_on, request)).await;
+        let result = result.unwrap_or_else(|panicked| Err(RequestError::Panicked(panicked)));
+        result.unwrap_or_else(|err| error_response(&err, request.uri().path()))
     }
 
-    async fn route<B>(&self, served_on: IpAddr, request: &Request<B>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        match check_host(served_on, request.version(), request.uri(), request.headers()) {
-            Ok(()) => {}
-            Err(err @ HostError::Foreign { .. }) => {
-                return message(StatusCode::FORBIDDEN, &err.to_string(), path);
-            }
-            Err(err) => return message(StatusCode::BAD_REQUEST, &err.to_string(), path),
-        }
-        let Some(format) = self.format_at(path) else {
-            let hint = format!("there is nothing at this path: the stats are at {}", self.stats_path);
-            return message(StatusCode::NOT_FOUND, &hint, path);
-        };
+    async fn route<B>(
+        &self,
+        served_on: IpAddr,
+        request: &Request<B>,
+    ) -> Result<Response<Full<Bytes>>, RequestError> {
+        check_host(served_on, request.version(), request.uri(), request.headers())?;
+        let format = self
+            .format_at(request.uri().path())
+            .ok_or_else(|| RequestError::NotFound { stats_path: self.stats_path.clone() })?;
         match *request.method() {
-            // The body of an answer to HEAD is dropped when it is written; its length is sent.
-            Method::GET | Method::HEAD => match self.collector.ask(format).await {
-                Ok(body) => response(StatusCode::OK, format, body),
-                Err(err) => message(status_of(&err), &err.to_string(), path),
-            },
-            _ => not_allowed(path),
+            // hyper sends the length of the body in response to HEAD, and drops the body.
+            Method::GET | Method::HEAD => {
+                Ok(response(StatusCode::OK, format, self.collector.request(format).await?))
+            }
+            _ => Err(RequestError::MethodNotAllowed { allowed: METHODS }),
         }
     }
 
@@ -70,29 +64,37 @@ impl Routes {
     }
 }
 
-fn status_of(err: &AnswerError) -> StatusCode {
+fn status_of(err: &RequestError) -> StatusCode {
     match err {
-        AnswerError::TooSlow { .. } | AnswerError::Collect(CollectError::ResourceExhausted(_)) => {
+        RequestError::Host(HostError::Foreign { .. }) => StatusCode::FORBIDDEN,
+        RequestError::Host(_) => StatusCode::BAD_REQUEST,
+        RequestError::NotFound { .. } => StatusCode::NOT_FOUND,
+        RequestError::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+        RequestError::Answer(err) => status_of_answer(err),
+        RequestError::Panicked(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn status_of_answer(err: &AnswerError) -> StatusCode {
+    match err {
+        AnswerError::TimedOut { .. } | AnswerError::Collect(CollectError::ResourceExhausted(_)) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
-fn not_allowed(path: &str) -> Response<Full<Bytes>> {
-    let text = format!("the stats can only be read: ask with one of {METHODS}");
-    let mut response = message(StatusCode::METHOD_NOT_ALLOWED, &text, path);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(METHODS));
+fn error_response(err: &RequestError, path: &str) -> Response<Full<Bytes>> {
+    let body = json!({ "message": err.to_string(), "path": path }).to_string();
+    let mut response = response(status_of(err), Format::Json, body.into());
+    if let RequestError::MethodNotAllowed { allowed } = err {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    }
     response
 }
 
-fn message(status: StatusCode, text: &str, path: &str) -> Response<Full<Bytes>> {
-    let body = json!({ "message": text, "path": path }).to_string();
-    response(status, Format::Json, body.into())
-}
-
 fn response(status: StatusCode, format: Format, body: Bytes) -> Response<Full<Bytes>> {
-    // hyper adds the length.
+    // hyper adds `Content-Length`.
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

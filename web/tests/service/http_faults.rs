@@ -363,7 +363,7 @@ fn a_panic_is_500_and_counted_and_the_next_answer_is_right() {
         let reply = reply.unwrap();
         assert_eq!((reply.status, reply.header("content-type")), (500, Some("application/json")));
         let message = reply.json()["message"].as_str().unwrap().to_owned();
-        assert!(message.contains(&format!("which makes {n_panics} since its start")), "{message}");
+        assert!(message.contains(&format!("failure {n_panics} since its start")), "{message}");
         drop(bad);
     }
 }

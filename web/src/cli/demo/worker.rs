@@ -1,8 +1,7 @@
-//! One process of the demo: a pretended web server, its requests and its stats.
+//! One process of the demo: a simulated web server that records example stats.
 //!
-//! Owns what the demo shows of recording: counters, a gauge, a float, samples. It ends when its standard input does.
+//! Shows each way of recording: counters, a gauge, a float, samples. It ends when its standard input does.
 
-use std::error::Error;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -13,20 +12,20 @@ use nix::poll::{PollFd, PollFlags, poll};
 use statvent_core::Registry;
 use statvent_posix::Recorder;
 
-use crate::cli::args::{Args, Run, Stop, Subcommand, missing};
+use crate::cli::args::{Action, Args, EarlyExit, Subcommand};
+use crate::cli::error::{RunError, UsageError};
+use crate::cli::limits::DEMO_TICK_MS;
 
-/// The row of the table, for processes that the demo starts.
+/// Its row in the table of subcommands. It is hidden: only the demo starts it.
 pub(crate) const DEMO_WORKER: Subcommand =
     Subcommand { name: "demo-worker", summary: "one process of the demo", usage: "", details: "", parse };
 
-/// The option of a process whose directory was made for the demo.
-pub(crate) const REMOVE_DIR: &str = "--remove-dir";
-
-const TICK_MS: u8 = 50;
+/// The option that makes a process remove the directory, which was created for the demo.
+pub(super) const REMOVE_DIR_OPTION: &str = "--remove-dir";
 
 static STATS: Registry<16, 1, 256> = Registry::new();
 
-fn parse(mut args: Args) -> Result<Run, Stop> {
+fn parse(mut args: Args) -> Result<Action, EarlyExit> {
     let (mut pipe_dir, mut removes_dir) = (None, false);
     while let Some(arg) = args.next()? {
         match arg {
@@ -35,32 +34,34 @@ fn parse(mut args: Args) -> Result<Run, Stop> {
             _ => return Err(arg.unexpected().into()),
         }
     }
-    let pipe_dir = pipe_dir.ok_or_else(|| missing("--pipe-dir"))?;
+    let pipe_dir = pipe_dir.ok_or(UsageError::Missing { option: "--pipe-dir" })?;
     Ok(Box::new(move || run(pipe_dir, removes_dir)))
 }
 
-/// Publishes, prints the pipe's path on standard output, and records until standard input ends, however the parent ends.
-fn run(pipe_dir: PathBuf, removes_dir: bool) -> Result<(), Box<dyn Error>> {
+/// Publishes, prints the pipe's path on standard output, and records until standard input ends.
+///
+/// Standard input ends when the parent does, even if the parent is killed.
+fn run(pipe_dir: PathBuf, removes_dir: bool) -> Result<(), RunError> {
     let mut temperature = 45.0;
-    // The first reader finds every stat there is.
+    // Create every stat before the first reader can open the pipe.
     tick(&mut temperature);
     let recorder = Recorder::builder(&STATS).directory(&pipe_dir).start()?;
-    // Fails only if the parent is gone, and then standard input has ended as well.
+    // Fails only if the parent has ended, and then standard input has ended too.
     let _ = writeln!(io::stdout(), "{}", recorder.path().display());
     let stdin = io::stdin();
     let mut ended = [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
-    while matches!(poll(&mut ended, TICK_MS), Ok(0) | Err(nix::Error::EINTR)) {
+    while matches!(poll(&mut ended, DEMO_TICK_MS), Ok(0) | Err(nix::Error::EINTR)) {
         tick(&mut temperature);
     }
     drop(recorder);
     if removes_dir {
-        // The parent may be gone. Fails for all but the last process, whose pipe is not there any more either.
+        // The parent may have been killed. This fails until the last process has removed its pipe.
         let _ = fs::remove_dir(pipe_dir);
     }
     Ok(())
 }
 
-/// Records requests as they might come: uneven, mostly fast, sometimes failing.
+/// Records a few random requests: mostly fast, sometimes failing.
 fn tick(temperature: &mut f64) {
     let n_requests = fastrand::u32(1..=7);
     for _ in 0..n_requests {
@@ -71,7 +72,7 @@ fn tick(temperature: &mut f64) {
         STATS.incr("demo.requests[/checkout]", u32::from(dice == 9));
         STATS.incr("demo.bytes_sent", fastrand::u32(500..20_500));
         STATS.incr("demo.errors", u32::from(fastrand::u32(..50) == 0));
-        // The product of two fractions is small mostly, and large now and then.
+        // The product of two fractions is mostly small and sometimes large.
         STATS.record("demo.latency_seconds.{0}", 0.002 + 0.2 * fastrand::f64() * fastrand::f64());
     }
     STATS.set("demo.queue.depth", n_requests);
@@ -85,7 +86,7 @@ mod tests {
     use statvent_core::Value;
 
     #[test]
-    fn every_stat_has_room_and_every_request_has_one_path() {
+    fn every_stat_fits_and_every_request_has_one_path() {
         fastrand::seed(1);
         let mut temperature = 45.0;
         for _ in 0..1000 {

@@ -19,7 +19,7 @@ pub(in crate::collect) async fn probe_all<'p>(
     context.count_kept(processes.iter().map(|(_, process)| &**process));
     processes.sort_by_key(|(_, process)| process.priority());
     stream::iter(processes)
-        .for_each_concurrent(context.descriptors.n_asked, |(name, process)| probe(context, name, process))
+        .for_each_concurrent(context.descriptors.n_probes, |(name, process)| probe(context, name, process))
         .await;
 }
 
@@ -30,7 +30,7 @@ mod tests {
     use crate::collect::process::Status;
     use crate::collect::quota::Quota;
     use crate::collect::{PipeError, ProcessSnapshot};
-    use crate::descriptors::Descriptors;
+    use crate::fd_budget::FdBudget;
     use crate::limits::CHUNK_BYTES;
     use nix::sys::stat::Mode;
     use nix::unistd::mkfifo;
@@ -59,7 +59,7 @@ mod tests {
     }
 
     const MAX_KEPT: usize = 50;
-    const DESCRIPTORS: Descriptors = Descriptors { n_connections: 0, n_asked: 200, n_kept: MAX_KEPT };
+    const DESCRIPTORS: FdBudget = FdBudget { n_connections: 0, n_probes: 200, n_late_pipes: MAX_KEPT };
     /// Longer than any of these tests takes.
     const LONG_DEADLINE: Duration = Duration::from_secs(60);
 
