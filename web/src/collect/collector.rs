@@ -59,7 +59,7 @@ pub struct Collector {
     processes: BTreeMap<OsString, Process>,
     /// The buffer for reads.
     chunk: Vec<u8>,
-    descriptors: FdBudget,
+    fd_budget: FdBudget,
     quota: Arc<Quota>,
 }
 
@@ -74,7 +74,7 @@ impl Collector {
             dir_id: None,
             processes: BTreeMap::new(),
             chunk: vec![0; CHUNK_BYTES],
-            descriptors: FdBudget::from_system(),
+            fd_budget: FdBudget::from_system(),
             quota: Quota::new(MAX_TOTAL_BYTES),
         }
     }
@@ -124,7 +124,7 @@ impl Collector {
             return Ok(Collection::default());
         };
         self.quota.share_among(self.processes.len());
-        let context = ScrapeContext::new(&dir, &self.quota, self.deadline, &mut self.chunk, self.descriptors);
+        let context = ScrapeContext::new(&dir, &self.quota, self.deadline, &mut self.chunk, self.fd_budget);
         probe_all(&context, self.processes.iter_mut().map(|(name, process)| (&**name, process))).await;
         // Late processes may have written while others were probed.
         self.processes.values_mut().for_each(|process| process.resume_read(&mut self.chunk));

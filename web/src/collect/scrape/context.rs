@@ -27,7 +27,7 @@ pub(in crate::collect) struct ScrapeContext<'a> {
     pub(super) chunk: RefCell<&'a mut [u8]>,
     /// Permits for processes that are expected to answer at any moment.
     pub(super) slots: Semaphore,
-    pub(super) descriptors: FdBudget,
+    pub(super) fd_budget: FdBudget,
     /// The pipes that are open without a probe.
     n_kept: Cell<usize>,
 }
@@ -38,7 +38,7 @@ impl<'a> ScrapeContext<'a> {
         quota: &'a Arc<Quota>,
         deadline: Duration,
         chunk: &'a mut [u8],
-        descriptors: FdBudget,
+        fd_budget: FdBudget,
     ) -> Self {
         Self {
             dir,
@@ -47,7 +47,7 @@ impl<'a> ScrapeContext<'a> {
             ends_at: Instant::now() + SCRAPE_DEADLINES * deadline,
             chunk: RefCell::new(chunk),
             slots: Semaphore::new(N_ANSWER_SLOTS),
-            descriptors,
+            fd_budget,
             n_kept: Cell::new(0),
         }
     }
@@ -66,7 +66,7 @@ impl<'a> ScrapeContext<'a> {
     /// a writer of another library may not survive that its reader closes the pipe.
     pub(super) fn keep_open(&self, process: &mut Process) {
         let Some(pipe) = &process.open_pipe else { return };
-        let max_kept = self.descriptors.n_late_pipes;
+        let max_kept = self.fd_budget.n_late_pipes;
         let n_places = if pipe.has_writer() { max_kept } else { max_kept.div_ceil(2) };
         if self.n_kept.get() < n_places {
             self.n_kept.update(|n_kept| n_kept + 1);

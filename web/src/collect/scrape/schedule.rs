@@ -19,7 +19,7 @@ pub(in crate::collect) async fn probe_all<'p>(
     context.count_kept(processes.iter().map(|(_, process)| &**process));
     processes.sort_by_key(|(_, process)| process.priority());
     stream::iter(processes)
-        .for_each_concurrent(context.descriptors.n_probes, |(name, process)| probe(context, name, process))
+        .for_each_concurrent(context.fd_budget.n_probes, |(name, process)| probe(context, name, process))
         .await;
 }
 
