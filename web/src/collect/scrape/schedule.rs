@@ -113,7 +113,13 @@ mod tests {
             assert_eq!(last.n_stats() + last.n_left_out(), 30_000);
             assert!(last.n_bytes() > (4 << 20) / 31, "its share");
         }
-        assert!(n_stats(processes[19]) < 30_000, "the first ones took what exceeds the shares");
+        // Which ones keep all their stats depends on the order of the writers' threads.
+        let n_bytes: usize = processes
+            .iter()
+            .filter_map(|process| process.last_snapshot.as_ref())
+            .map(ProcessSnapshot::n_bytes)
+            .sum();
+        assert!(n_bytes <= 2 * (4 << 20), "the limit, and the shares on top: {n_bytes}");
         assert!(processes[20..].iter().all(|process| n_stats(process) == 100));
     }
 
