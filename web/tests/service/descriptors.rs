@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 use std::thread::scope;
 use std::time::Duration;
 
-use crate::http_faults::connect;
 use crate::support::{
-    Client, LegacyWriter, Program, eventually, observe_for, pipe_dir, serve_args, unlocked_name,
+    Client, LegacyWriter, Program, connect, eventually, observe_for, pipe_dir, serve_args, unlocked_name,
 };
 
 /// The process deadline; also the longest wait for a free descriptor.

@@ -1,12 +1,12 @@
 //! HTTP semantics: statuses, headers, bodies, and refused requests.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::net::TcpSocket;
-
-use crate::support::{LegacyWriter, Server, config, eventually, pipe_dir, set_mode, unlocked_name};
+use crate::support::{
+    LegacyWriter, Server, config, eventually, listener_with_send_buffer, pipe_dir, set_mode, unlocked_name,
+};
 
 #[test]
 fn stats_are_json_with_a_length_and_without_caching() {
@@ -114,17 +114,6 @@ fn silent_connections_delay_no_other_client() {
     let mut half = server.client().connect();
     half.write_all(b"GET /stats HTT").unwrap();
     assert_eq!(server.stats().status, 200);
-}
-
-/// A listener whose connections have this send buffer size.
-pub(crate) fn listener_with_send_buffer(n_bytes: u32) -> TcpListener {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.set_send_buffer_size(n_bytes).unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        socket.listen(256).unwrap().into_std().unwrap()
-    })
 }
 
 // 1. 256 clients, the limit, ask for more than the send buffers of their connections hold. 2. None reads its answer. 3. One

@@ -1,7 +1,7 @@
 //! Misbehaving HTTP clients: every other client is answered, and memory stays bounded.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::scope;
@@ -11,10 +11,9 @@ use statvent_core::Registry;
 use statvent_posix::Recorder;
 use statvent_web::serve::Service;
 
-use crate::http::listener_with_send_buffer;
 use crate::support::{
-    Client, DEADLINE, LONG_DEADLINE, LegacyWriter, NO_CLIENT_DEADLINE, Program, Server, config, eventually,
-    observe_for, pipe_dir, unlocked_name,
+    Client, DEADLINE, LONG_DEADLINE, LegacyWriter, NO_CLIENT_DEADLINE, Program, Server, config, connect,
+    eventually, listener_with_send_buffer, observe_for, pipe_dir, unlocked_name,
 };
 
 const REQUEST: &[u8] = b"GET /stats HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -23,16 +22,6 @@ const LAST_REQUEST: &[u8] = b"GET /stats HTTP/1.1\r\nHost: localhost\r\nConnecti
 const HALF: &[u8] = b"GET /stats HTTP/1.1\r\nHost: loc";
 /// The connection limit of the service.
 const MAX_CONNECTIONS: usize = 256;
-
-/// Opens connections and sends these bytes on each.
-pub(crate) fn connect(client: &Client, n_clients: usize, request: &[u8]) -> Vec<TcpStream> {
-    let connect = |_| {
-        let mut stream = client.connect();
-        stream.write_all(request).unwrap();
-        stream
-    };
-    (0..n_clients).map(connect).collect()
-}
 
 /// Checks that a request on a new connection is answered.
 fn check_new_client(client: &Client) {

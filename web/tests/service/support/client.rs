@@ -23,6 +23,16 @@ pub(crate) struct Reply {
     pub(crate) text: String,
 }
 
+/// Opens connections and sends these bytes on each.
+pub(crate) fn connect(client: &Client, n_clients: usize, request: &[u8]) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut stream = client.connect();
+        stream.write_all(request).unwrap();
+        stream
+    };
+    (0..n_clients).map(connect).collect()
+}
+
 impl Client {
     pub(crate) fn new(address: SocketAddr) -> Self {
         let config = ureq::Agent::config_builder()

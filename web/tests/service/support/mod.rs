@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use statvent_web::serve::{Config, Service};
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 
-pub(crate) use client::{Client, Reply};
+pub(crate) use client::{Client, Reply, connect};
 pub(crate) use legacy_writer::{LegacyWriter, make_fifo};
 pub(crate) use lock_bytes::{FREE_PID, LockBytes};
 pub(crate) use process::{Program, UNPRIVILEGED_UID, serve_args};
@@ -80,6 +81,17 @@ fn raise_descriptor_limit() {
         let (_, hard_limit) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard_limit, hard_limit).unwrap();
     });
+}
+
+/// A listener whose connections have this send buffer size.
+pub(crate) fn listener_with_send_buffer(n_bytes: u32) -> TcpListener {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(n_bytes).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(256).unwrap().into_std().unwrap()
+    })
 }
 
 /// The configuration of a service in this process, with [`LONG_DEADLINE`] for processes.
