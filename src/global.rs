@@ -145,7 +145,7 @@ const fn size(variable: Option<&str>, default: usize) -> usize {
     match usize::from_str_radix(digits, 10) {
         Ok(size) => size,
         Err(_) => panic!(
-            "found STATVENT_STATS, STATVENT_SERIES or STATVENT_NAME_BYTES that is not a number: give a decimal number or unset it"
+            "STATVENT_STATS, STATVENT_SERIES or STATVENT_NAME_BYTES is not a decimal number: correct it or unset it"
         ),
     }
 }

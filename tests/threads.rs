@@ -9,7 +9,7 @@ use std::thread;
 
 use statvent::{Registry, Value, incr, record, set};
 
-/// Four threads have a shard each; further threads share one.
+/// Four threads have a shard each; further threads share the cell of each stat.
 type Sharded = Registry<32, 2, 1024, 4>;
 
 fn int<const A: usize, const B: usize, const C: usize, const D: usize>(

@@ -218,8 +218,8 @@ impl Snapshot<'_> {
 /// does not contain this code.
 pub(crate) type LoadQuantile = fn(&mut Snapshot<'_>, series: usize, row: usize) -> Result<(), Position>;
 
-/// Loads the name and value of a quantile, and with the first quantile the window of its series. Without that
-/// quantile it returns the next position.
+/// Loads the name and value of a quantile, and with the first quantile the window of its series. If the
+/// series is empty or the name is invalid, it returns the next position.
 pub(crate) fn load_quantile(snapshot: &mut Snapshot<'_>, series: usize, row: usize) -> Result<(), Position> {
     let reader = snapshot.reader;
     let (Some(name), Some(format)) = (reader.series_names.get(series), reader.formats.get(series)) else {

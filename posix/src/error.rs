@@ -88,7 +88,7 @@ impl fmt::Display for Error {
             ),
             Self::NamesTaken { path, first, last } => write!(
                 f,
-                "every name from {first} to {last} in {} is taken: remove those whose process has ended, or \
+                "every name from {first} to {last} in {} is taken: remove the pipes whose process has ended, or \
                  {OTHER_DIRECTORY}",
                 path.display()
             ),
@@ -287,7 +287,7 @@ mod tests {
             ),
             (
                 Error::NamesTaken { path, first: "a.7.stats".into(), last: "a.7-65535.stats".into() },
-                "every name from a.7.stats to a.7-65535.stats in /run/pipes is taken: remove those whose process \
+                "every name from a.7.stats to a.7-65535.stats in /run/pipes is taken: remove the pipes whose process \
                  has ended, or choose another directory (STATVENT_PIPE_DIR names the default one)",
             ),
             (

@@ -18,7 +18,7 @@ pub(crate) const DEFAULT_HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(1
 /// 100 ms: ten wake-ups a second. More are not worth it for a pipe that is hardly ever removed.
 pub(crate) const MIN_HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// 1 s: a reader that makes no room for so long hangs, and all later readers wait for it.
+/// 1 s for a whole snapshot: all later readers wait for a reader that is slower.
 pub(crate) const DEFAULT_WRITE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// 20 ms: 50 checks for a reader a second, where no system call can wait for one. This costs a few percent of a CPU.
@@ -72,7 +72,7 @@ pub(crate) const CHANGE_WAIT_MILLIS: u32 = 10_000;
 
 // System
 
-/// First delay of a back-off. 10 ms: one scheduler hiccup.
+/// First delay of a back-off. 10 ms: long enough for other threads to run, short for a reader.
 pub(crate) const MIN_BACK_OFF: Duration = Duration::from_millis(10);
 
 /// Longest delay of a back-off. 10 s: as often as the health check by default.

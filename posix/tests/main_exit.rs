@@ -108,8 +108,8 @@ fn check(case: &Case) {
     if case.leaves_pipe {
         let dir = PipeDir::open(path.parent().unwrap()).unwrap();
         assert!(!liveness::is_alive(&dir, &name).unwrap(), "{}: the lock byte is still held", case.end);
-        let judged = File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
-        assert!(remove::remove_dead(&dir, path.file_name().unwrap(), judged).unwrap());
+        let dead = File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
+        assert!(remove::remove_dead(&dir, path.file_name().unwrap(), dead).unwrap());
         assert!(dir.names().unwrap().is_empty());
     }
 }

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 // Scrapes: what the processes of a host may cost.
 
+/// The default deadline of one process.
+///
+/// 1 s: a live process answers within milliseconds, a busy one within one second, and clients wait longer than that.
+pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
+
 /// The most pipes that one scrape reads, and the most processes that a collector remembers.
 ///
 /// 4096: far more processes than a host usually runs, and a bound on what a hostile directory costs.
@@ -78,7 +83,7 @@ pub(crate) const SCRAPE_DEADLINES: u32 = 2;
 /// 100 ms: it may respond in each scrape and never send a complete snapshot, so it must not cost a whole deadline.
 pub(crate) const LATE_DEADLINE: Duration = Duration::from_millis(100);
 
-/// How long to wait for a process that is suspected to be dead: without a lock, and with a pid that no process has.
+/// How long to wait for a process that is dead or suspected to be: without a lock, and with a pid that no process has.
 ///
 /// 3 ms: enough for a live process of another pid namespace, and little for a hundred dead pipes.
 pub(crate) const SUSPECT_TIMEOUT: Duration = Duration::from_millis(3);
@@ -151,11 +156,6 @@ pub(crate) const TOMBSTONE_GRACE: Duration = Duration::from_secs(10);
 
 // HTTP: what clients may cost.
 
-/// The default deadline of one process.
-///
-/// 1 s: a live process answers within milliseconds, a busy one within one second, and clients wait longer than that.
-pub(crate) const DEFAULT_DEADLINE: Duration = Duration::from_secs(1);
-
 /// The default deadline of a client, from one answer to its next request.
 ///
 /// 5 s: a local client needs milliseconds. It bounds how long a slow or idle client keeps a connection and a body.
@@ -204,7 +204,7 @@ pub(crate) const MAX_BODY_KIB: usize = 10 << 10;
 
 /// How long a warning must be absent before it is reported again.
 ///
-/// 60 s: longer than the interval of most scrapers, so a fault that comes and goes is one line and not one a scrape.
+/// 60 s: a fault that comes and goes with every few scrapes is one line a minute at most.
 pub(crate) const WARNING_REPEAT_AFTER: Duration = Duration::from_secs(60);
 
 /// The most warnings that are remembered; further ones are not reported.
@@ -216,7 +216,7 @@ pub(crate) const MAX_REMEMBERED_WARNINGS: usize = 2 * MAX_PIPES;
 
 /// Descriptors that are neither connections nor pipes.
 ///
-/// 24: standard streams, the listener, signals, two runtimes, the directory, the pipes of a demo, and some to spare.
+/// 24: standard streams, the listener, signals, two runtimes, the directory, and some to spare.
 pub(crate) const N_OTHER_FDS: usize = 24;
 
 /// The most connections at the same time.

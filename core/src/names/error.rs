@@ -13,7 +13,7 @@ pub enum NameError {
     /// The name is longer than [`MAX_NAME_BYTES`](super::name::MAX_NAME_BYTES). For a series this includes the
     /// longest label.
     TooLong {
-        /// The length, in bytes.
+        /// The length in bytes, as far as it was written.
         found: usize,
     },
     /// The name contains a newline, which would end its line.

@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, Hasher};
 pub enum StagingOwner<'a> {
     /// A staging name: the recorder whose pipe has this name.
     Recorder(PipeName<'a>),
-    /// A tombstone name: the pid of the process that was removing a pipe.
+    /// A tombstone name: the pid of the process that was removing a pipe, a dead one or its own.
     Sweeper(u32),
 }
 

@@ -1,7 +1,7 @@
 //! Signal handler for SIGTERM and SIGINT: removes all pipes before the signal ends the process.
 //!
 //! Owns the handler and its installation. It is installed only where the signal has its default action, and the process still
-//! ends by the signal. A program that ignores the signal, or has its own handler, sooner or later, notices nothing. Which files
+//! ends by the signal. A program that ignores the signal, or has its own handler, installed before or after ours, is not affected. Which files
 //! are removed is recorded in `cleanup_table`.
 #![allow(unsafe_code, reason = "signal handlers have no safe wrapper")]
 

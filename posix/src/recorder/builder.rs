@@ -80,7 +80,7 @@ impl RecorderBuilder {
 
     /// Disables the health check and its thread.
     ///
-    /// A pipe that is removed by another process is then not replaced. A reader that is stranded on a retired pipe is released
+    /// A pipe that another process removes is then replaced only after a reader that still finds the old one. A reader that is stranded on a retired pipe is released
     /// only after 32 later reads, or at the end.
     pub fn without_health_check(mut self) -> Self {
         self.health_check_interval = None;
@@ -89,8 +89,8 @@ impl RecorderBuilder {
 
     /// Installs no handlers for SIGTERM and SIGINT. If one of them ends the process, the pipe stays until a sweeper removes it.
     ///
-    /// By default, a handler removes the pipe if a signal's default action is about to end the process, and the signal ends it
-    /// nevertheless. A program that handles or ignores the signal, sooner or later, is not affected.
+    /// By default, if a signal has its default action, a handler removes the pipe and then lets the signal end the process. A
+    /// program that handles or ignores the signal is not affected, whether it does so before or after the recorder starts.
     pub fn without_signal_cleanup(mut self) -> Self {
         self.cleans_up_at_signals = false;
         self

@@ -37,7 +37,7 @@ impl Recorder {
 
     /// Returns the path of the current pipe, or of the last one while no pipe is published.
     ///
-    /// It changes if another process takes the name, or if the directory is replaced.
+    /// It can change if another process takes the name, or if the directory is replaced.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.endpoint.path()

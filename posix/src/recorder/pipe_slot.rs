@@ -93,9 +93,9 @@ impl PipeSlot {
     /// Removes the pipe. Its readers get an end of file instead of a snapshot.
     ///
     /// # Errors
-    /// The pipe still has its name, and cannot be removed now. Two cases are no error, because the pipe can never be removed:
-    /// after a change of user in a directory with the sticky bit, and in a directory that was moved away. There the pipe stays
-    /// until a sweeper removes it.
+    /// The pipe still has its name, and cannot be removed now. Two cases are no error: the pipe belongs to another user since a
+    /// change of user in a directory with the sticky bit, or the path does not lead to it any more because the directory was
+    /// moved away. There the pipe stays until a sweeper removes it.
     pub(crate) fn remove_pipe(&self) -> io::Result<()> {
         // If the program closed our descriptors, their numbers may refer to other files.
         let removed = if self.fifo.is_open() { self.fifo.remove() } else { Ok(()) };

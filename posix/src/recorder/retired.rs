@@ -44,6 +44,11 @@ impl RetiredPipes {
     }
 
     #[cfg(test)]
+    pub(crate) fn n_pipes(&self) -> usize {
+        self.pipes.len()
+    }
+
+    #[cfg(test)]
     pub(crate) fn contains(&self, fifo: &Arc<Fifo>) -> bool {
         self.pipes.iter().any(|(_, kept)| Arc::ptr_eq(kept, fifo))
     }

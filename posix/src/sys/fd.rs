@@ -1,4 +1,4 @@
-//! File descriptors that survive a program that closes them, and that forked children close.
+//! Guards of file descriptors that the program may close or replace, and that forked children close.
 //!
 //! Owns the check before a descriptor is closed. A program that becomes a daemon closes all descriptors it does not know, and
 //! opens files that get the same numbers. So a descriptor is closed only if it still refers to the file it was opened for. If

@@ -9,7 +9,7 @@ use statvent_core::MemoryRegion;
 /// Keeps a registry off transparent huge pages (`madvise(2)` with `MADV_NOHUGEPAGE`).
 ///
 /// A registry is large and sparsely used. With huge pages, one stat of one thread would take 2 MiB. If the kernel refuses,
-/// the registry takes more memory, and nothing else changes. MemoryRegion that was touched before may be on a huge page already.
+/// the registry takes more memory, and nothing else changes. Memory that was touched before may be on a huge page already.
 pub(crate) fn disable_huge_pages(memory: MemoryRegion) {
     let page_bytes =
         sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|size| usize::try_from(size).ok());

@@ -218,7 +218,7 @@ fn a_deleted_or_moved_directory_is_created_again_with_its_lock_byte() {
 
 #[test]
 fn a_relative_directory_does_not_follow_a_later_chdir() {
-    if !in_own_process("stranded_readers::a_relative_directory_does_not_follow_a_later_chdir") {
+    if !in_own_process("repair::a_relative_directory_does_not_follow_a_later_chdir") {
         return;
     }
     static STATS: Stats = Stats::new();

@@ -180,11 +180,15 @@ fn become_user(id: u32) {
 
 /// Returns true in the subprocess that runs only the test `name`; otherwise spawns that subprocess and asserts its success.
 pub(crate) fn in_own_process(name: &str) -> bool {
-    if subprocess_arg().is_some() {
+    if let Some(has_begun) = subprocess_arg() {
+        fs::write(has_begun, "").unwrap();
         return true;
     }
-    let status = spawn_test(name, "none".as_ref()).wait();
+    let temp = tempfile::tempdir().unwrap();
+    let has_begun = temp.path().join("has-begun");
+    let status = spawn_test(name, &has_begun).wait();
     assert!(status.success(), "{name}: {status}");
+    assert!(has_begun.exists(), "{name}: there is no test of this name");
     false
 }
 

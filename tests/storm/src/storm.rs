@@ -30,8 +30,8 @@ const N_WORKERS_AND_FORKS: usize = 45;
 const N_CLIENTS_EACH: u64 = 2;
 const N_CATS: u64 = 2;
 const MAX_STOPPED: usize = 4;
-/// A recorder keeps at most 64 retired pipes, and uses two more.
-const MAX_PIPES_OF_WORKER: usize = 66;
+/// A recorder keeps at most 32 retired pipes, and uses two more.
+const MAX_PIPES_OF_WORKER: usize = 34;
 /// The standard streams, and a file or two that are open for a moment.
 const MAX_OTHERS_OF_WORKER: usize = 8;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_text_of_the_service_shows_every_subcommand_visible_subcommands() {
+    fn the_help_text_of_the_service_shows_every_subcommand_for_users() {
         let text = help(&SERVE);
         assert!(text.starts_with("statvent-web: "), "{text}");
         assert!(

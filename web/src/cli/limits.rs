@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The longest value of `--deadline`.
 ///
-/// 60 s: clients and scrapers give up sooner, and a value in milliseconds without its unit is noticed.
+/// 60 s: clients and scrapers give up sooner. Most values meant in milliseconds are noticed.
 pub(crate) const MAX_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The warnings that may wait for standard error; further ones are dropped.
@@ -16,7 +16,7 @@ pub(crate) const MAX_QUEUED_WARNINGS: usize = statvent_web::limits::MAX_PIPES;
 
 /// Allocations of at least this size, in bytes, are mapped one by one and returned to the system when they are freed.
 ///
-/// 64 KiB: larger than one block of a stored snapshot. What bodies and scrapes allocate for a short time is larger.
+/// 64 KiB: bodies and the snapshots of large processes are above it, and go back to the system.
 pub(crate) const MIN_MAPPED_BYTES: i32 = 64 << 10;
 
 /// The bytes that the bridge reads at once.

@@ -91,7 +91,7 @@ impl Pipe {
 
     /// Reads what is there, without waiting; `chunk` is the buffer.
     ///
-    /// Cost: at most [`MAX_BYTES_PER_PROCESS`](crate::limits::MAX_BYTES_PER_PROCESS) are read in all calls together.
+    /// Cost: at most [`MAX_BYTES_PER_PROCESS`](crate::limits::MAX_BYTES_PER_PROCESS) and one chunk are read in all calls together.
     pub(super) fn read(&mut self, chunk: &mut [u8]) -> Result<Progress, PipeError> {
         if !self.lock()? {
             return Ok(Progress::Pending);

@@ -34,7 +34,7 @@ pub(super) enum Status {
     Unreadable(PipeError),
     /// Its name is not a pipe.
     NotAPipe,
-    /// It is dead, and nothing of it counts.
+    /// It is gone, and nothing of it counts.
     Gone,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Whether its name is missing, and it is not known to be dead.
+    /// Whether its name is missing, and it is not known to be gone.
     pub(super) const fn is_missing(&self) -> bool {
         !self.is_gone && !self.is_listed
     }

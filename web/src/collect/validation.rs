@@ -56,7 +56,7 @@ impl Validator {
         None
     }
 
-    /// Returns what is accepted when time is up: the candidate, if it came several times in a row.
+    /// Returns what is accepted when time is up: the candidate, or an empty snapshot, if it came several times in a row.
     ///
     /// This happens when a process with fewer stats takes the name of another one. A competing reader would have to take the
     /// same part each time.

@@ -17,7 +17,8 @@ pub(super) struct Panics {
 }
 
 impl Panics {
-    /// Waits for a future, and catches its panic. After a panic, the data that the future changed may be inconsistent.
+    /// Waits for a future, and catches its panic. The future is not polled again after that, and the data that it changed
+    /// may be inconsistent.
     pub(super) async fn guard<F: Future>(&self, future: F) -> Result<F::Output, Panicked> {
         let result = AssertUnwindSafe(future).catch_unwind().await;
         // Relaxed: the count orders nothing else.

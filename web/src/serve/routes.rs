@@ -36,9 +36,13 @@ pub(super) struct Routes {
 impl Routes {
     /// Answers one request that arrived at the address `served_on`. Does not read the request's body.
     pub(super) async fn answer<B>(&self, served_on: IpAddr, request: &Request<B>) -> Response<Full<Bytes>> {
-        let result = self.panics.guard(self.route(served_on, request)).await;
-        let result = result.unwrap_or_else(|panicked| Err(RequestError::Panicked(panicked)));
-        result.unwrap_or_else(|err| error_response(&err, request.uri().path()))
+        let path = request.uri().path();
+        let response = async {
+            let result = self.route(served_on, request).await;
+            result.unwrap_or_else(|err| error_response(&err, path))
+        };
+        let result = self.panics.guard(response).await;
+        result.unwrap_or_else(|panicked| error_response(&RequestError::Panicked(panicked), path))
     }
 
     async fn route<B>(

@@ -1,4 +1,4 @@
-//! The filter that reports each warning once while it lasts.
+//! The filter that reports each warning once until it was absent for a while.
 //!
 //! A warning is reported when it appears, and again only after it was absent for a while, so a fault that comes and goes is
 //! reported once. `collect` creates warnings, and the callback prints them. The caller passes the time.

@@ -4,8 +4,8 @@
 //! value.
 //!
 //! Invariant: only the thread with id `k` writes the sums of shard `k`, by a relaxed load and a relaxed store. Only
-//! the holder of the cell's version writes the baselines beside them. Sums change only by additions: nothing resets
-//! them.
+//! the holder of the cell's version writes the baselines beside them. Sums change only by additions: only
+//! `clear` resets them, while no other thread exists.
 
 use super::float::AtomicFloat;
 use super::opaque::{opaque_i64, opaque_ref};
@@ -56,8 +56,8 @@ impl<'r> StatShards<'r> {
         id.wrapping_mul(self.n_stats).wrapping_add(self.idx)
     }
 
-    /// Returns the slots of all shards that were ever used. A thread that saw an increment also sees its shard
-    /// here.
+    /// Returns the slots of all shards that were ever used. A thread that sees another thread's write also
+    /// sees that thread's shard here.
     fn slots(self) -> impl Iterator<Item = ShardSlot<'r>> {
         (0..shard_id::n_used()).map_while(move |id| self.slot(id))
     }

@@ -23,7 +23,7 @@ fn select(keys: &mut [u64], idx: usize) -> Range<usize> {
 
 /// The last samples of one series, from all threads.
 ///
-/// Invariant: `n_claimed` counts all claims of a slot. A slot is absent until its first sample. A reader may see
+/// Invariant: `n_claimed` counts the slots that were ever claimed. A slot is absent until its first sample. A reader may see
 /// the older sample of a claimed slot, or miss a sample that is being stored. Only the reader that drains the
 /// threads' rings writes `n_accounted`: the claims up to its last drain.
 pub(crate) struct SharedRing {

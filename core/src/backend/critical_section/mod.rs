@@ -1,8 +1,8 @@
 //! Backend for interrupts: small, with every change in a critical section.
 //!
 //! Owns one implementation of the interface that `backend` describes. Interrupts are off for a few instructions at
-//! a time, never during a search, the check of a name, or the writing of text. There are no threads, so `SHARDS` is
-//! ignored.
+//! a time, never during a search, the check of a name, or the writing of text. Threads are not distinguished, so there
+//! are no shards, and `SHARDS` is ignored.
 
 mod digits;
 mod lock;

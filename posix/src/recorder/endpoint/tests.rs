@@ -1,7 +1,7 @@
 //! Model test: recorders of equal pid, a sweeper and hostile changes, in random order.
 //!
-//! All share one directory. Properties after each step: a recorder holds the lock byte of its name from its first pipe until it is closed; a sweeper
-//! that decides as services do removes no pipe of a live recorder; after a health check, readers find the recorder by its name;
+//! All share one directory. Properties after each step: a recorder holds the lock byte of its name from its first pipe until
+//! it is closed; a sweeper that decides as services do removes no pipe of a live recorder; after a health check, readers find the recorder by its name;
 //! foreign files stay as they are. At the end only foreign files are left.
 //!
 //! A step is what others can interleave with: a recorder's start, read, health check and end, and each of the sweeper's three
@@ -267,6 +267,7 @@ fn no_pipe_is_dropped_while_a_reader_may_still_open_it() {
         let due = Instant::now().checked_sub(READER_GRACE).unwrap();
         assert!(served.iter().all(|(before, fifo)| *before < due || state.retired.contains(fifo)));
         let is_full = state.retired.is_full();
+        assert_eq!(is_full, state.retired.n_pipes() >= MAX_RETIRED_PIPES);
         let grace_left = state.retired.grace_left();
         drop(state);
         let delay = recorder.delay_before_next_reader();
