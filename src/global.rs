@@ -27,7 +27,7 @@ pub static GLOBAL: GlobalRegistry = Registry::new();
 ///
 /// Never panics, allocates nothing, does no I/O. Each call looks the name up, and takes a lock if the name is new (see
 /// [`Registry`]); [`incr!`](crate::incr!) looks it up only once per call site. A value that cannot be stored is counted
-/// in the stat `statvent.rejected`. Not for signal handlers.
+/// in the stat `statvent.rejected`. Do not call it in a signal handler.
 ///
 /// ```
 /// statvent::incr("jobs.done", 1);

@@ -1,6 +1,6 @@
 //! Limits of names, lines and registries, each with the reason for its value.
 //!
-//! Owns these constants. Sizes that follow from how data is stored stand with that data.
+//! Owns these constants. A size that follows from how data is stored is defined beside that data.
 
 /// The longest name, in bytes: its length fits one byte.
 pub const MAX_NAME_BYTES: usize = 255;

@@ -24,8 +24,8 @@ use crate::value::{IntoValue, Value};
 ///
 /// `SHARDS`, from 0 to 32, is for programs with threads (and feature `std`). A thread with a shard writes to its
 /// own words: no locked instruction, no shared cache line. The reader adds up all shards. Threads without a shard
-/// share one set of words. A thread takes the smallest free shard number of the process at its second call and has
-/// that shard in every registry. When it ends, the next thread takes over the shard with all its counts. Choose 32
+/// share one set of words. At its second call a thread takes the smallest free shard id of the process, and has the
+/// shard of this id in every registry. When it ends, the next thread takes over the shard with all its counts. Choose 32
 /// unless you know how many threads record, into this registry or any other. A shard takes 32 bytes per stat and
 /// 1040 per series. The default, 0, costs nothing.
 ///

@@ -6,7 +6,7 @@ use crate::error::ValueError;
 
 /// The value of a stat.
 ///
-/// A stat starts as an integer. The first float makes it a float for good.
+/// A stat starts as an integer. Its first float makes it a float, and it stays one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value {
     /// A 64-bit signed integer; sums wrap on overflow.

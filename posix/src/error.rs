@@ -6,11 +6,11 @@ use crate::sys::fd::is_fd_exhaustion;
 use std::path::PathBuf;
 use std::{fmt, io};
 
-/// Advice where a directory cannot be used. Setting the variable is not enough: a directory given in the program takes
+/// Advice for a directory that cannot be used. Setting the variable is not enough: a directory given in the program takes
 /// precedence.
 const OTHER_DIRECTORY: &str = "choose another directory (STATVENT_PIPE_DIR names the default one)";
 
-/// Advice where descriptors are exhausted.
+/// Advice for the case that no descriptor is free.
 const RAISE_FD_LIMIT: &str =
     "no descriptor is left: raise the limit of open files (`ulimit -n`; fs.file-max for the whole system)";
 

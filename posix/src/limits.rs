@@ -6,7 +6,7 @@
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-/// Most names that one listing of a pipe directory returns. It bounds the memory that a hostile directory can cost: 18 MB
+/// The most names that one listing of a pipe directory returns. It bounds the memory that a hostile directory can cost: 18 MB
 /// with names of 255 bytes.
 pub const MAX_LISTED_NAMES: usize = 65_536;
 
@@ -21,7 +21,7 @@ pub(crate) const MIN_HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(100
 /// 1 s for a whole snapshot: all later readers wait for a reader that is slower.
 pub(crate) const DEFAULT_WRITE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// 20 ms: 50 checks for a reader a second, where no system call can wait for one. This costs a few percent of a CPU.
+/// 20 ms: 50 checks for a reader a second, used if no system call can wait for a reader. They cost a few percent of a CPU.
 pub(crate) const READER_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Grace period for readers racing a swap, between looking up the name and opening the pipe. 20 ms: several scheduler ticks.

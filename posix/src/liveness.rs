@@ -19,8 +19,9 @@ use std::os::fd::AsFd;
 /// It also detects recorders of this process, of other users, and in other pid namespaces.
 ///
 /// `false` is not enough to prove death: writers other than this library hold no lock byte. `true` can be forged: any user who
-/// may read the directory can lock any byte. And two names may share a byte: names that differ only in their labels do, for
-/// one pair in 32767. In both cases a dead pipe is found dead later, once the other lock is released.
+/// may read the directory can lock any byte. And two names may share a lock byte: of the pairs of
+/// names that differ only in their labels, one in 32767 does. In both cases the pipe is found dead later, once the other lock is
+/// released.
 ///
 /// Cost: one system call (`fcntl(2)` with `F_OFD_GETLK`).
 ///
@@ -48,7 +49,7 @@ pub fn is_alive(dir: &PipeDir, name: &PipeName<'_>) -> io::Result<bool> {
     is_locked_by_other(dir, offset_of(name))
 }
 
-/// The locked byte of one recorder. Dropping it, or the end of the process, releases the lock.
+/// The lock byte of one recorder, held. Dropping this, or the end of the process, releases the lock.
 #[derive(Debug)]
 pub(crate) struct LivenessLock {
     /// A separate open file description of the directory: the lock belongs to it, and closing others does not release it.

@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(names, ["", "B", "a: b", "b", "\u{e9}"]);
     }
 
-    /// The naive implementation: one value for each process and name; all integers are large ones; in the order of processes.
+    /// Sums naively: keeps one value for each process and name, treats all integers as large, adds in the order of processes.
     fn naive(processes: &[Vec<(u8, String)>]) -> BTreeMap<u8, Sum> {
         let mut values = BTreeMap::<u8, Vec<String>>::new();
         for lines in processes {

@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::limits::{MAX_CONNECTIONS, MAX_LATE_PIPES, MAX_PROBES, N_OTHER_FDS};
 
-/// The budget where the system allows enough descriptors.
+/// The budget if the system allows enough descriptors.
 const FULL: FdBudget =
     FdBudget { n_connections: MAX_CONNECTIONS, n_probes: MAX_PROBES, n_late_pipes: MAX_LATE_PIPES };
 

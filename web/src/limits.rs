@@ -209,7 +209,7 @@ pub(crate) const WARNING_REPEAT_AFTER: Duration = Duration::from_secs(60);
 
 /// The most warnings that are remembered; further ones are not reported.
 ///
-/// Twice [`MAX_PIPES`]: two for every pipe. There are more only if a writer makes new pipe names all the time.
+/// Twice [`MAX_PIPES`]: two for every pipe. There are more only if a writer creates new pipe names all the time.
 pub(crate) const MAX_REMEMBERED_WARNINGS: usize = 2 * MAX_PIPES;
 
 // File descriptors: how they are divided. 1024, the usual limit, is enough for all of these.

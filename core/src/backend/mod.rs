@@ -2,7 +2,7 @@
 //!
 //! Owns the choice of the backend. `atomic` is for threads: words with one writer each, summed by the reader, and a
 //! spin lock. `critical_section` is for interrupts (feature `critical-section` without `std`): a lock that waits in
-//! an interrupt would wait for ever, so every change is made with interrupts off, and everything is smaller. The
+//! an interrupt would wait forever, so every change is made with interrupts off, and everything is smaller. The
 //! modules above use both through the same interface.
 //!
 //! The interface:

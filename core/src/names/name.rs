@@ -158,7 +158,7 @@ impl fmt::Write for NameBuf {
 
 /// Displays a name as text: bytes that are not UTF-8 become `\xNN`.
 ///
-/// Different names have different texts: where a name contains the text `\xNN`, its backslash becomes `\x5c`. So
+/// Different names have different texts: if a name contains the text `\xNN`, its backslash becomes `\x5c`. So
 /// every `\xNN` in the output means that byte.
 ///
 /// ```

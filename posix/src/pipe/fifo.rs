@@ -50,7 +50,7 @@ impl Fifo {
     /// Creates the replacement of this pipe under a staging name.
     fn create_staged(&self) -> io::Result<(String, Self)> {
         let others = iter::repeat_with(random_suffix);
-        // The first name twice: the first attempt may find a leftover file and remove it.
+        // The first name is tried twice: the first attempt may find a leftover file and remove it.
         for n in [0, 0].into_iter().chain(others).take(MAX_STAGING_NAMES) {
             let staged = staging_name(&self.name, n);
             match Self::create_at(&self.dir, staged.as_ref(), &self.name) {
@@ -113,7 +113,7 @@ impl Fifo {
         Ok(self.dir.stat(name)?.is_some_and(|stat| stat.id == self.id))
     }
 
-    /// Returns whether the program left our descriptors open. Only then no other file can have its inode number.
+    /// Returns whether the program left our descriptors open. Only then can no other file have its inode number.
     pub(crate) fn is_open(&self) -> bool {
         // `&`, not `&&`: both must notice a closed descriptor before we open another one.
         self.handle.is_still_open() & self.dir.is_open()

@@ -198,7 +198,8 @@ mod tests {
         CleanupSlot::acquire().unwrap().release();
     }
 
-    // 1. A child inherits its parent's slot. 2. A signal ends it before it resets the slot: it removed its parent's pipe.
+    // 1. A child inherits its parent's slot.
+    // 2. A signal ends it before it resets the slot: it removed its parent's pipe.
     #[test]
     fn a_child_has_no_slot_of_its_parents_pipes_from_the_beginning() {
         let _in_use = TABLE_IN_USE.lock().unwrap();

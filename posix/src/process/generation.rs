@@ -1,6 +1,6 @@
 //! Identity of a process: tells a forked child from its parent.
 //!
-//! Owns the count of forks. Who forks is not known here.
+//! Owns the count of forks. It does not know which code forks.
 
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,8 +1,8 @@
 //! Signal handler for SIGTERM and SIGINT: removes all pipes before the signal ends the process.
 //!
-//! Owns the handler and its installation. It is installed only where the signal has its default action, and the process still
-//! ends by the signal. A program that ignores the signal, or has its own handler, installed before or after ours, is not affected. Which files
-//! are removed is recorded in `cleanup_table`.
+//! Owns the handler and its installation. It is installed only if the signal has its default action, and the process still ends by
+//! the signal. It has no effect on a program that ignores the signal, or installs its own handler before or after this one. Which
+//! files are removed is recorded in `cleanup_table`.
 #![allow(unsafe_code, reason = "signal handlers have no safe wrapper")]
 
 use crate::process::cleanup_table;
@@ -70,7 +70,8 @@ fn install_handler(signal: Signal) {
 
 /// Removes the pipes and ends the process by the signal's default action.
 ///
-/// If the program installed its own handler later, that one may call this one. Then it does nothing: the program decides.
+/// If the program installed its own handler later, that handler may call this one. Then this handler does nothing: the program
+/// decides.
 extern "C" fn cleanup_handler(number: libc::c_int) {
     let errno = Errno::last_raw();
     if let Ok(signal) = Signal::try_from(number)

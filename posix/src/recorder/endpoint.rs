@@ -34,7 +34,7 @@ struct State {
     phase: Phase,
     /// The path of the current pipe, or of the last one.
     path: PathBuf,
-    /// Whether to create the directory again if it was removed. Not if another user set it up, or if it was for several users.
+    /// Whether to create the directory again if it was removed. `false` if another user set it up, or if it was for several users.
     creates_dir: bool,
     /// The pipe on which the serving thread waits for a reader.
     waiting_on: Option<Arc<Fifo>>,
@@ -161,8 +161,8 @@ impl Endpoint {
         state.retired.release_expired(0);
     }
 
-    /// Removes the pipe for good, wakes the serving thread, and gives an end of file to readers that are stranded on retired
-    /// pipes, because no health check will come. Does nothing in a forked child.
+    /// Removes the pipe, publishes no other one, wakes the serving thread, and gives an end of file to readers that are stranded
+    /// on retired pipes, because no health check will come. Does nothing in a forked child.
     ///
     /// A reader that is just now between looking up the name and opening the pipe is released by a further call.
     ///
@@ -218,7 +218,7 @@ impl State {
         self.remove_pipe().map_err(|source| Error::Pipe { path: path.clone(), source })?;
         let Phase::Unpublished(kept) = &self.phase else { return Ok(()) };
         let kept = kept.clone();
-        // Retired pipes take descriptors and, where the file system is small, room.
+        // Retired pipes take descriptors, and space in a small file system.
         self.retired.release_expired(0);
         let dir = if self.creates_dir { PipeDir::create(path)? } else { PipeDir::open_to_publish(path)? };
         self.creates_dir = dir.is_recreatable();

@@ -26,7 +26,7 @@ pub(crate) struct EndpointConfig {
     pub(crate) label: Option<String>,
 }
 
-/// A pipe under its name, with the locked byte of that name.
+/// A pipe under its name, with the lock byte of that name.
 #[derive(Debug)]
 pub(crate) struct PipeSlot {
     dir: Arc<PipeDir>,
@@ -39,11 +39,11 @@ pub(crate) struct PipeSlot {
 impl PipeSlot {
     /// Acquires the first free name and creates a pipe there.
     ///
-    /// A name is free if no file has it, or only a dead pipe that we may remove. A locked byte does not make a name taken: any
-    /// user who may read the directory can lock all bytes.
+    /// A name is free if no file has it, or only a dead pipe that we may remove. A held lock byte does not make a name taken:
+    /// any user who may read the directory can lock all bytes.
     ///
-    /// `kept` is the lock of the slot before this one. If it fits, it is used again, so that the byte is never unlocked in
-    /// between.
+    /// `kept` is the lock of the slot before this one. If it fits, it is used again, so that the lock byte is never
+    /// free in between.
     pub(crate) fn acquire(
         config: &EndpointConfig,
         dir: PipeDir,
@@ -136,7 +136,7 @@ fn remove_stale(dir: &PipeDir, name: &OsStr, liveness_lock: &LivenessLock) -> io
         Err(err) => return Err(err.into()),
     };
     let stat = FileStat::of_fd(&found)?;
-    // Open first, ask second: the recorder that created this pipe locked the byte before, and still holds it if it is alive.
+    // Open first, check second: the recorder that created this pipe locked its byte before, and still holds it if it is alive.
     if !stat.is_fifo || liveness_lock.is_locked_elsewhere()? {
         return Ok(false);
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns the check before a descriptor is closed. A program that becomes a daemon closes all descriptors it does not know, and
 //! opens files that get the same numbers. So a descriptor is closed only if it still refers to the file it was opened for. If
-//! the program closed it, it is leaked: its number may belong to a descriptor that we opened later for the same file.
+//! the program closed it, we never close its number: that may belong to a descriptor that we opened later for the same file.
 //! Also owns the list of descriptors that a forked child closes.
 #![allow(unsafe_code, reason = "there is no safe way to drop conditionally or to close a bare number")]
 
@@ -199,8 +199,9 @@ mod tests {
         assert!(!found.contains(&reader.as_raw_fd()), "{found:?}");
     }
 
-    // 1. The program closes all descriptors. 2. We notice and open our directory again, which gets the same number. 3. The old
-    // guard is dropped: its number refers to the same file, and it closed the new descriptor.
+    // 1. The program closes all descriptors.
+    // 2. We notice and open our directory again, which gets the same number.
+    // 3. The old guard is dropped: its number refers to the same file, and it closed the new descriptor.
     #[test]
     fn an_old_descriptor_does_not_close_a_new_one_of_its_number() {
         let temp = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! Threads of a recorder that can start in any process, also in a forked child.
 //!
 //! Owns their creation by `pthread_create(3)`. The standard library takes an internal lock at the start and at the end of
-//! each thread. If another thread forks at that moment, the lock stays locked in the child, and no thread that the standard
-//! library creates there gets past its first steps. Signals are never delivered to these threads.
+//! each thread. If another thread forks at that moment, the lock stays locked in the child, and every thread that the
+//! standard library creates there blocks at its start. Signals are never delivered to these threads.
 #![allow(unsafe_code, reason = "pthread_create has no safe wrapper")]
 
 use nix::errno::Errno;

@@ -1,6 +1,6 @@
 //! Pid namespaces that share a pipe directory, and file systems that are full or read-only.
 //!
-//! `unshare(1)` creates the namespaces: as root, or as an ordinary user where user namespaces are allowed. Elsewhere the
+//! `unshare(1)` creates the namespaces: as root, or as an ordinary user if user namespaces are allowed. Otherwise the
 //! tests are skipped with a message; `bin/namespaces` turns a skip into a failure.
 
 use crate::faults::assert_idle_and_logged_once;

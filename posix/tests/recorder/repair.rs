@@ -1,6 +1,6 @@
 //! Repair: a recorder publishes again after other programs removed or replaced its pipe or directory.
 //!
-//! The health check repairs without any reader; the recorder's main thread may sleep in `open` meanwhile.
+//! The health check repairs without any reader; the recorder's serving thread may sleep in `open` meanwhile.
 
 use crate::support::{
     SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, locked_read, look_up, names,
@@ -20,7 +20,7 @@ static STATS: Stats = Stats::new();
 struct Fault {
     what: &'static str,
     inflict: fn(&Path, &Path),
-    /// Makes publishing possible again; `None` where it always is.
+    /// Makes publishing possible again; `None` if it is always possible.
     lift: Option<fn(&Path)>,
 }
 

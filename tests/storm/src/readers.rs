@@ -21,7 +21,7 @@ use crate::tally::Tallies;
 use crate::verify::{Expectation, Violation, verify};
 use crate::worker::{OWN_PREFIX, WORKERS};
 
-/// 250 ms: a `cat` that got nothing by then waits for a process that is stopped or dead.
+/// 250 ms: a `cat` that read nothing by then waits for a process that is stopped or dead.
 const CAT_DEADLINE: Duration = Duration::from_millis(250);
 /// 20 findings are enough to see what is wrong; more would be repetitions.
 const MAX_FINDINGS: usize = 20;
@@ -57,7 +57,7 @@ impl ReaderState {
         }
     }
 
-    /// Whether there are enough findings to end the storm early.
+    /// Returns whether there are enough findings to end the storm early.
     pub(crate) fn is_full(&self) -> bool {
         self.findings().len() >= MAX_FINDINGS
     }
@@ -93,7 +93,7 @@ impl ObservedService {
         Ok((response, expectations))
     }
 
-    /// The longest time that a response took.
+    /// Returns the longest time that a response took.
     pub(crate) fn slowest(&self) -> Duration {
         Duration::from_micros(self.slowest_us.load(Ordering::Relaxed))
     }
@@ -172,7 +172,7 @@ pub(crate) fn cat_pipes(state: &ReaderState, supervisor: &Supervisor, mut random
     }
 }
 
-/// The pipes of the directory.
+/// Returns the pipes of the directory.
 fn pipes(pipe_dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(pipe_dir).into_iter().flatten().flatten();
     entries

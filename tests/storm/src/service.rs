@@ -81,7 +81,7 @@ impl Service {
         body.and_then(Response::parse).ok_or_else(unexpected)
     }
 
-    /// The files behind its descriptors.
+    /// Returns the files behind its descriptors.
     pub(crate) fn descriptors(&self) -> io::Result<Vec<String>> {
         descriptors_of(self.pid)
     }
@@ -93,18 +93,18 @@ impl Service {
         peak.trim().strip_suffix(" kB")?.parse().ok()
     }
 
-    /// The lines that it printed on standard error, without its address.
+    /// Returns the lines that it printed on standard error, without its address.
     pub(crate) fn stderr_lines(&self) -> Vec<String> {
         self.stderr_lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the process has ended.
+    /// Returns whether the process has ended.
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait(), Ok(None))
     }
 }
 
-/// The files behind the descriptors of a process.
+/// Returns the files behind the descriptors of a process.
 pub(crate) fn descriptors_of(pid: u32) -> io::Result<Vec<String>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
     // A descriptor that was closed in between has no link any more.

@@ -201,7 +201,7 @@ impl Storm<'_> {
         self.supervisor.tallies.next_epoch();
     }
 
-    /// Whether one response is exact to the last count. Sets `fault` if it is not.
+    /// Returns whether one response is exact to the last count. Sets `fault` if it is not.
     fn is_exact(&self, observed: &ObservedService, fault: &mut String) -> bool {
         let (response, expectations) = match observed.get_stats(self.supervisor) {
             Ok(checked) => checked,
@@ -222,7 +222,7 @@ impl Storm<'_> {
         false
     }
 
-    /// Whether the directory holds the pipes of the running workers and no other file. Hidden names that belong to these
+    /// Returns whether the directory holds the pipes of the running workers and no other file. Hidden names that belong to these
     /// pipes are allowed: a swap may be in progress. Sets `fault` if it does not.
     fn directory_is_exact(&self, fault: &mut String) -> bool {
         let pid = |id: usize| self.supervisor.tallies.tally(id).pid().unwrap_or(0);

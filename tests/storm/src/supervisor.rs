@@ -85,14 +85,14 @@ impl Supervisor {
         Ok(true)
     }
 
-    /// The workers that publish and were sent no signal to end them, each with `true` if it is stopped.
+    /// Returns the workers that publish and were sent no signal to end them, each with `true` if it is stopped.
     pub(crate) fn running(&self) -> Vec<(usize, bool)> {
         let workers = self.workers();
         let running = workers.iter().enumerate().filter(|(id, worker)| self.is_running(*id, worker));
         running.map(|(id, worker)| (id, worker.is_stopped)).collect()
     }
 
-    /// How many workers are not dead.
+    /// Returns how many workers are not dead.
     pub(crate) fn n_not_dead(&self) -> usize {
         self.workers().iter().filter(|worker| worker.dead_since.is_none()).count()
     }
@@ -167,7 +167,7 @@ impl Supervisor {
         not_reaped.map(|(id, worker)| self.describe(id, worker)).collect()
     }
 
-    /// Whether a worker with this pipe was stopped or ended by a signal, possibly in the middle of a line.
+    /// Returns whether a worker with this pipe was stopped or ended by a signal, possibly in the middle of a line.
     pub(crate) fn was_interrupted(&self, pipe: &str) -> bool {
         let pid = pipe.strip_suffix(".stats").and_then(|pid| pid.parse().ok()).map(Pid::from_raw);
         let workers = self.workers();
@@ -182,7 +182,7 @@ impl Supervisor {
         (0..self.tallies.n_allocated()).for_each(|id| self.end(id, Signal::SIGKILL));
     }
 
-    /// The first half of an expectation for each worker, taken before the request. `reported` holds the highest count
+    /// Returns the first half of an expectation for each worker, taken before the request. `reported` holds the highest count
     /// of each worker that the service has reported before.
     pub(crate) fn expect_before(&self, reported: &[u64]) -> Vec<Expectation> {
         let workers = self.workers();
@@ -196,7 +196,7 @@ impl Supervisor {
         expectations.collect()
     }
 
-    /// The second half of the expectations, taken after the response.
+    /// Returns the second half of the expectations, taken after the response.
     pub(crate) fn expect_after(&self, mut expectations: Vec<Expectation>) -> Vec<Expectation> {
         let workers = self.workers();
         expectations.resize_with(workers.len(), Expectation::default);
@@ -257,7 +257,7 @@ impl WorkerProcess {
         self.is_reaped = true;
     }
 
-    /// Whether the worker may have ended with this status.
+    /// Returns whether the worker may have ended with this status.
     fn explains(&self, status: WaitStatus, may_exit: bool) -> bool {
         match status {
             WaitStatus::Exited(_, 0) => may_exit,
@@ -267,7 +267,7 @@ impl WorkerProcess {
     }
 }
 
-/// Whether only the exit status of a process is left. By then the kernel has released its locks and descriptors.
+/// Returns whether only the exit status of a process is left. By then the kernel has released its locks and descriptors.
 fn is_zombie(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))

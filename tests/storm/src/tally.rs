@@ -85,7 +85,7 @@ impl Tallies {
         Some(id)
     }
 
-    /// How many tallies were allocated.
+    /// Returns how many tallies were allocated.
     pub(crate) fn n_allocated(&self) -> usize {
         (self.n_allocated.load(ORDER) as usize).min(MAX_WORKERS)
     }
@@ -94,7 +94,7 @@ impl Tallies {
         &self.tallies[id]
     }
 
-    /// The epoch: odd while workers have to pause.
+    /// Returns the epoch: odd while workers have to pause.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(ORDER)
     }
@@ -135,7 +135,7 @@ impl Tally {
         self.state.store(state as u32, ORDER);
     }
 
-    /// The worker's process, if it is known.
+    /// Returns the worker's process, if it is known.
     pub(crate) fn pid(&self) -> Option<u32> {
         Some(self.pid.load(ORDER)).filter(|pid| *pid != 0)
     }
@@ -144,7 +144,7 @@ impl Tally {
         self.pid.store(pid, ORDER);
     }
 
-    /// Whether the worker's snapshot is larger than the capacity of a pipe.
+    /// Returns whether the worker's snapshot is larger than the capacity of a pipe.
     pub(crate) fn has_large_snapshot(&self) -> bool {
         self.has_large_snapshot.load(ORDER) != 0
     }
@@ -161,12 +161,12 @@ impl Tally {
         thread_count.done.fetch_add(1, ORDER);
     }
 
-    /// The least that the worker can have counted by now.
+    /// Returns the least that the worker can have counted by now.
     pub(crate) fn lower(&self) -> u64 {
         self.counts.iter().map(|count| count.done.load(ORDER)).sum()
     }
 
-    /// The most that the worker can have counted by now.
+    /// Returns the most that the worker can have counted by now.
     pub(crate) fn upper(&self) -> u64 {
         self.counts.iter().map(|count| count.begun.load(ORDER)).sum()
     }
@@ -175,7 +175,7 @@ impl Tally {
         self.paused_in[thread].store(epoch, ORDER);
     }
 
-    /// Whether all threads are paused in this epoch.
+    /// Returns whether all threads are paused in this epoch.
     pub(crate) fn is_paused(&self, epoch: u64) -> bool {
         self.paused_in.iter().all(|paused_in| paused_in.load(ORDER) == epoch)
     }

@@ -133,7 +133,7 @@ fn pause_in_checkpoint(tallies: &Tallies, id: usize, thread: usize) {
     }
 }
 
-/// Whether the storm is over or its process is dead. Standard input reaches its end when that process dies.
+/// Returns whether the storm is over or its process is dead. Standard input reaches its end when that process dies.
 fn must_exit(tallies: &Tallies) -> bool {
     tallies.exit_requested() || read(io::stdin(), &mut [0]) == Ok(0)
 }

@@ -80,23 +80,23 @@ impl Args {
         parse(&found).ok_or(UsageError::Value { option, found, expected })
     }
 
-    /// Whether the last option, whose value is optional, has a value: after `=`, or a number as the next word.
+    /// Returns whether the last option, whose value is optional, has a value: after `=`, or a number as the next word.
     pub(crate) fn has_number(&mut self) -> bool {
         let is_number = |word: &OsStr| word.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit);
         self.0.try_raw_args().is_none_or(|words| words.peek().is_some_and(is_number))
     }
 
-    /// The value of `--pipe-dir`.
+    /// Returns the value of `--pipe-dir`.
     pub(crate) fn pipe_dir(&mut self) -> Result<PathBuf, UsageError> {
         self.value("--pipe-dir", "a directory", |word| (!word.is_empty()).then(|| word.into()))
     }
 
-    /// The value of `--deadline`.
+    /// Returns the value of `--deadline`.
     pub(crate) fn deadline(&mut self) -> Result<Duration, UsageError> {
         self.value("--deadline", "a time from 1ms to 60s, as in 500ms, 2s or 1", parse_duration)
     }
 
-    /// The value of `--allow-uid`.
+    /// Returns the value of `--allow-uid`.
     pub(crate) fn uid(&mut self) -> Result<u32, UsageError> {
         self.value("--allow-uid", "the number of a user, as `id -u` prints it", parse_text)
     }

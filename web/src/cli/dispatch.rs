@@ -1,6 +1,6 @@
 //! The table of subcommands, its lookup, and the texts of `--help` and `--version`.
 //!
-//! To add a subcommand, add a file and a row in `SUBCOMMANDS`. Without a subcommand, the command line serves.
+//! To add a subcommand, add a file and a row in `SUBCOMMANDS`. Without a subcommand, the binary serves.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};

@@ -24,7 +24,7 @@ pub(crate) const MIN_MAPPED_BYTES: i32 = 64 << 10;
 /// 4096: as much as a terminal of Linux buffers.
 pub(crate) const BRIDGE_CHUNK_BYTES: usize = 4096;
 
-/// The processes of a demo without a number.
+/// The number of processes of a demo if the command line gives none.
 ///
 /// 3: the fewest for which a sum is visibly not the value of one or two processes.
 pub(crate) const DEFAULT_DEMO_WORKERS: u16 = 3;

@@ -1,7 +1,7 @@
 //! Settings of the C library's allocator for this process.
 //!
-//! They apply to the whole process, so only the binary may change them, and not the library half of this package. They are
-//! set once, before any thread starts and before any large allocation.
+//! They apply to the whole process, so the binary may change them, but not the library of this package. They are set
+//! once, before any thread starts and before any large allocation.
 
 use nix::libc::{M_ARENA_MAX, M_MMAP_THRESHOLD, mallopt};
 

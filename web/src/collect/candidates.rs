@@ -1,6 +1,6 @@
-//! Admission of pipes where a directory holds more than the limit.
+//! Admission of pipes if a directory holds more than the limit.
 //!
-//! Owns the order of admission: processes that answered before, then those whose byte is locked by a live recorder, then all
+//! Owns the order of admission: processes that answered before, then those whose lock byte is held, then all
 //! others, dead ones last; within each rank by name. So pipes without a writer keep no known process out. It must not touch
 //! the directory.
 
@@ -14,7 +14,7 @@ use crate::limits::MAX_PIPES;
 pub(super) enum Rank {
     /// It answered before.
     Answered,
-    /// Its byte was locked.
+    /// Its lock byte was held.
     Locked,
     /// Nothing is known of it.
     Unknown,

@@ -45,13 +45,13 @@ impl FilteredDir {
         }
     }
 
-    /// Whether pipes of this owner are read.
+    /// Returns whether pipes of this owner are read.
     pub(super) fn allows(&self, node: &FileStat) -> bool {
         self.allowed_uids.is_empty() || self.allowed_uids.contains(&node.owner)
     }
 
-    /// Whether the owner of the file with this name is allowed; `true` if that is unknown, because opening the file checks it
-    /// again.
+    /// Returns whether the owner of the file with this name is allowed; `true` if that is unknown, because opening the file
+    /// checks it again.
     pub(super) fn allows_named(&self, name: &OsStr) -> bool {
         self.allowed_uids.is_empty()
             || !matches!(self.pipe_dir.stat(name), Ok(Some(node)) if !self.allows(&node))

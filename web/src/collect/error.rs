@@ -131,7 +131,7 @@ impl From<io::Error> for ProbeError {
     }
 }
 
-/// Whether the system lacks a resource that other programs may free at any time.
+/// Returns whether the system lacks a resource that other programs may free at any time.
 pub(super) fn is_resource_exhaustion(err: &io::Error) -> bool {
     use nix::errno::Errno::{EINTR, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC};
     // `epoll(7)` returns `ENOSPC` above `fs.epoll.max_user_watches`.

@@ -21,17 +21,17 @@ use crate::limits::{ABANDONED_AFTER, N_ABANDONED_SCRAPES};
 /// What is known of the process behind a pipe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Liveness {
-    /// Its byte is locked.
+    /// Its lock byte is held.
     Alive,
-    /// Its byte was locked before and is free now.
+    /// Its lock byte was seen held and is free now.
     Dead,
-    /// Its byte was never locked, and no process here has its pid: it is dead, or in another pid namespace.
+    /// Its lock byte was never seen held, and no process here has its pid: it is dead, or in another pid namespace.
     Suspect,
-    /// Its byte was never locked, and its pid is in use.
+    /// Its lock byte was never seen held, and its pid is in use.
     Unknown,
 }
 
-/// Checks the process whose pipe has that name; sets `was_locked` if its byte is locked.
+/// Checks the process whose pipe has that name; sets `was_locked` if its lock byte is held.
 pub(super) fn check(dir: &PipeDir, name: &OsStr, was_locked: &mut bool) -> Liveness {
     let Some(name) = PipeName::parse(name.as_bytes()) else { return Liveness::Unknown };
     match is_alive(dir, &name) {
@@ -45,7 +45,7 @@ pub(super) fn check(dir: &PipeDir, name: &OsStr, was_locked: &mut bool) -> Liven
     }
 }
 
-/// Whether a live recorder holds the lock byte of that name.
+/// Returns whether a live recorder holds the lock byte of that name.
 pub(super) fn is_locked(dir: &PipeDir, name: &OsStr) -> bool {
     PipeName::parse(name.as_bytes()).is_some_and(|name| is_alive(dir, &name).unwrap_or(false))
 }
@@ -69,13 +69,13 @@ impl AbandonedSince {
         }
     }
 
-    /// Whether the evidence is enough to remove the pipe.
+    /// Returns whether the evidence is enough to remove the pipe.
     pub(super) fn is_confirmed(&self, now: Instant) -> bool {
         self.n_scrapes >= N_ABANDONED_SCRAPES && now.duration_since(self.since) >= ABANDONED_AFTER
     }
 }
 
-/// Whether no process has that pid, or only a zombie. `false` for numbers that mean several processes or none.
+/// Returns whether no process has that pid, or only a zombie. `false` for numbers that mean several processes or none.
 pub(super) fn is_pid_free(pid: u32) -> bool {
     match i32::try_from(pid) {
         Ok(pid @ 1..) => kill(Pid::from_raw(pid), None) == Err(nix::Error::ESRCH) || is_zombie(pid),
@@ -83,7 +83,7 @@ pub(super) fn is_pid_free(pid: u32) -> bool {
     }
 }
 
-/// Whether a process and all its threads have ended; `false` where `/proc` shows another pid namespace.
+/// Returns whether a process and all its threads have ended; `false` if `/proc` shows another pid namespace.
 fn is_zombie(pid: i32) -> bool {
     let Ok(stat) = read_to_string(format!("/proc/{pid}/stat")) else { return false };
     let Some((_, fields)) = stat.rsplit_once(") ") else { return false };

@@ -37,7 +37,7 @@ pub(super) fn remove_orphan(dir: &FilteredDir, name: &OsStr) -> io::Result<bool>
     }
 }
 
-/// A recorder locks its byte before it makes any pipe. If the byte is free after this pipe was opened, its recorder is dead.
+/// A recorder locks its byte before it creates any pipe. If the lock byte is free after this pipe was opened, its recorder is dead.
 fn remove_staged(dir: &FilteredDir, name: &OsStr, pipe: &PipeName<'_>) -> io::Result<bool> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fifo: OwnedFd = openat(&dir.pipe_dir, name, flags, Mode::empty())?;
@@ -75,7 +75,7 @@ mod tests {
 
     const FREE_PID: u32 = i32::MAX as u32;
 
-    // A recorder was killed after it had made a staged pipe, and before it renamed that.
+    // A recorder was killed after it had created a pipe under a staging name, and before it renamed the pipe.
     #[test]
     fn a_staged_pipe_of_a_dead_recorder_is_removed_and_nothing_else() {
         let temp = tempfile::tempdir().unwrap();

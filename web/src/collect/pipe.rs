@@ -142,27 +142,27 @@ impl Pipe {
         let _ = self.receiver.readable().await;
     }
 
-    /// Whether [`readable`](Self::readable) waits for something that a `read` can use.
+    /// Returns whether [`readable`](Self::readable) waits for something that a `read` can use.
     pub(super) fn can_await_readiness(&self) -> bool {
         self.lock != LockState::None && !self.readiness_is_stale
     }
 
-    /// The identity of the file.
+    /// Returns the identity of the file.
     pub(super) const fn id(&self) -> FileId {
         self.id
     }
 
-    /// Whether the pipe had a writer at the last read.
+    /// Returns whether the pipe had a writer at the last read.
     pub(super) const fn has_writer(&self) -> bool {
         self.has_writer
     }
 
-    /// Whether a snapshot has begun and not ended.
+    /// Returns whether a snapshot has begun and not ended.
     pub(super) const fn has_data(&self) -> bool {
         !self.builder.is_empty()
     }
 
-    /// Whether the pipe has neither writer nor data. `false` without the lock: another reader may be connected to the
+    /// Returns whether the pipe has neither writer nor data. `false` without the lock: another reader may be connected to the
     /// writer, which is not visible here then.
     pub(super) fn has_no_writer(&self) -> bool {
         matches!(self.lock, LockState::Held | LockState::HeldAfterUnlink)
@@ -178,7 +178,7 @@ impl Pipe {
         }
     }
 
-    /// Whether the pipe has lost its name.
+    /// Returns whether the pipe has lost its name.
     pub(super) fn is_retired(&self) -> io::Result<bool> {
         Ok(FileStat::of_fd(&self.receiver)?.n_links == 0)
     }
@@ -217,7 +217,7 @@ impl Pipe {
         })
     }
 
-    /// Whether the runtime still reports the pipe as readable after a read that returned nothing.
+    /// Returns whether the runtime still reports the pipe as readable after a read that returned nothing.
     fn still_reports_ready(&self) -> bool {
         self.receiver.ready(Interest::READABLE).now_or_never().is_some()
     }
@@ -236,8 +236,9 @@ mod tests {
     use std::fs::OpenOptions;
     use std::io::{Read as _, Write as _};
 
-    // 1. The runtime sees bytes in the pipe. 2. Another reader takes them, and the writer closes the pipe. 3. The runtime
-    // still reports the pipe as readable.
+    // 1. The runtime sees bytes in the pipe.
+    // 2. Another reader takes them, and the writer closes the pipe.
+    // 3. The runtime still reports the pipe as readable.
     #[test]
     fn readiness_for_bytes_that_another_reader_took_is_not_awaited_again() {
         let temp = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ pub(super) struct Process {
     pub(super) status: Status,
     /// It did not answer the last probe.
     is_late: bool,
-    /// Its byte was locked at least once.
+    /// Its lock byte was seen held at least once.
     was_locked: bool,
     /// At the last probe, no process here had its pid.
     is_suspect: bool,
@@ -62,7 +62,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Whether its name is missing, and it is not known to be gone.
+    /// Returns whether its name is missing, and it is not known to be gone.
     pub(super) const fn is_missing(&self) -> bool {
         !self.is_gone && !self.is_listed
     }
@@ -230,8 +230,8 @@ impl Process {
         *self = Self { was_locked: self.was_locked, ..Self::default() };
     }
 
-    /// Removes the pipe of a process whose byte was locked and is free. Returns `false` if that does not prove that this very
-    /// pipe is dead; then it stays, and is probed.
+    /// Removes the pipe of a process whose lock byte was seen held and is free. Returns `false` if that does not prove that
+    /// this very pipe is dead; then the pipe stays, and is probed.
     fn reap(&mut self, dir: &FilteredDir, name: &OsStr, quota: &Arc<Quota>) -> bool {
         // A recorder retires its pipe before it writes to it. Data in a retired pipe was written before the recorder died.
         let named = take(&mut self.open_pipe).filter(|pipe| !pipe.is_retired().unwrap_or(false));
@@ -244,7 +244,7 @@ impl Process {
             }
         };
         let progress = pipe.read(&mut [0; WRITER_CHECK_BYTES]);
-        // A recorder locks its byte before it makes its pipe. If the byte is still free now that the pipe is open, no live
+        // A recorder locks its byte before it creates its pipe. If the lock byte is still free now that the pipe is open, no live
         // recorder made this pipe.
         if self.check(dir, name) != Liveness::Dead {
             self.open_pipe = Some(pipe);

@@ -46,31 +46,31 @@ impl ProcessSnapshot {
         self.stats.iter().map(|stat| (stat.name.slice(&self.text), stat.value.number(&self.text)))
     }
 
-    /// The number of malformed lines, which were skipped.
+    /// Returns the number of malformed lines, which were skipped.
     #[must_use]
     pub const fn n_malformed(&self) -> usize {
         self.n_malformed
     }
 
-    /// The number of stats, repeated names included.
+    /// Returns the number of stats, repeated names included.
     #[must_use]
     pub const fn n_stats(&self) -> usize {
         self.stats.len()
     }
 
-    /// The number of stats that were left out because the snapshots of all processes exceed a limit.
+    /// Returns the number of stats that were left out because the snapshots of all processes exceed a limit.
     #[must_use]
     pub const fn n_left_out(&self) -> usize {
         self.n_left_out
     }
 
-    /// Whether it ended within a line: another reader took the rest, or the process did not write it.
+    /// Returns whether it ended within a line: another reader took the rest, or the process did not write it.
     #[must_use]
     pub const fn is_torn(&self) -> bool {
         self.is_torn
     }
 
-    /// The memory of the stats, in bytes.
+    /// Returns the memory of the stats, in bytes.
     #[must_use]
     pub const fn n_bytes(&self) -> usize {
         self.text.len() + size_of_val(self.stats.as_slice())
@@ -142,13 +142,13 @@ impl SnapshotBuilder {
         if n_stats > MAX_STATS_PER_PROCESS { Err(SnapshotError::TooManyStats) } else { Ok(()) }
     }
 
-    /// Whether no byte arrived yet.
+    /// Returns whether no byte arrived yet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.n_fed == 0
     }
 
-    /// The memory of the stats, in bytes.
+    /// Returns the memory of the stats, in bytes.
     #[must_use]
     pub const fn n_bytes(&self) -> usize {
         self.snapshot.n_bytes()

@@ -61,7 +61,7 @@ pub(super) fn enforce_name_limit(
     }
 }
 
-/// The most bytes that a name takes in an answer.
+/// Returns the most bytes that a name takes in an answer.
 fn escaped_len(name: &[u8]) -> usize {
     match str::from_utf8(name) {
         Ok(text) => {

@@ -1,13 +1,13 @@
 //! Validation of snapshots: whether another reader took a part.
 //!
-//! A reader that does not lock, such as `cat`, may take a part of a snapshot or all of it. The rest looks like any other
-//! snapshot. Owns the signs of that, and when an incomplete snapshot is accepted because it repeats. Pure: it must not touch
-//! a pipe or a clock.
+//! A reader that does not lock, such as `cat`, may take a part of a snapshot or all of it. The rest looks like any other snapshot.
+//! Owns the signs of a missing part, and the rule by which a repeated incomplete snapshot is accepted. Pure: it must not touch a
+//! pipe or a clock.
 
 use super::snapshot::ProcessSnapshot;
 use crate::limits::N_EQUAL_SNAPSHOTS;
 
-/// Whether a snapshot shows no sign that another reader took a part of it.
+/// Returns whether a snapshot shows no sign that another reader took a part of it.
 ///
 /// `baseline` is the last snapshot of the process, if the process is append-only: its stats keep their order, and stats are
 /// only added, as in a registry. A snapshot that the quota truncated has lost no more than that.
@@ -95,7 +95,7 @@ mod tests {
         accepted(texts, baseline).0
     }
 
-    /// The same, and the number of stats of the best effort if no round accepts one.
+    /// Returns the same, and the number of stats of the best effort if no round accepts one.
     fn accepted(texts: &[&str], baseline: Option<&str>) -> (Option<usize>, Option<usize>) {
         let baseline = baseline.map(parse);
         let mut validator = Validator::default();

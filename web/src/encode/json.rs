@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(stats_json(stats), r#"{"":1,"a\"b\t\u0000":2,"\\xff":3}"#);
     }
 
-    /// The inverse of `json_key`: every `\xNN` is a byte, everything else stands for itself.
+    /// Reverses `json_key`: every `\xNN` becomes a byte, and everything else stays.
     fn unescape(key: &str) -> Vec<u8> {
         let mut name = Vec::new();
         let mut rest = key.as_bytes();

@@ -49,7 +49,7 @@ pub(super) enum RequestError {
         /// The path of the stats.
         stats_path: String,
     },
-    /// The method is not one that reads.
+    /// The method is neither GET nor HEAD.
     MethodNotAllowed {
         /// The methods that are allowed.
         allowed: &'static str,

@@ -41,7 +41,7 @@ impl WarningFilter {
         new.into_iter().for_each(|warning| (self.on_warning)(warning));
     }
 
-    /// The key of a warning: its pipe and its kind, without counts of lines or bytes.
+    /// Returns the key of a warning: its pipe and its kind, without counts of lines or bytes.
     fn key(&self, warning: &Warning) -> u64 {
         let error_kind = match &warning.reason {
             Reason::Unreadable(err) => Some(discriminant(err)),
@@ -51,7 +51,7 @@ impl WarningFilter {
     }
 }
 
-/// How long a warning is remembered after it was last present.
+/// Returns how long a warning is remembered after it was last present.
 ///
 /// Only the owner can change the directory, so a warning about it is reported each time. A hostile writer can make the
 /// warnings about its pipe come and go as often as it likes.

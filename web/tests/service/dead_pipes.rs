@@ -51,8 +51,9 @@ fn a_writer_with_a_foreign_pid_is_read() {
     }
 }
 
-// 1. A directory of another owner holds a hundred dead pipes, which the service may not remove. 2. It saw the lock bytes of
-// half of them held: those are proved dead. 3. The other half is not waited for either.
+// 1. A directory of another owner holds a hundred dead pipes, which the service may not remove.
+// 2. It saw the lock bytes of half of them held: those are proved dead.
+// 3. The other half is not waited for either.
 #[test]
 fn a_hundred_undeletable_dead_pipes_are_not_waited_for() {
     static STATS: Registry<64, 1, 4096> = Registry::new();
@@ -78,8 +79,9 @@ fn a_hundred_undeletable_dead_pipes_are_not_waited_for() {
     set_mode(dir.path(), 0o755);
 }
 
-// 1. 4096 processes, the limit, were seen alive and die. 2. Their pipes may not be removed. 3. A recorder starts: it is
-// probed in the place of a dead one.
+// 1. 4096 processes, the limit, were seen alive and die.
+// 2. Their pipes may not be removed.
+// 3. A recorder starts: it is probed in the place of a dead one.
 #[test]
 fn any_number_of_undeletable_dead_pipes_leaves_room_for_a_live_process() {
     static STATS: Registry<64, 1, 4096> = Registry::new();
@@ -111,8 +113,8 @@ fn any_number_of_undeletable_dead_pipes_leaves_room_for_a_live_process() {
     set_mode(dir.path(), 0o755);
 }
 
-// 1. A recorder makes a fresh pipe under a staging name, and is killed before it renames it. 2. Its lock byte is free: the
-// staged pipe is removed. While the byte is held, it stays.
+// 1. A recorder creates a fresh pipe under a staging name, and is killed before it renames the pipe.
+// 2. Its lock byte is free: the pipe under the staging name is removed. While the lock byte is held, the pipe stays.
 #[test]
 fn a_staged_pipe_is_removed_only_if_its_recorder_is_dead() {
     let dir = pipe_dir();

@@ -28,7 +28,7 @@ fn pids(pipe_dir: &Path) -> Vec<Pid> {
     names.map(|name| Pid::from_raw(name.strip_suffix(".stats").unwrap().parse().unwrap())).collect()
 }
 
-/// Whether a process runs; a zombie does not.
+/// Returns whether a process runs; a zombie does not.
 fn is_running(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     kill(pid, None).is_ok() && !stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))

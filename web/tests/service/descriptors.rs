@@ -32,16 +32,18 @@ fn start_with_descriptors(n_descriptors: usize, dir: &Path) -> Option<(Program, 
     Some((program, Client::new(address)))
 }
 
-/// The sum of `hits`, asked on a new connection; `None` if the answer is 503.
+/// Returns the sum of `hits`, asked on a new connection; `None` if the answer is 503.
 fn ask(client: &Client) -> Option<u64> {
     let reply = Client::new(client.address()).get("/stats");
     assert!([200, 503].contains(&reply.status), "{}", reply.text);
     (reply.status == 200).then(|| reply.stat("hits").as_u64().unwrap_or(0))
 }
 
-// 1. A service has few descriptors. 2. More clients connect than it serves at a time, and send nothing. 3. No answer lacks
-// stats of a process that an earlier answer had. 4. The service pauses between attempts. 5. The clients leave, and every
-// process is read again.
+// 1. A service has few descriptors.
+// 2. More clients connect than it serves at a time, and send nothing.
+// 3. No answer lacks stats of a process that an earlier answer had.
+// 4. The service pauses between attempts.
+// 5. The clients leave, and every process is read again.
 #[test]
 fn a_service_out_of_descriptors_loses_no_stat_and_recovers() {
     scope(|scope| {
@@ -78,9 +80,10 @@ fn check_no_stat_is_lost(n_descriptors: usize) {
     }
 }
 
-// 1. A client keeps its connection. 2. The service is left with next to no descriptors: none for the directory, or one pipe at
-// a time. 3. Before the fix, a pipe that could not be opened counted as unreadable and its stats were missing. Now the answer
-// is 503, or it is complete.
+// 1. A client keeps its connection.
+// 2. The service is left with next to no descriptors: none for the directory, or one pipe at a time.
+// 3. Before the fix, a pipe that could not be opened counted as unreadable and its stats were missing. Now the answer is 503, or
+//    it is complete.
 #[test]
 fn descriptors_that_run_out_later_make_no_process_unreadable() {
     let dir = pipe_dir();

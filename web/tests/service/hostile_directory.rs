@@ -23,7 +23,7 @@ use crate::support::{
 /// The process deadline of a service in these tests.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The metadata of a file that changes when it is read, written or replaced.
+/// Returns the metadata of a file that changes when it is read, written or replaced.
 fn metadata_of(path: &Path) -> [i64; 8] {
     let stat = fs::symlink_metadata(path).unwrap();
     let ino = stat.ino().cast_signed();
@@ -81,7 +81,8 @@ fn entries_that_are_not_pipes_are_counted_and_not_touched() {
     assert_eq!(opened.read_events().err(), Some(nix::Error::EAGAIN), "a file or a directory was opened");
 }
 
-// 1. Another user makes more pipes than the limit, and writes to none. 2. A recorder starts after that.
+// 1. Another user creates more pipes than the limit, and writes to none.
+// 2. A recorder starts after that.
 #[test]
 fn any_number_of_pipes_without_writers_leaves_room_for_a_live_process() {
     static STATS: Registry<64, 8, 4096> = Registry::new();
@@ -107,8 +108,8 @@ fn any_number_of_pipes_without_writers_leaves_room_for_a_live_process() {
     assert_eq!(client.get("/stats").stats_text(), r#"{"hits":10}"#);
 }
 
-// 1. Another user locks the lock bytes of a thousand pipes, and writes to none. 2. They look like a thousand recorders that
-// started at once and cannot answer.
+// 1. Another user locks the lock bytes of a thousand pipes, and writes to none.
+// 2. They look like a thousand recorders that started at once and cannot answer.
 #[test]
 fn any_number_of_locked_pipes_without_writers_is_waited_for_once() {
     static STATS: Registry<64, 8, 4096> = Registry::new();

@@ -116,8 +116,9 @@ fn silent_connections_delay_no_other_client() {
     assert_eq!(server.stats().status, 200);
 }
 
-// 1. 256 clients, the limit, ask for more than the send buffers of their connections hold. 2. None reads its answer. 3. One
-// more client asks.
+// 1. 256 clients, the limit, ask for more than the send buffers of their connections hold.
+// 2. None reads its answer.
+// 3. One more client asks.
 #[test]
 fn clients_that_do_not_read_their_answers_block_no_other_client() {
     let dir = pipe_dir();
@@ -142,8 +143,9 @@ fn clients_that_do_not_read_their_answers_block_no_other_client() {
     assert!(unread.into_iter().any(is_cut_off), "no connection was closed for the client that reads");
 }
 
-// 1. The memory budget has room for only one body of this size. 2. Two clients ask and do not read their answers. 3. Every
-// further request needs the memory of an unread body.
+// 1. The memory budget has room for only one body of this size.
+// 2. Two clients ask and do not read their answers.
+// 3. Every further request needs the memory of an unread body.
 #[test]
 fn large_unread_answers_leave_memory_for_other_clients() {
     let dir = pipe_dir();

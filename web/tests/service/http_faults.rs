@@ -38,8 +38,8 @@ fn two_hundred_silent_connections_delay_no_other_client() {
     }
 }
 
-// 1. More clients than the limit connect and send nothing, or half a request. 2. They are disconnected, and new clients are
-// served in their place.
+// 1. More clients than the limit connect and send nothing, or half a request.
+// 2. They are disconnected, and new clients are served in their place.
 #[test]
 fn more_silent_clients_than_the_limit_exclude_no_other_client() {
     let dir = pipe_dir();
@@ -52,7 +52,9 @@ fn more_silent_clients_than_the_limit_exclude_no_other_client() {
     }
 }
 
-// 1. As many clients as the limit wait for one process. 2. More clients connect. 3. No waiting client is disconnected.
+// 1. As many clients as the limit wait for one process.
+// 2. More clients connect.
+// 3. No waiting client is disconnected.
 #[test]
 fn more_asking_clients_than_the_limit_are_all_answered() {
     let dir = pipe_dir();
@@ -75,8 +77,8 @@ fn more_asking_clients_than_the_limit_are_all_answered() {
     }
 }
 
-// 1. As many clients as the limit send requests all the time, so that none is ever idle, and reconnect when they are
-// disconnected. 2. Other clients connect and are answered.
+// 1. As many clients as the limit send requests all the time, so that none is ever idle, and reconnect when they are disconnected.
+// 2. Other clients connect and are answered.
 #[test]
 fn clients_that_ask_all_the_time_exclude_no_other_client() {
     let dir = pipe_dir();
@@ -113,8 +115,8 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-// 1. A request waits for a scrape that takes longer than the client deadline. 2. It is answered: the deadline does not count
-// while the client waits for the service.
+// 1. A request waits for a scrape that takes longer than the client deadline.
+// 2. It is answered: the deadline does not count while the client waits for the service.
 #[test]
 fn a_scrape_longer_than_the_client_deadline_is_answered() {
     let dir = pipe_dir();

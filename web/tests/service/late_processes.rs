@@ -161,8 +161,9 @@ fn a_silent_process_that_wakes_up_is_read_without_losing_a_byte() {
     assert_eq!(server.stats().json()["stats"].as_object().unwrap().len(), 20_000);
 }
 
-// 1. A process starts to write its snapshot and stops in the middle. 2. Much later, while a scrape waits for another process,
-// it continues. 3. The snapshot is older than the scrape: it counts as stale, not as ok.
+// 1. A process starts to write its snapshot and stops in the middle.
+// 2. Much later, while a scrape waits for another process, it continues.
+// 3. The snapshot is older than the scrape: it counts as stale, not as ok.
 #[test]
 fn an_answer_begun_long_ago_is_stale() {
     let dir = pipe_dir();

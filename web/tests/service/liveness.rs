@@ -19,9 +19,9 @@ fn n_names(dir: &Path) -> usize {
     read_dir(dir).unwrap().count()
 }
 
-// 1. A worker is killed and its parent does not wait for it: a zombie keeps its pid. 2. A service that saw the lock byte held
-// sees it free: proved dead. 3. A service that never saw it held has no proof, and keeps the pipe as long as one whose pid
-// no process has.
+// 1. A worker is killed and its parent does not wait for it: a zombie keeps its pid.
+// 2. A service that saw the lock byte held sees it free: proved dead.
+// 3. A service that never saw it held has no proof, and keeps the pipe as long as one whose pid no process has.
 #[test]
 fn a_zombie_is_dead_if_its_lock_byte_was_seen_held() {
     let dir = pipe_dir();

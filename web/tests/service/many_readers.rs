@@ -48,7 +48,7 @@ impl Rounds {
     }
 }
 
-/// How long the clients send requests.
+/// Returns how long the clients send requests.
 fn run_time() -> Duration {
     let seconds = std::env::var(RUN_TIME_VARIABLE).ok();
     seconds.map_or(RUN_TIME, |seconds| Duration::from_secs(seconds.parse().unwrap()))

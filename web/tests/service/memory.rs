@@ -187,9 +187,10 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_no_other_stat() {
     assert!(log.iter().any(|line| line.contains("stats left out: ")), "{log:?}");
 }
 
-// 1. All processes together publish as much as the budgets allow, with names as long as an answer holds; some hang in the
-// middle of a large snapshot. 2. Answers have the largest size, and clients do not read them. 3. Other clients use up the
-// connections with half a request each.
+// 1. All processes together publish as much as the budgets allow, with names as long as an answer holds; some hang in the middle
+//    of a large snapshot.
+// 2. Answers have the largest size, and clients do not read them.
+// 3. Other clients use up the connections with half a request each.
 #[test]
 fn unread_answers_of_the_largest_size_take_less_than_64_mb() {
     let dir = pipe_dir();

@@ -1,6 +1,6 @@
-//! Processes of other pid namespaces, where a pid proves nothing.
+//! Processes of other pid namespaces: there a pid proves nothing.
 //!
-//! `unshare(1)` makes the namespaces: as root, or as an ordinary user where the system allows user namespaces. Elsewhere the
+//! `unshare(1)` creates the namespaces: as root, or as an ordinary user if the system allows user namespaces. Otherwise the
 //! test prints that it is skipped; in `bin/namespaces` that is a failure.
 
 use std::fs;
@@ -38,16 +38,18 @@ fn in_new_namespace() -> Option<Command> {
     None
 }
 
-/// The child of `unshare`, by its pid in our namespace.
+/// Returns the child of `unshare`, by its pid in our namespace.
 fn inner(program: &Program) -> Pid {
     let pid = program.pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap())
 }
 
-// 1. Two processes have the pid 1, each in its own namespace. 2. Both are summed. 3. One is stopped for longer than an
-// unlocked pipe is kept: it stays, because its lock byte is held. 4. It continues. 5. The other one is killed: only its pipe
-// is removed.
+// 1. Two processes have the pid 1, each in its own namespace.
+// 2. Both are summed.
+// 3. One is stopped for longer than an unlocked pipe is kept: it stays, because its lock byte is held.
+// 4. It continues.
+// 5. The other one is killed: only its pipe is removed.
 #[test]
 fn processes_of_equal_pid_in_two_namespaces_are_summed_kept_while_stopped_and_removed_when_dead() {
     let Some(mut first) = in_new_namespace() else { return };

@@ -66,7 +66,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// The number of processes that the first scrape of a new service finds, 40 times.
+/// Returns the number of processes that the first scrape of a new service finds, 40 times.
 fn n_found_40_times(dir: &Path) -> Vec<usize> {
     let runtime = runtime();
     let mut found = Vec::new();

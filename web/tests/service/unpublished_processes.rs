@@ -24,8 +24,9 @@ fn check_values_are_kept(server: &Server, path: &Path, is_pipe_there: bool) {
     assert_eq!(path.exists(), is_pipe_there);
 }
 
-// 1. A process publishes and runs out of descriptors. 2. A read uses up its pipe, and it cannot make another one. 3. Before the
-// fix, it then released its lock byte and was counted as dead. Now it keeps the lock.
+// 1. A process publishes and runs out of descriptors.
+// 2. A read uses up its pipe, and it cannot make another one.
+// 3. Before the fix, it then released its lock byte and was counted as dead. Now it keeps the lock.
 #[test]
 fn a_process_without_descriptors_keeps_its_values_and_recovers() {
     let dir = pipe_dir();

@@ -1,7 +1,7 @@
 //! Value of one stat: the cell that all threads share, combined with the shards.
 //!
-//! Owns how increments and settings of integers and floats combine; see [`StatCell`] for what concurrent readers
-//! may see. It knows neither names nor text. Threads without a shard increment the cell, the others their shard
+//! Owns how `incr` and `set` combine, for integers and floats; see [`StatCell`] for what concurrent readers may see.
+//! It knows neither names nor text. Threads without a shard increment the cell, the others their shard
 //! (see `shards`).
 
 use super::float::AtomicFloat;
@@ -16,18 +16,19 @@ use crate::value::Value;
 /// The shared part of a stat's value, in words that are never torn.
 ///
 /// Invariant: while `float` is absent, the value is `offset` plus all sums, integers that wrap. Once `float` is
-/// present it stays present: the value is `float` plus the increments since it was set, and `offset` is unused. The
-/// sums are `sum`, for threads without a shard, and those of the stat's [`StatShards`]. Setting an integer changes
+/// present, it stays present: the value is `float` plus the increments since it was set, and `offset` is unused. The
+/// sums are `sum`, for threads without a shard, and those of the stat's [`StatShards`]. A `set` of an integer changes
 /// only `offset`.
 ///
-/// Setting a stat that was never incremented is one store. If it was, an integer setting stores the integer minus
-/// the sums in `offset`. A float setting stores the float and makes the current sums its baseline, under a seqlock:
-/// `version` is odd in the meantime, and readers and other such writers wait.
+/// A `set` of a stat that was never incremented is one store. After an increment, a `set` of an integer stores in
+/// `offset` the integer minus the sums. A `set` of a float stores the float and makes the current sums its baseline,
+/// under a seqlock: `version` is odd in the meantime, and readers and other writers of a float wait.
 ///
 /// What other threads may see:
 ///
-/// - An increment concurrent with a setting is replaced by it or added to it, each increment on its own.
-/// - A setting concurrent with the first float of the stat may be lost, as if it came first.
+/// - A concurrent `set` replaces an increment, or the increment is added to it. This holds for each increment by
+///   itself.
+/// - A `set` concurrent with the first float of the stat may be lost, as if it came first.
 /// - A reader may see a newer increment of one thread and miss an older increment of another.
 pub(crate) struct StatCell {
     sum: AtomicI64,

@@ -9,7 +9,7 @@
 
 #![allow(unsafe_code, reason = "hides how an address was computed; benches/peers measures the gain")]
 
-/// Returns the value in a register, so that it is stored from there and not added to memory, which waits as well.
+/// Returns the value in a register, so that it is stored from there. An addition to memory would wait as well.
 #[inline(always)]
 pub(crate) fn opaque_i64(value: i64) -> i64 {
     #[cfg(all(target_arch = "x86_64", not(miri)))]

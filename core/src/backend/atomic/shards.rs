@@ -1,6 +1,6 @@
 //! Shards of one stat: the words that each thread owns.
 //!
-//! Owns the words with one writer and reads across them. `shard_id` assigns shards to threads, `cell` computes the
+//! Owns the words with one writer, and the sums over all shards. `shard_id` assigns shards to threads, `cell` computes the
 //! value.
 //!
 //! Invariant: only the thread with id `k` writes the sums of shard `k`, by a relaxed load and a relaxed store. Only

@@ -56,7 +56,7 @@ impl<const STATS: usize, const SHARDS: usize> StatStore<STATS, SHARDS> {
         }
     }
 
-    /// A function of its own, so that `write` passes only what it has at hand.
+    /// A function of its own, so that `write` passes only what it already has in registers.
     #[cold]
     fn write_slow(&self, idx: usize, op: WriteOp, value: StoredValue) {
         if let Some(stat) = self.stat(idx) {

@@ -1,6 +1,6 @@
 //! Locks that work in interrupts: critical sections.
 //!
-//! Owns all changes with interrupts off. A lock that waits in an interrupt would wait for ever for the code that it
+//! Owns all changes with interrupts off. A lock that waits in an interrupt would wait forever for the code that it
 //! interrupted. The program chooses the implementation of critical sections (crate `critical-section`).
 
 use core::cell::Cell;

@@ -54,7 +54,7 @@ impl StatsView<'_> {
     }
 }
 
-/// One stat: an integer until its first float, then a float for good.
+/// One stat: an integer until its first float, then always a float.
 #[derive(Clone, Copy)]
 pub(crate) struct StatRef<'r>(&'r CriticalCell<StoredValue>);
 
@@ -127,8 +127,8 @@ impl StoredValue {
         Self { halves: [bits as u32, (bits >> 32) as u32], code }
     }
 
-    /// Always inlined, and to be called where the kind of value is known at compile time: only there the compiler
-    /// can see that a program has no floats.
+    /// Always inlined. Call it only if the kind of value is known at compile time: only then can the compiler see
+    /// that a program has no floats.
     #[inline(always)]
     pub(crate) const fn from_value(value: Value) -> Self {
         match value {

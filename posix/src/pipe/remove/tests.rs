@@ -203,7 +203,7 @@ impl Actor for Taker {
     }
 }
 
-/// The failure that must never happen: the recorder has a pipe that no reader can ever find.
+/// Returns whether the recorder has a pipe that no reader can ever find: the failure that must never happen.
 fn is_lost(taker: &Taker) -> bool {
     taker.live.as_ref().is_some_and(|live| FileStat::of_fd(live).unwrap().n_links == 0)
 }

@@ -70,7 +70,7 @@ fn store(stats: &BoardRegistry, line: Line<'_>) -> Option<()> {
     stats.try_set(name, value).ok()
 }
 
-/// Whether a name is text.
+/// Returns whether a name is text.
 ///
 /// Names may be any bytes. But noise on a wire is mostly control bytes and broken UTF-8, and a name is never removed once it
 /// was published.
@@ -78,7 +78,7 @@ fn is_text(name: &[u8]) -> bool {
     core::str::from_utf8(name).is_ok_and(|name| !name.contains(char::is_control))
 }
 
-/// Whether a name contains the separator, as `a: 5a` does.
+/// Returns whether a name contains the separator, as `a: 5a` does.
 ///
 /// Such a name is half a line and a whole one: the board was reset after `a: 5`, and sent `a: 1` next.
 fn contains_separator(name: &[u8]) -> bool {

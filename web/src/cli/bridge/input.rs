@@ -46,7 +46,7 @@ pub(super) fn read_all(mut input: File, mut on_chunk: impl FnMut(&[u8])) -> io::
     }
 }
 
-/// Whether a terminal is the one that this process prints to: a person types there, and needs echo and Ctrl-C.
+/// Returns whether a terminal is the one that this process prints to: a person types there, and needs echo and Ctrl-C.
 fn is_controlling_tty(terminal: &File) -> bool {
     let device = |fd: BorrowedFd<'_>| fstat(fd).ok().map(|stat| stat.st_rdev);
     [io::stdout().as_fd(), io::stderr().as_fd()].into_iter().any(|fd| device(fd) == device(terminal.as_fd()))

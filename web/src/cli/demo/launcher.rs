@@ -78,7 +78,7 @@ impl Demo {
     }
 }
 
-/// The path that a worker sent.
+/// Returns the path that a worker sent.
 fn received_path(received: Result<Option<String>, RecvTimeoutError>) -> Result<PathBuf, RunError> {
     match received {
         Ok(Some(path)) => Ok(path.into()),

@@ -70,8 +70,9 @@ fn make_locked_pipes(dir: &Path, n_pipes: usize) -> (File, Vec<PathBuf>) {
     (lock, (1..=n_pipes).map(|n| make_fifo(dir, &format!("{OTHER_PID}-{n}.stats"))).collect())
 }
 
-// 1. A process locks all bytes of a pid, and makes as many pipes of that pid as the limit allows. 2. It removes them and keeps
-// the bytes locked. 3. A recorder starts.
+// 1. A process locks all bytes of a pid, and creates as many pipes of that pid as the limit allows.
+// 2. It removes them and keeps the bytes locked.
+// 3. A recorder starts.
 #[test]
 fn removed_pipes_are_not_remembered_though_their_bytes_are_locked() {
     static STATS: Registry<2, 1, 0> = Registry::new();

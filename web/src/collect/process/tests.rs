@@ -37,7 +37,7 @@ fn quota() -> Arc<Quota> {
     Quota::new(1 << 20)
 }
 
-/// How long to wait for its answer; `None` if it is dead.
+/// Returns how long to wait for its answer; `None` if it is dead.
 fn timeout(process: &mut Process, dir: &FilteredDir) -> Option<Duration> {
     process.response_timeout(dir, NAME.as_ref(), &quota(), DEADLINE)
 }
@@ -117,8 +117,9 @@ fn a_pipe_whose_byte_was_locked_and_is_free_is_removed_at_once() {
     assert!(!temp.path().join(NAME).exists());
 }
 
-// 1. The collector keeps a pipe open. 2. Its recorder swaps the pipe, writes to the old one, and is killed. 3. The data in
-// the old pipe is no sign of life.
+// 1. The collector keeps a pipe open.
+// 2. Its recorder swaps the pipe, writes to the old one, and is killed.
+// 3. The data in the old pipe is no sign of life.
 #[test]
 fn data_in_a_retired_pipe_is_no_sign_of_life() {
     let _entered = enter();
@@ -140,7 +141,8 @@ fn data_in_a_retired_pipe_is_no_sign_of_life() {
     assert!(process.is_gone && !path.exists());
 }
 
-// 1. A process is proved dead. 2. Another reader has locked its pipe, so the pipe cannot be removed yet.
+// 1. A process is proved dead.
+// 2. Another reader has locked its pipe, so the pipe cannot be removed yet.
 #[test]
 fn a_dead_process_does_not_count_while_another_reader_holds_its_pipe() {
     let _entered = enter();
@@ -154,8 +156,9 @@ fn a_dead_process_does_not_count_while_another_reader_holds_its_pipe() {
     assert!(process.last_snapshot.is_none());
 }
 
-// 1. A recorder ends, and the collector sees that its byte is free. 2. Another recorder takes the name: it locks the byte and
-// makes the pipe. 3. The collector opens that pipe, which has no writer at this moment, and must not remove it.
+// 1. A recorder ends, and the collector sees that its lock byte is free.
+// 2. Another recorder takes the name: it locks the byte and creates the pipe.
+// 3. The collector opens that pipe, which has no writer at this moment, and must not remove it.
 #[test]
 fn a_pipe_whose_byte_is_locked_by_the_time_it_is_open_is_not_removed() {
     static STATS: Registry<2, 1, 0> = Registry::new();
@@ -172,7 +175,8 @@ fn a_pipe_whose_byte_is_locked_by_the_time_it_is_open_is_not_removed() {
     assert!(path.exists() && process.open_pipe.is_some());
 }
 
-// 1. Another reader has locked the pipe. 2. The writer may be connected to that reader, and the collector does not see it.
+// 1. Another reader has locked the pipe.
+// 2. The writer may be connected to that reader, and the collector does not see it.
 // 3. So a pipe without a visible writer is no evidence.
 #[test]
 fn a_pipe_that_another_reader_holds_is_not_removed() {

@@ -100,14 +100,14 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The text of the `stats` object: numbers as written, not as a JSON library parses them.
+    /// Returns the text of the `stats` object: numbers as written, not as a JSON library parses them.
     pub(crate) fn stats_text(&self) -> &str {
         let start = "{\"stats\":".len();
         let end = self.text.rfind(",\"timestamp\":").unwrap_or_else(|| panic!("no stats: {}", self.text));
         &self.text[start..end]
     }
 
-    /// The counts `[ok, stale, late, unreadable, ignored]`.
+    /// Returns the counts `[ok, stale, late, unreadable, ignored]`.
     pub(crate) fn counts(&self) -> [u64; 5] {
         let json = self.json();
         let processes = json["processes"].as_object().unwrap_or_else(|| panic!("no counts: {}", self.text));
@@ -115,7 +115,7 @@ impl Reply {
         ["ok", "stale", "late", "unreadable", "ignored"].map(|name| processes[name].as_u64().unwrap())
     }
 
-    /// The sum of one stat.
+    /// Returns the sum of one stat.
     pub(crate) fn stat(&self, name: &str) -> Value {
         self.json()["stats"][name].clone()
     }

@@ -71,13 +71,13 @@ impl LegacyWriter {
         Self { path, stop, n_rounds, thread: Some(thread) }
     }
 
-    /// Whether the pipe of any writer was unlinked for longer than [`LONG_GAP`] at some moment since then.
+    /// Returns whether the pipe of any writer was unlinked for longer than [`LONG_GAP`] at some moment since then.
     pub(crate) fn any_was_unlinked_for_long(since: Instant) -> bool {
         let (unlinked, last_gap_end) = &*UNLINKED.lock().unwrap();
         *last_gap_end > Some(since) || unlinked.values().any(|since| since.elapsed() > LONG_GAP)
     }
 
-    /// How many readers have opened the pipe.
+    /// Returns how many readers have opened the pipe.
     pub(crate) fn n_rounds(&self) -> usize {
         self.n_rounds.load(Ordering::SeqCst)
     }

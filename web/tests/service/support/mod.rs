@@ -25,10 +25,10 @@ pub(crate) use process::{Program, UNPRIVILEGED_UID, serve_args};
 /// The longest wait of any test: only a fault reaches it.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The process deadline where no process is silent: only a fault reaches it, even on a busy machine.
+/// The process deadline if no process is silent: only a fault reaches it, even on a busy machine.
 pub(crate) const LONG_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The client deadline where no client must be disconnected: longer than any test waits.
+/// The client deadline if no client may be disconnected: longer than any test waits.
 pub(crate) const NO_CLIENT_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Waits until a condition holds; panics with `what` after [`DEADLINE`].
@@ -69,7 +69,7 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// The pipe name of a writer in this process whose lock byte stays free; `n` tells writers apart.
+/// Returns the pipe name of a writer in this process whose lock byte stays free; `n` tells writers apart.
 pub(crate) fn unlocked_name(n: u16) -> String {
     format!("{}-{}.stats", std::process::id(), 60_000 + n)
 }
@@ -83,7 +83,7 @@ fn raise_descriptor_limit() {
     });
 }
 
-/// A listener whose connections have this send buffer size.
+/// Returns a listener whose connections have this send buffer size.
 pub(crate) fn listener_with_send_buffer(n_bytes: u32) -> TcpListener {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -94,7 +94,7 @@ pub(crate) fn listener_with_send_buffer(n_bytes: u32) -> TcpListener {
     })
 }
 
-/// The configuration of a service in this process, with [`LONG_DEADLINE`] for processes.
+/// Returns the configuration of a service in this process, with [`LONG_DEADLINE`] for processes.
 pub(crate) fn config(pipe_dir: &Path, client_deadline: Duration) -> Config {
     Config {
         pipe_dir: PathBuf::from(pipe_dir),

@@ -22,7 +22,7 @@ use super::{Client, DEADLINE, eventually, pipe_dir, set_mode};
 /// An ordinary user, by number: it needs no entry in `/etc/passwd`.
 pub(crate) const UNPRIVILEGED_UID: u32 = 65_534;
 
-/// The arguments of a service on a free port.
+/// Returns the arguments of a service on a free port.
 pub(crate) fn serve_args(pipe_dir: &Path, deadline: Duration) -> [String; 6] {
     let (dir, deadline) = (pipe_dir.to_str().unwrap().to_owned(), format!("{}ms", deadline.as_millis()));
     ["-p".into(), "0".into(), "--deadline".into(), deadline, "-d".into(), dir]
@@ -35,7 +35,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The binary that this package builds.
+    /// Returns the binary that this package builds.
     pub(crate) fn path() -> &'static Path {
         Path::new(env!("CARGO_BIN_EXE_statvent-web"))
     }
@@ -127,7 +127,7 @@ impl Program {
         std::iter::repeat_with(|| self.line(what)).find(|line| is_match(line)).unwrap()
     }
 
-    /// The lines printed so far that were not read yet.
+    /// Returns the lines printed so far that were not read yet.
     pub(crate) fn new_lines(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
@@ -165,12 +165,12 @@ impl Program {
         assert!(status.success(), "{status}");
     }
 
-    /// The number of open descriptors.
+    /// Returns the number of open descriptors.
     pub(crate) fn n_descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// The resident memory, `[peak, now]`, in kB.
+    /// Returns the resident memory, `[peak, now]`, in kB.
     pub(crate) fn memory_kb(&self) -> [u64; 2] {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         ["VmHWM:", "VmRSS:"].map(|key| {
@@ -179,13 +179,13 @@ impl Program {
         })
     }
 
-    /// The state letter of `/proc/<pid>/stat`: `Z` for a zombie.
+    /// Returns the state letter of `/proc/<pid>/stat`: `Z` for a zombie.
     pub(crate) fn state(&self) -> char {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         stat.rsplit_once(") ").unwrap().1.chars().next().unwrap()
     }
 
-    /// The processor time used so far.
+    /// Returns the processor time used so far.
     pub(crate) fn cpu_time(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         let (_, fields) = stat.rsplit_once(") ").unwrap();

@@ -1,4 +1,4 @@
-//! Tests of one stat: results of increments and settings of integers and floats.
+//! Tests of one stat: results of `incr` and `set`, with integers and floats.
 //!
 //! Owns single-threaded cases. `models` tests concurrent ones.
 
