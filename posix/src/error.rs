@@ -223,7 +223,7 @@ impl std::error::Error for DirError {
     }
 }
 
-/// Returns the log line of an outage: the recorder keeps trying after `err`.
+/// Returns the log line of an outage: the recorder keeps trying after `err`. `Debug` prints its sentence and its causes.
 pub(crate) fn outage_line(err: &Error) -> String {
     format!("cannot publish stats, retrying: {err:?}")
 }

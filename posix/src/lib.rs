@@ -14,7 +14,7 @@ mod recorder;
 pub use dir::PipeDir;
 pub use error::{DirError, Error};
 pub use limits::MAX_LISTED_NAMES;
-pub use pipe::{name as pipe_name, remove, staging};
+pub use pipe::{hidden_name, name as pipe_name, remove};
 pub use process::fork::reset_on_fork;
 pub use recorder::builder::RecorderBuilder;
 pub use recorder::global::start_global;

@@ -12,16 +12,16 @@ pub const MAX_LISTED_NAMES: usize = 65_536;
 
 // Recorder
 
-/// 10 s: a check costs a few system calls, and a missing pipe is rare.
+/// Default time between two health checks. 10 s: a check costs a few system calls, and a missing pipe is rare.
 pub(crate) const DEFAULT_HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// 100 ms: ten wake-ups a second. More are not worth it for a pipe that is hardly ever removed.
+/// Shortest time between two health checks. 100 ms: ten wake-ups a second. More are not worth it for a pipe that is hardly ever removed.
 pub(crate) const MIN_HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// 1 s for a whole snapshot: all later readers wait for a reader that is slower.
+/// Default time for the write of a whole snapshot. 1 s: all later readers wait for a reader that is slower.
 pub(crate) const DEFAULT_WRITE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// 20 ms: 50 checks for a reader a second, used if no system call can wait for a reader. They cost a few percent of a CPU.
+/// Time between two checks for a reader, used if no system call can wait for one. 20 ms: 50 checks a second. They cost a few percent of a CPU.
 pub(crate) const READER_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Grace period for readers racing a swap, between looking up the name and opening the pipe. 20 ms: several scheduler ticks.
@@ -34,10 +34,10 @@ pub(crate) const MAX_RETIRED_PIPES: usize = 32;
 /// Attempts to wake the serving thread at the end. 7: about a second in total, with the back-off between them.
 pub(crate) const MAX_WAKE_ATTEMPTS: usize = 7;
 
-/// 1 s: a failure that ends sooner is not worth a log line.
+/// Length of an outage before it is logged. 1 s: a failure that ends sooner is not worth a log line.
 pub(crate) const REPORT_AFTER: Duration = Duration::from_secs(1);
 
-/// 64 KiB: what a pipe of Linux holds by default.
+/// First size of the snapshot buffer. 64 KiB: what a pipe of Linux holds by default.
 pub(crate) const INITIAL_SNAPSHOT_BYTES: usize = 64 * 1024;
 
 // Pipe
@@ -76,7 +76,7 @@ pub(crate) const CHANGE_WAIT_MILLIS: u32 = 10_000;
 pub(crate) const MIN_BACK_OFF: Duration = Duration::from_millis(10);
 
 /// Longest delay of a back-off. 10 s: as often as the health check by default.
-pub(crate) const MAX_BACK_OFF: Duration = Duration::from_secs(10);
+pub(crate) const MAX_BACK_OFF: Duration = DEFAULT_HEALTH_CHECK_INTERVAL;
 
 /// Descriptor numbers that are checked where `/proc` does not give the size of the table. 65 536: far above the usual soft
 /// limit of 1024 open files.

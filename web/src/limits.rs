@@ -78,10 +78,10 @@ pub(crate) const MAX_SLOT_TIME: Duration = Duration::from_millis(10);
 /// 2: a process whose probe begins within the first deadline has its own deadline in full.
 pub(crate) const SCRAPE_DEADLINES: u32 = 2;
 
-/// How long a process that was late may take once it has responded.
+/// How long a process that was silent may take once it has responded.
 ///
 /// 100 ms: it may respond in each scrape and never send a complete snapshot, so it must not cost a whole deadline.
-pub(crate) const LATE_DEADLINE: Duration = Duration::from_millis(100);
+pub(crate) const SILENT_DEADLINE: Duration = Duration::from_millis(100);
 
 /// How long to wait for a process that is dead or suspected to be: without a lock, and with a pid that no process has.
 ///
@@ -229,7 +229,7 @@ pub(crate) const MAX_CONNECTIONS: usize = 256;
 /// 384: a few of them answer at any moment; a silent one keeps its descriptor until its deadline.
 pub(crate) const MAX_PROBES: usize = 384;
 
-/// The most pipes of late processes that stay open between two scrapes.
+/// The most pipes of silent processes that stay open between two scrapes.
 ///
-/// 256: enough for all late processes of an ordinary host.
-pub(crate) const MAX_LATE_PIPES: usize = 256;
+/// 256: enough for all silent processes of an ordinary host.
+pub(crate) const MAX_SILENT_PIPES: usize = 256;

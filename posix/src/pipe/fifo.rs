@@ -5,8 +5,8 @@
 
 use crate::dir::PipeDir;
 use crate::limits::MAX_STAGING_NAMES;
+use crate::pipe::hidden_name::{random_number, staging_name};
 use crate::pipe::remove::remove_if_same_inode;
-use crate::pipe::staging::{random_suffix, staging_name};
 use crate::sys::fd::FdGuard;
 use crate::sys::stat::{FileId, FileStat};
 use nix::fcntl::{OFlag, RenameFlags, open, openat, renameat, renameat2};
@@ -49,7 +49,7 @@ impl Fifo {
 
     /// Creates the replacement of this pipe under a staging name.
     fn create_staged(&self) -> io::Result<(String, Self)> {
-        let others = iter::repeat_with(random_suffix);
+        let others = iter::repeat_with(random_number);
         // The first name is tried twice: the first attempt may find a leftover file and remove it.
         for n in [0, 0].into_iter().chain(others).take(MAX_STAGING_NAMES) {
             let staged = staging_name(&self.name, n);
@@ -70,7 +70,7 @@ impl Fifo {
     /// refer to this pipe any more.
     pub(crate) fn replace(&self) -> io::Result<Self> {
         let (staged, fresh) = self.create_staged()?;
-        let Err(err) = self.swap_with(&staged) else { return Ok(fresh) };
+        let Err(err) = self.exchange_names(&staged) else { return Ok(fresh) };
         let _ = fresh.unlink(staged.as_ref());
         // The fresh pipe may have had the name for a moment, and a reader may have opened it.
         fresh.release_stranded_readers();
@@ -79,14 +79,17 @@ impl Fifo {
 
     /// Exchanges this pipe with the one at `staged`, and removes it. If another file got the name at this moment, that file
     /// keeps it.
-    fn swap_with(&self, staged: &str) -> io::Result<()> {
+    fn exchange_names(&self, staged: &str) -> io::Result<()> {
         let exchange = || {
             let (dir, name) = (&self.dir, self.name.as_os_str());
             renameat2(dir, staged, dir, name, RenameFlags::RENAME_EXCHANGE)
         };
         match exchange() {
             // Some file systems do not support RENAME_EXCHANGE: check first, and accept the race.
-            Err(nix::Error::EINVAL | nix::Error::ENOSYS) if self.is_named()? => {
+            Err(nix::Error::EINVAL | nix::Error::ENOSYS) => {
+                if !self.is_named()? {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
                 return Ok(renameat(&self.dir, staged, &self.dir, self.name.as_os_str())?);
             }
             exchanged => exchanged?,
@@ -277,7 +280,7 @@ mod tests {
         // As if the file came after the fresh pipe was created: the swap checks nothing before.
         assert_eq!(fifo.replace().unwrap_err().kind(), io::ErrorKind::NotFound);
         Fifo::create(&dir, "staged".as_ref()).unwrap();
-        assert_eq!(fifo.swap_with("staged").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(fifo.exchange_names("staged").unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::remove_file(temp.path().join("staged")).unwrap();
         fifo.remove().unwrap();
         assert_eq!(fs::read(temp.path().join("1.stats")).unwrap(), b"precious");

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-/// The suffix of every pipe's name.
-pub const PIPE_SUFFIX: &str = ".stats";
+/// The end of every pipe's file name.
+pub const PIPE_EXTENSION: &str = ".stats";
 
 /// The longest label, in bytes.
 pub const MAX_LABEL_BYTES: usize = 64;
@@ -34,7 +34,7 @@ impl<'a> PipeName<'a> {
     /// Parses a file name. Accepts only the exact text that [`Display`](fmt::Display) writes; `None` for any other.
     #[must_use]
     pub fn parse(file_name: &'a [u8]) -> Option<Self> {
-        let stem = std::str::from_utf8(file_name).ok()?.strip_suffix(PIPE_SUFFIX)?;
+        let stem = std::str::from_utf8(file_name).ok()?.strip_suffix(PIPE_EXTENSION)?;
         let (label, id) = match stem.split_once('.') {
             Some((label, id)) => (Some(Label::new(label)?), id),
             None => (None, stem),
@@ -57,7 +57,7 @@ impl fmt::Display for PipeName<'_> {
         if self.instance != 0 {
             write!(f, "-{}", self.instance)?;
         }
-        f.write_str(PIPE_SUFFIX)
+        f.write_str(PIPE_EXTENSION)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::dir::PipeDir;
 use crate::limits::MAX_TOMBSTONE_NAMES;
-use crate::pipe::staging::{random_suffix, tombstone_name};
+use crate::pipe::hidden_name::{random_number, tombstone_name};
 use crate::sys::stat::{FileId, FileStat};
 use nix::fcntl::{RenameFlags, renameat, renameat2};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -124,7 +124,7 @@ impl Removal {
 fn rename_to_tombstone(dir: &PipeDir, name: &OsStr) -> io::Result<Option<String>> {
     // Relaxed: it only has to give each value once.
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let others = iter::repeat_with(random_suffix);
+    let others = iter::repeat_with(random_number);
     for n in iter::once(NEXT.fetch_add(1, Ordering::Relaxed)).chain(others).take(MAX_TOMBSTONE_NAMES) {
         let tombstone = tombstone_name(process::id(), n);
         match rename_without_replacing(dir, name, tombstone.as_ref()) {

@@ -67,7 +67,7 @@ pub(crate) enum Swap {
     /// The pipe is retired or about to be removed: serve its reader.
     Done,
     /// The pipe was not the published one any more: serve no reader.
-    Stale,
+    NotPublished,
 }
 
 impl Endpoint {
@@ -128,9 +128,9 @@ impl Endpoint {
         let mut guard = self.lock_state();
         let state = &mut *guard.state;
         state.waiting_on = None;
-        let Phase::Published(slot) = &mut state.phase else { return Swap::Stale };
+        let Phase::Published(slot) = &mut state.phase else { return Swap::NotPublished };
         if !Arc::ptr_eq(&slot.fifo, opened) {
-            return Swap::Stale;
+            return Swap::NotPublished;
         }
         match slot.swap() {
             Ok(retired) => state.retired.push(retired),

@@ -39,8 +39,8 @@ pub(crate) struct PipeSlot {
 impl PipeSlot {
     /// Acquires the first free name and creates a pipe there.
     ///
-    /// A name is free if no file has it, or only a dead pipe that we may remove. A held lock byte does not make a name taken:
-    /// any user who may read the directory can lock all bytes.
+    /// Only a file makes a name taken, unless it is a dead pipe that we may remove. A held lock byte counts only if a pipe has
+    /// the name: that pipe is then alive. Otherwise any user who may read the directory could lock all bytes, and so all names.
     ///
     /// `kept` is the lock of the slot before this one. If it fits, it is used again, so that the lock byte is never
     /// free in between.
@@ -120,7 +120,7 @@ fn create_first_pipe(
             Err(err) if err.kind() == ErrorKind::AlreadyExists => {}
             created => return created.map(Some),
         }
-        if !remove_stale(dir, name, liveness_lock)? {
+        if !remove_dead_pipe(dir, name, liveness_lock)? {
             return Ok(None);
         }
     }
@@ -128,7 +128,7 @@ fn create_first_pipe(
 }
 
 /// Removes a pipe that a dead process with our pid left; `false` if the file is no pipe, is not dead, or may not be removed.
-fn remove_stale(dir: &PipeDir, name: &OsStr, liveness_lock: &LivenessLock) -> io::Result<bool> {
+fn remove_dead_pipe(dir: &PipeDir, name: &OsStr, liveness_lock: &LivenessLock) -> io::Result<bool> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let found = match openat(dir, name, flags, Mode::empty()) {
         Ok(found) => found,

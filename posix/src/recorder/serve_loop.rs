@@ -76,7 +76,7 @@ impl ServeLoop {
                 return Err(Error::Wait { path: self.endpoint.path(), source });
             }
         };
-        if self.endpoint.swap(&fifo) == Swap::Stale {
+        if self.endpoint.swap(&fifo) == Swap::NotPublished {
             return Ok(Next::Continue);
         }
         let text = buf.render(self.registry.snapshot());

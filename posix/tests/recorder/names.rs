@@ -1,4 +1,4 @@
-//! Names of pipes: choice of the suffix, and existing files that already have the name.
+//! Names of pipes: choice of the instance number, and existing files that already have the name.
 
 use crate::support::{
     SHORT_INTERVAL, Stats, cat, drop_privileges, eventually, in_own_process, names, try_read,
@@ -35,7 +35,7 @@ fn own_name(suffix: &str) -> String {
 }
 
 #[test]
-fn a_further_recorder_of_a_process_gets_the_first_free_suffix() {
+fn a_further_recorder_of_a_process_gets_the_first_free_instance() {
     static STATS: [Stats; 3] = [const { Stats::new() }; 3];
     let temp = tempfile::tempdir().unwrap();
     let start = |stats: &'static Stats| Recorder::builder(stats).directory(temp.path()).start().unwrap();
@@ -131,7 +131,7 @@ fn an_undeletable_pipe_is_removed_later_despite_a_foreign_lock_on_its_byte() {
 // Regression:
 // 1. A reader comes while the directory is unwritable: the pipe can be neither replaced nor removed.
 // 2. The recorder finds its name occupied by that pipe.
-// 3. The directory becomes writable, and the recorder publishes under the next suffix.
+// 3. The directory becomes writable, and the recorder publishes under the next instance number.
 // 4. The old pipe stayed, even after the recorder had stopped, and every reader of it waited forever.
 #[test]
 fn toggling_write_permission_leaves_no_pipe_behind() {
@@ -212,7 +212,7 @@ fn foreign_locks_on_all_bytes_do_not_prevent_publishing() {
 }
 
 #[test]
-fn a_dead_pipe_with_a_foreign_lock_stays_and_the_next_suffix_is_used() {
+fn a_dead_pipe_with_a_foreign_lock_stays_and_the_next_instance_is_used() {
     static STATS: Stats = Stats::new();
     let temp = tempfile::tempdir().unwrap();
     nix::unistd::mkfifo(&temp.path().join(own_name("")), Mode::S_IRUSR).unwrap();

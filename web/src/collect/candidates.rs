@@ -15,7 +15,7 @@ pub(super) enum Rank {
     /// It answered before.
     Answered,
     /// Its lock byte was held.
-    Locked,
+    LockByteHeld,
     /// Nothing is known of it.
     Unknown,
     /// It is dead, and its pipe cannot be removed.
@@ -52,7 +52,7 @@ mod tests {
         for n in 0..MAX_PIPES {
             candidates.offer(Rank::Unknown, format!("{n:04}.stats").as_ref());
         }
-        candidates.offer(Rank::Locked, "y.stats".as_ref());
+        candidates.offer(Rank::LockByteHeld, "y.stats".as_ref());
         candidates.offer(Rank::Answered, "z.stats".as_ref());
         candidates.offer(Rank::Answered, "z.stats".as_ref());
         let names: Vec<_> = candidates.admitted.into_iter().map(|(_, name)| name).collect();

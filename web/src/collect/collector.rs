@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use super::candidates::{Candidates, Rank};
 use super::directory::{EntryKind, FilteredDir};
 use super::error::{CollectError, is_resource_exhaustion};
-use super::liveness::is_locked;
+use super::liveness::holds_lock_byte;
 use super::orphans::remove_orphan;
 use super::process::{Process, Status};
 use super::quota::Quota;
@@ -154,16 +154,16 @@ impl Collector {
         Ok(Collection { snapshots: snapshots.collect(), counts, warnings })
     }
 
-    /// Reads the pipes of late processes until the future is dropped, so that none of them blocks until the next scrape.
+    /// Reads the pipes of silent processes until the future is dropped, so that none of them blocks until the next scrape.
     ///
     /// Dropping it at any time loses nothing.
     pub async fn idle(&mut self) {
         loop {
-            let late = self
+            let silent = self
                 .processes
                 .values_mut()
                 .filter(|process| process.open_pipe.as_ref().is_some_and(|pipe| pipe.can_await_readiness()));
-            let readable = late.map(async |process| {
+            let readable = silent.map(async |process| {
                 if let Some(pipe) = &process.open_pipe {
                     pipe.readable().await;
                 }
@@ -228,7 +228,8 @@ impl Collector {
                 candidates.offer(process.rank(), name);
             }
             None if kind == EntryKind::Pipe && dir.allows_named(name) => {
-                let rank = if is_locked(&dir.pipe_dir, name) { Rank::Locked } else { Rank::Unknown };
+                let rank =
+                    if holds_lock_byte(&dir.pipe_dir, name) { Rank::LockByteHeld } else { Rank::Unknown };
                 candidates.offer(rank, name);
             }
             None => n_ignored += 1,

@@ -12,7 +12,7 @@ use nix::dir::{Dir, Type};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use statvent_posix::dir::{DirError, PipeDir};
-use statvent_posix::pipe_name::PIPE_SUFFIX;
+use statvent_posix::pipe_name::PIPE_EXTENSION;
 use statvent_posix::stat::FileStat;
 
 use crate::limits::MAX_ENTRIES;
@@ -78,7 +78,7 @@ impl FilteredDir {
 fn kind(name: &[u8], file_type: Option<Type>) -> EntryKind {
     match file_type {
         _ if name.starts_with(b".") => EntryKind::Hidden,
-        Some(Type::Fifo) | None if name.ends_with(PIPE_SUFFIX.as_bytes()) => EntryKind::Pipe,
+        Some(Type::Fifo) | None if name.ends_with(PIPE_EXTENSION.as_bytes()) => EntryKind::Pipe,
         _ => EntryKind::Other,
     }
 }

@@ -31,22 +31,22 @@ pub(super) enum Liveness {
     Unknown,
 }
 
-/// Checks the process whose pipe has that name; sets `was_locked` if its lock byte is held.
-pub(super) fn check(dir: &PipeDir, name: &OsStr, was_locked: &mut bool) -> Liveness {
+/// Checks the process whose pipe has that name; sets `had_lock_byte` if its lock byte is held.
+pub(super) fn check(dir: &PipeDir, name: &OsStr, had_lock_byte: &mut bool) -> Liveness {
     let Some(name) = PipeName::parse(name.as_bytes()) else { return Liveness::Unknown };
     match is_alive(dir, &name) {
         Ok(true) => {
-            *was_locked = true;
+            *had_lock_byte = true;
             Liveness::Alive
         }
-        Ok(false) if *was_locked => Liveness::Dead,
+        Ok(false) if *had_lock_byte => Liveness::Dead,
         Ok(false) if is_pid_free(name.pid) => Liveness::Suspect,
         Ok(false) | Err(_) => Liveness::Unknown,
     }
 }
 
 /// Returns whether a live recorder holds the lock byte of that name.
-pub(super) fn is_locked(dir: &PipeDir, name: &OsStr) -> bool {
+pub(super) fn holds_lock_byte(dir: &PipeDir, name: &OsStr) -> bool {
     PipeName::parse(name.as_bytes()).is_some_and(|name| is_alive(dir, &name).unwrap_or(false))
 }
 

@@ -1,6 +1,6 @@
 //! Removal of orphaned pipes: hidden names whose recorder or sweeper was killed between two steps.
 //!
-//! Owns the proof that nothing uses such a pipe. The names are defined by `statvent_posix::staging`. It must not touch
+//! Owns the proof that nothing uses such a pipe. The names are defined by `statvent_posix::hidden_name`. It must not touch
 //! anything but pipes, and keeps nothing that it reads.
 
 use std::ffi::OsStr;
@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
+use statvent_posix::hidden_name::HiddenNameOwner;
 use statvent_posix::liveness::is_alive;
 use statvent_posix::pipe_name::PipeName;
 use statvent_posix::remove::remove_dead;
-use statvent_posix::staging::StagingOwner;
 use statvent_posix::stat::FileStat;
 
 use super::directory::FilteredDir;
@@ -28,9 +28,9 @@ use crate::limits::{TOMBSTONE_GRACE, WRITER_CHECK_BYTES};
 /// # Errors
 /// The system's error; then the pipe stays.
 pub(super) fn remove_orphan(dir: &FilteredDir, name: &OsStr) -> io::Result<bool> {
-    match StagingOwner::parse(name.as_bytes()) {
-        Some(StagingOwner::Recorder(pipe)) => remove_staged(dir, name, &pipe),
-        Some(StagingOwner::Sweeper(pid)) if is_pid_free(pid) => {
+    match HiddenNameOwner::parse(name.as_bytes()) {
+        Some(HiddenNameOwner::Recorder(pipe)) => remove_staged(dir, name, &pipe),
+        Some(HiddenNameOwner::Sweeper(pid)) if is_pid_free(pid) => {
             remove_tombstone(dir, name, SystemTime::now())
         }
         _ => Ok(false),

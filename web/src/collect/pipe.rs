@@ -34,7 +34,7 @@ pub(super) enum Progress {
     /// The pipe was replaced or removed before a byte arrived: open the name again.
     Retired {
         /// This service held its lock before that, so no other reader can have received a snapshot from it.
-        was_locked: bool,
+        was_flocked: bool,
     },
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Pipe {
     has_writer: bool,
     /// The last read returned nothing, and the runtime still reports the pipe as readable, as after a writer has closed it.
     /// Waiting for readiness would return at once.
-    readiness_is_stale: bool,
+    readiness_is_outdated: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -85,7 +85,7 @@ impl Pipe {
             lock: LockState::None,
             builder: SnapshotBuilder::within(charge),
             has_writer: false,
-            readiness_is_stale: false,
+            readiness_is_outdated: false,
         }))
     }
 
@@ -111,7 +111,7 @@ impl Pipe {
                 }
                 Err(err) if err.kind() == ErrorKind::WouldBlock => {
                     self.has_writer = true;
-                    self.readiness_is_stale = self.still_reports_ready();
+                    self.readiness_is_outdated = self.still_reports_ready();
                     return Ok(Progress::Pending);
                 }
                 Err(err) if err.kind() == ErrorKind::Interrupted => {}
@@ -144,7 +144,7 @@ impl Pipe {
 
     /// Returns whether [`readable`](Self::readable) waits for something that a `read` can use.
     pub(super) fn can_await_readiness(&self) -> bool {
-        self.lock != LockState::None && !self.readiness_is_stale
+        self.lock != LockState::None && !self.readiness_is_outdated
     }
 
     /// Returns the identity of the file.
@@ -210,9 +210,9 @@ impl Pipe {
         Ok(if self.has_data() {
             Progress::Complete(take(&mut self.builder).finish())
         } else if self.is_retired()? {
-            Progress::Retired { was_locked: self.lock == LockState::Held }
+            Progress::Retired { was_flocked: self.lock == LockState::Held }
         } else {
-            self.readiness_is_stale = self.still_reports_ready();
+            self.readiness_is_outdated = self.still_reports_ready();
             Progress::Pending
         })
     }

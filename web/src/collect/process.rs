@@ -48,9 +48,9 @@ pub(super) struct Process {
     /// The result of the last scrape.
     pub(super) status: Status,
     /// It did not answer the last probe.
-    is_late: bool,
+    is_silent: bool,
     /// Its lock byte was seen held at least once.
-    was_locked: bool,
+    had_lock_byte: bool,
     /// At the last probe, no process here had its pid.
     is_suspect: bool,
     /// It answered although it was suspect: its pid belongs to another pid namespace.
@@ -73,8 +73,8 @@ impl Process {
             Rank::Gone
         } else if self.last_snapshot.is_some() {
             Rank::Answered
-        } else if self.was_locked && !self.is_late {
-            Rank::Locked
+        } else if self.had_lock_byte && !self.is_silent {
+            Rank::LockByteHeld
         } else {
             Rank::Unknown
         }
@@ -82,13 +82,13 @@ impl Process {
 
     /// Returns its place in the order of probes: processes that answer never wait for those that do not.
     pub(super) const fn priority(&self) -> (bool, Rank) {
-        (self.is_late, self.rank())
+        (self.is_silent, self.rank())
     }
 
     /// Returns the last snapshot if a new one must contain all its stats: a process with a lock is a registry of this
     /// library, whose stats keep their order and are never removed.
     pub(super) fn baseline(&self) -> Option<&ProcessSnapshot> {
-        self.last_snapshot.as_ref().filter(|_| self.was_locked)
+        self.last_snapshot.as_ref().filter(|_| self.had_lock_byte)
     }
 
     /// Returns the charge for its next snapshot.
@@ -113,14 +113,14 @@ impl Process {
     ) -> Option<Duration> {
         let mut liveness = self.check(dir, name);
         if liveness == Liveness::Dead {
-            if self.reap(dir, name, quota) {
+            if self.sweep(dir, name, quota) {
                 return None;
             }
             liveness = self.check(dir, name);
         }
         self.is_suspect = liveness == Liveness::Suspect;
         Some(match liveness {
-            _ if self.is_late => Duration::ZERO,
+            _ if self.is_silent => Duration::ZERO,
             Liveness::Suspect if !self.has_foreign_pid => SUSPECT_TIMEOUT,
             Liveness::Dead => SUSPECT_TIMEOUT,
             _ => deadline,
@@ -147,7 +147,7 @@ impl Process {
             Err(ProbeError::NotFound) => match self.check(dir, name) {
                 // A live recorder restores its name. Until then its last snapshot counts; without one there is nothing to
                 // remember.
-                Liveness::Alive if self.last_snapshot.is_some() => self.mark_late(),
+                Liveness::Alive if self.last_snapshot.is_some() => self.mark_silent(),
                 _ => self.mark_gone(),
             },
             Err(ProbeError::NotAFifo) => {
@@ -161,7 +161,7 @@ impl Process {
         }
     }
 
-    /// Continues to read the pipe of a late process, without waiting.
+    /// Continues to read the pipe of a silent process, without waiting.
     pub(super) fn resume_read(&mut self, chunk: &mut [u8]) {
         let Some(pipe) = &mut self.open_pipe else { return };
         match pipe.read(chunk) {
@@ -169,14 +169,14 @@ impl Process {
             // It responds again. After an incomplete snapshot, the next scrape probes it without waiting.
             Ok(Progress::Complete(snapshot)) => {
                 if is_complete(&snapshot, self.baseline()) {
-                    self.is_late = false;
+                    self.is_silent = false;
                     self.replace_snapshot(snapshot);
                     if matches!(self.status, Status::Late) {
                         self.status = Status::Stale;
                     }
                 }
             }
-            Ok(Progress::Retired { .. }) => self.is_late = false,
+            Ok(Progress::Retired { .. }) => self.is_silent = false,
             // The next scrape opens the name again and meets the error itself.
             Err(_) => {}
         }
@@ -184,17 +184,17 @@ impl Process {
     }
 
     fn check(&mut self, dir: &FilteredDir, name: &OsStr) -> Liveness {
-        liveness::check(&dir.pipe_dir, name, &mut self.was_locked)
+        liveness::check(&dir.pipe_dir, name, &mut self.had_lock_byte)
     }
 
-    /// Handles a probe without an answer: the process is late, unless it is dead.
+    /// Handles a probe without an answer: the process is silent, unless it is dead.
     fn on_timeout(&mut self, dir: &FilteredDir, name: &OsStr, quota: &Arc<Quota>) -> Status {
         match self.check(dir, name) {
-            Liveness::Dead if self.reap(dir, name, quota) => Status::Gone,
+            Liveness::Dead if self.sweep(dir, name, quota) => Status::Gone,
             Liveness::Suspect => self.on_suspect(dir, name, Instant::now()),
             Liveness::Alive | Liveness::Unknown | Liveness::Dead => {
                 self.abandoned = None;
-                self.mark_late()
+                self.mark_silent()
             }
         }
     }
@@ -211,11 +211,11 @@ impl Process {
                 return self.mark_gone();
             }
         }
-        self.mark_late()
+        self.mark_silent()
     }
 
-    const fn mark_late(&mut self) -> Status {
-        self.is_late = true;
+    const fn mark_silent(&mut self) -> Status {
+        self.is_silent = true;
         if self.last_snapshot.is_some() { Status::Stale } else { Status::Late }
     }
 
@@ -225,14 +225,14 @@ impl Process {
         Status::Gone
     }
 
-    /// Resets everything but `was_locked`, which identifies a recorder of this library for as long as the name exists.
+    /// Resets everything but `had_lock_byte`, which identifies a recorder of this library for as long as the name exists.
     fn reset(&mut self) {
-        *self = Self { was_locked: self.was_locked, ..Self::default() };
+        *self = Self { had_lock_byte: self.had_lock_byte, ..Self::default() };
     }
 
     /// Removes the pipe of a process whose lock byte was seen held and is free. Returns `false` if that does not prove that
     /// this very pipe is dead; then the pipe stays, and is probed.
-    fn reap(&mut self, dir: &FilteredDir, name: &OsStr, quota: &Arc<Quota>) -> bool {
+    fn sweep(&mut self, dir: &FilteredDir, name: &OsStr, quota: &Arc<Quota>) -> bool {
         // A recorder retires its pipe before it writes to it. Data in a retired pipe was written before the recorder died.
         let named = take(&mut self.open_pipe).filter(|pipe| !pipe.is_retired().unwrap_or(false));
         let mut pipe = match named.map_or_else(|| Pipe::open(dir, name, self.charge(quota)), Ok) {
@@ -262,12 +262,12 @@ impl Process {
             }
             // A process without a lock byte writes under that name by now, or another reader holds the pipe.
             Ok(Progress::Pending) => {
-                self.was_locked = !pipe.has_writer();
+                self.had_lock_byte = !pipe.has_writer();
                 self.open_pipe = Some(pipe);
                 return false;
             }
             Ok(Progress::Complete(_)) => {
-                self.was_locked = false;
+                self.had_lock_byte = false;
                 return false;
             }
             Ok(Progress::Retired { .. }) => return false,

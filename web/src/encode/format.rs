@@ -10,14 +10,17 @@ use crate::encode::json;
 
 /// The format of an answer.
 ///
+/// The limits of an answer assume that a format adds at most 5 bytes to each byte of a name and 32 bytes to each stat, as
+/// JSON does: see [`MAX_NAME_BYTES`](crate::limits::MAX_NAME_BYTES).
+///
 /// ```
 /// use statvent_web::aggregate::Sum;
 /// use statvent_web::collect::Collection;
-/// use statvent_web::encode::{Format, ScrapeResult};
+/// use statvent_web::encode::{Format, HostStats};
 ///
-/// let mut result = ScrapeResult { collection: Collection::default(), sums: vec![], timestamp_seconds: 1.5 };
-/// result.sums.push((b"hits", Sum::Int(3)));
-/// assert!(Format::Json.encode(&result)?.starts_with(br#"{"stats":{"hits":3},"timestamp":1.5,"#));
+/// let mut stats = HostStats { collection: Collection::default(), sums: vec![], timestamp_seconds: 1.5 };
+/// stats.sums.push((b"hits", Sum::Int(3)));
+/// assert!(Format::Json.encode(&stats)?.starts_with(br#"{"stats":{"hits":3},"timestamp":1.5,"#));
 /// assert_eq!(Format::Json.content_type(), "application/json");
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -28,9 +31,9 @@ pub enum Format {
     Json,
 }
 
-/// The input of all formats: the result of one scrape.
+/// The stats of a host at one moment, the input of all formats: a collection, its sums and the time.
 #[derive(Debug)]
-pub struct ScrapeResult<'a> {
+pub struct HostStats<'a> {
     /// The snapshots by the names of their pipes, and the counts of processes by status.
     pub collection: Collection<'a>,
     /// The sums of all snapshots, sorted by the bytes of their names.
@@ -52,8 +55,8 @@ impl Format {
     ///
     /// # Errors
     /// No case is known. The error is passed on, so that the service answers with a failure instead of a panic.
-    pub fn encode(self, result: &ScrapeResult<'_>) -> io::Result<Vec<u8>> {
-        let ScrapeResult { collection, sums, timestamp_seconds } = result;
+    pub fn encode(self, stats: &HostStats<'_>) -> io::Result<Vec<u8>> {
+        let HostStats { collection, sums, timestamp_seconds } = stats;
         match self {
             Self::Json => Ok(json::encode_json(sums, *timestamp_seconds, &collection.counts)?),
         }

@@ -6,4 +6,4 @@
 mod format;
 pub mod json;
 
-pub use format::{Format, ScrapeResult};
+pub use format::{Format, HostStats};

@@ -20,7 +20,7 @@ use super::panics::Panics;
 use super::warning_filter::WarningFilter;
 use crate::aggregate::aggregate;
 use crate::collect::{Collector, Warning};
-use crate::encode::{Format, ScrapeResult};
+use crate::encode::{Format, HostStats};
 use crate::limits::{ANSWER_TIMEOUT, ANSWER_TIMEOUT_DEADLINES};
 
 /// The body in the requested format, or why there is none. Requests that share a scrape share it.
@@ -99,7 +99,7 @@ impl CollectorThread {
         }
     }
 
-    /// Reads pipes of late processes until requests arrive, and returns all of them; `None` once the handle is dropped.
+    /// Reads pipes of silent processes until requests arrive, and returns all of them; `None` once the handle is dropped.
     async fn next_requests(&mut self) -> Option<Vec<BodyRequest>> {
         let mut waiting = Vec::new();
         select! {
@@ -124,7 +124,7 @@ impl CollectorThread {
         };
         self.filter.report(&collection.warnings, Instant::now());
         let sums = aggregate(collection.snapshots.iter().map(|(_, snapshot)| *snapshot));
-        let result = ScrapeResult { collection, sums, timestamp_seconds: seconds_since_1970() };
+        let result = HostStats { collection, sums, timestamp_seconds: seconds_since_1970() };
         while let Some(format) = waiting.last().map(|request| request.format) {
             let body = self.budget.encode_within(|| format.encode(&result)).await;
             let answer = body.map_err(|err| Arc::new(AnswerError::Encode(err)));

@@ -103,7 +103,7 @@ fn any_number_of_undeletable_dead_pipes_leaves_room_for_a_live_process() {
     if !Uid::effective().is_root() {
         set_mode(dir.path(), 0o555);
     }
-    // From then on its values count, even if it is late once.
+    // From then on its values count, even if it is silent once.
     eventually("the live process to be read", || client.get("/stats").counts() == [1, 0, 0, 0, 0]);
     for _ in 0..3 {
         assert_eq!(client.get("/stats").stats_text(), r#"{"hits":1}"#);

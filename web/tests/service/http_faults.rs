@@ -345,7 +345,7 @@ fn a_panic_is_500_and_counted_and_the_next_answer_is_right() {
         assert_eq!(server.stats().stats_text(), r#"{"hits":1}"#);
         // A different pipe name each time: a warning about one process is logged only once.
         let bad = LegacyWriter::start(dir.path(), &unlocked_name(1 + n_panics), "no number\n");
-        // It may take more than one request: the writer may be late.
+        // It may take more than one request: the writer may be slow.
         let mut reply = None;
         eventually("a panic", || {
             reply = Some(server.stats()).filter(|reply| reply.status != 200);

@@ -172,7 +172,7 @@ fn all_hostile_writers_at_once_take_less_than_64_mb_and_cost_no_other_stat() {
         let start = format!("statvent-web: {name}: ");
         log.iter().filter(|line| line.starts_with(&start) && line.contains(reason)).count()
     };
-    // On a busy machine some of them are late at first.
+    // On a busy machine some of them are silent at first.
     let mut log = Vec::new();
     eventually("each hostile writer to be reported", || {
         let _ = client.get("/stats");

@@ -10,9 +10,9 @@
 use super::*;
 use crate::limits::{MAX_RETIRED_PIPES, READER_GRACE};
 use crate::liveness::is_alive;
+use crate::pipe::hidden_name::{HiddenNameOwner, staging_name};
 use crate::pipe::name::PipeName;
 use crate::pipe::remove::remove_dead;
-use crate::pipe::staging::{StagingOwner, staging_name};
 use crate::process::fork::no_forks;
 use crate::sys::stat::FileStat;
 use nix::fcntl::{OFlag, openat};
@@ -46,7 +46,7 @@ impl Random {
 #[derive(Default)]
 struct Sweeper {
     /// Names whose lock byte was held at a check.
-    was_locked: HashSet<String>,
+    had_lock_byte: HashSet<String>,
     opened: Option<(String, OwnedFd)>,
     found_dead: Option<(String, OwnedFd)>,
 }
@@ -175,8 +175,8 @@ impl World {
     fn check_liveness(&mut self) -> &'static str {
         if let Some((name, pipe)) = self.sweeper.opened.take() {
             if is_alive(&self.dir, &PipeName::parse(name.as_bytes()).unwrap()).unwrap() {
-                self.sweeper.was_locked.insert(name);
-            } else if self.sweeper.was_locked.contains(&name) {
+                self.sweeper.had_lock_byte.insert(name);
+            } else if self.sweeper.had_lock_byte.contains(&name) {
                 self.sweeper.found_dead = Some((name, pipe));
             }
         }
@@ -214,8 +214,8 @@ impl World {
         self.recorders.drain(..).for_each(|recorder| recorder.close().unwrap());
         for name in self.dir.names().unwrap() {
             let bytes = name.as_encoded_bytes();
-            let owner = match StagingOwner::parse(bytes) {
-                Some(StagingOwner::Recorder(pipe)) => pipe,
+            let owner = match HiddenNameOwner::parse(bytes) {
+                Some(HiddenNameOwner::Recorder(pipe)) => pipe,
                 _ => PipeName::parse(bytes).unwrap(),
             };
             assert!(!is_alive(&self.dir, &owner).unwrap(), "the byte of {name:?} is locked");
@@ -268,6 +268,7 @@ fn no_pipe_is_dropped_while_a_reader_may_still_open_it() {
         let due = Instant::now().checked_sub(READER_GRACE).unwrap();
         assert!(served.iter().all(|(before, fifo)| *before < due || state.retired.contains(fifo)));
         let is_full = state.retired.is_full();
+        assert_eq!(is_full, state.retired.n_pipes() >= MAX_RETIRED_PIPES);
         let grace_left = state.retired.grace_left();
         drop(state);
         let delay = recorder.delay_before_next_reader();

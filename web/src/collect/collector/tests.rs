@@ -89,7 +89,7 @@ fn removed_pipes_are_not_remembered_though_their_bytes_are_locked() {
     assert_eq!(collector.processes.len(), 1);
 }
 
-/// Lets the collector read what late processes have written.
+/// Lets the collector read what silent processes have written.
 fn idle(runtime: &Runtime, collector: &mut Collector) {
     // No event tells that everything was read; the runtime polls its events at least once in this time.
     let _ = runtime.block_on(async { timeout(Duration::from_millis(100), collector.idle()).await });

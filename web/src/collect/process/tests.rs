@@ -100,7 +100,7 @@ fn a_writer_that_took_the_name_of_a_dead_pipe_is_not_removed() {
     let (temp, dir) = abandoned_pipe();
     let path = temp.path().join(NAME);
     let _writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-    let mut process = Process { was_locked: true, ..Process::default() };
+    let mut process = Process { had_lock_byte: true, ..Process::default() };
     assert!(timeout(&mut process, &dir).is_some());
     assert!(process.open_pipe.is_some(), "it is probed on the pipe that was opened");
     assert!(path.exists());
@@ -110,8 +110,11 @@ fn a_writer_that_took_the_name_of_a_dead_pipe_is_not_removed() {
 fn a_pipe_whose_byte_was_locked_and_is_free_is_removed_at_once() {
     let _entered = enter();
     let (temp, dir) = abandoned_pipe();
-    let mut process =
-        Process { was_locked: true, last_snapshot: Some(ProcessSnapshot::default()), ..Process::default() };
+    let mut process = Process {
+        had_lock_byte: true,
+        last_snapshot: Some(ProcessSnapshot::default()),
+        ..Process::default()
+    };
     assert!(timeout(&mut process, &dir).is_none());
     assert!(process.is_gone && process.last_snapshot.is_none());
     assert!(!temp.path().join(NAME).exists());
@@ -132,7 +135,7 @@ fn data_in_a_retired_pipe_is_no_sign_of_life() {
     writer.write_all(b"a: 1\n").unwrap();
     drop(writer);
     let mut process = Process {
-        was_locked: true,
+        had_lock_byte: true,
         last_snapshot: Some(ProcessSnapshot::default()),
         open_pipe: Some(open),
         ..Process::default()
@@ -149,8 +152,11 @@ fn a_dead_process_does_not_count_while_another_reader_holds_its_pipe() {
     let (temp, dir) = abandoned_pipe();
     let reader = OpenOptions::new().read(true).write(true).open(temp.path().join(NAME)).unwrap();
     reader.try_lock().unwrap();
-    let mut process =
-        Process { was_locked: true, last_snapshot: Some(ProcessSnapshot::default()), ..Process::default() };
+    let mut process = Process {
+        had_lock_byte: true,
+        last_snapshot: Some(ProcessSnapshot::default()),
+        ..Process::default()
+    };
     assert!(timeout(&mut process, &dir).is_some());
     assert!(!matches!(apply_result(&mut process, &dir, Err(ProbeError::TimedOut)), Status::Stale));
     assert!(process.last_snapshot.is_none());
@@ -170,8 +176,8 @@ fn a_pipe_whose_byte_is_locked_by_the_time_it_is_open_is_not_removed() {
     remove_file(&path).unwrap();
     mkfifo(&path, Mode::S_IRUSR).unwrap();
     let dir = FilteredDir::open(temp.path(), &[]).unwrap().unwrap();
-    let mut process = Process { was_locked: true, ..Process::default() };
-    assert!(!process.reap(&dir, path.file_name().unwrap(), &quota()));
+    let mut process = Process { had_lock_byte: true, ..Process::default() };
+    assert!(!process.sweep(&dir, path.file_name().unwrap(), &quota()));
     assert!(path.exists() && process.open_pipe.is_some());
 }
 
@@ -186,7 +192,7 @@ fn a_pipe_that_another_reader_holds_is_not_removed() {
     let _writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
     let reader = File::open(&path).unwrap();
     reader.try_lock().unwrap();
-    let mut process = Process { was_locked: true, ..Process::default() };
+    let mut process = Process { had_lock_byte: true, ..Process::default() };
     assert!(timeout(&mut process, &dir).is_some());
     assert!(matches!(apply_result(&mut process, &dir, Err(ProbeError::TimedOut)), Status::Late));
     assert!(path.exists(), "removed because its byte is free");
@@ -203,7 +209,7 @@ fn a_pipe_that_another_reader_holds_is_not_removed() {
 fn a_late_process_that_retires_its_pipe_has_the_whole_deadline_again() {
     let _entered = enter();
     let (temp, dir) = abandoned_pipe();
-    let mut process = Process { is_late: true, has_foreign_pid: true, ..Process::default() };
+    let mut process = Process { is_silent: true, has_foreign_pid: true, ..Process::default() };
     assert_eq!(timeout(&mut process, &dir).unwrap(), Duration::ZERO);
     process.open_pipe = Some(open(&dir));
     remove_file(temp.path().join(NAME)).unwrap();
@@ -216,20 +222,20 @@ fn a_late_process_that_retires_its_pipe_has_the_whole_deadline_again() {
 fn snapshots_between_two_scrapes_are_validated_as_well() {
     let _entered = enter();
     let (temp, dir) = abandoned_pipe();
-    let mut process = Process { was_locked: true, ..Process::default() };
-    for (text, n_stats, is_late) in [
+    let mut process = Process { had_lock_byte: true, ..Process::default() };
+    for (text, n_stats, is_silent) in [
         ("a: 1\nb: 2\n", 2, false),
         ("b: 3\n", 2, true),
         ("a: 1\nb: 2\nc: 3", 2, true),
         ("a: 1\nb: 2\nc: 3\n", 3, false),
     ] {
-        process.is_late = true;
+        process.is_silent = true;
         process.open_pipe = Some(open(&dir));
         std::fs::write(temp.path().join(NAME), text).unwrap();
         process.resume_read(&mut [0; WRITER_CHECK_BYTES]);
         assert_eq!(
-            (process.last_snapshot.as_ref().unwrap().n_stats(), process.is_late),
-            (n_stats, is_late),
+            (process.last_snapshot.as_ref().unwrap().n_stats(), process.is_silent),
+            (n_stats, is_silent),
             "{text}"
         );
     }

@@ -62,11 +62,11 @@ impl<'a> ScrapeContext<'a> {
         self.n_kept.update(|n_kept| n_kept - usize::from(process.open_pipe.is_some()));
     }
 
-    /// Keeps the pipe of a late process open if the limit allows it. Half of the places are reserved for pipes with a writer:
+    /// Keeps the pipe of a silent process open if the limit allows it. Half of the places are reserved for pipes with a writer:
     /// a writer of another library may not survive that its reader closes the pipe.
     pub(super) fn keep_open(&self, process: &mut Process) {
         let Some(pipe) = &process.open_pipe else { return };
-        let max_kept = self.fd_budget.n_late_pipes;
+        let max_kept = self.fd_budget.n_silent_pipes;
         let n_places = if pipe.has_writer() { max_kept } else { max_kept.div_ceil(2) };
         if self.n_kept.get() < n_places {
             self.n_kept.update(|n_kept| n_kept + 1);

@@ -17,7 +17,7 @@ use crate::collect::process::{Process, Status};
 use crate::collect::snapshot::ProcessSnapshot;
 use crate::collect::validation::{Validator, is_complete};
 use crate::limits::{
-    FIRST_READ_PAUSE, LATE_DEADLINE, MAX_SLOT_TIME, MISSING_TIMEOUT, N_IMMEDIATE_RETRIES, RETRY_PAUSE,
+    FIRST_READ_PAUSE, MAX_SLOT_TIME, MISSING_TIMEOUT, N_IMMEDIATE_RETRIES, RETRY_PAUSE, SILENT_DEADLINE,
 };
 
 struct Probe<'a, 's> {
@@ -42,8 +42,8 @@ pub(super) async fn probe(context: &ScrapeContext<'_>, name: &OsStr, process: &m
     let Some(timeout) = timeout else { return process.status = Status::Gone };
     let result = {
         let now = Instant::now();
-        let was_late = timeout.is_zero();
-        let deadline = if was_late { context.deadline.min(LATE_DEADLINE) } else { context.deadline };
+        let was_silent = timeout.is_zero();
+        let deadline = if was_silent { context.deadline.min(SILENT_DEADLINE) } else { context.deadline };
         let slot_ends_at = now + MAX_SLOT_TIME;
         let ends_at = context.ends_at.max(slot_ends_at).min(now + deadline);
         let until = ends_at.min(now + timeout);
@@ -73,8 +73,8 @@ impl Probe<'_, '_> {
             let pipe = self.open().await?;
             let snapshot = match self.read(pipe).await? {
                 Progress::Complete(snapshot) => Some(snapshot),
-                Progress::Retired { was_locked: true } => Some(ProcessSnapshot::default()),
-                Progress::Retired { was_locked: false } | Progress::Pending => None,
+                Progress::Retired { was_flocked: true } => Some(ProcessSnapshot::default()),
+                Progress::Retired { was_flocked: false } | Progress::Pending => None,
             };
             let baseline = self.process.baseline();
             let accepted = snapshot.and_then(|snapshot| self.validator.validate(snapshot, baseline));
@@ -125,8 +125,9 @@ impl Probe<'_, '_> {
             // Without a writer, no answer is expected soon.
             self.slot.take_if(|_| !pipe.has_writer());
             let until = if self.slot.is_some() { self.until.min(self.slot_ends_at) } else { self.until };
-            let is_late = Instant::now() >= until || timeout_at(until, pipe.wait(&mut pause)).await.is_err();
-            if is_late && self.slot.take().is_none() {
+            let timed_out =
+                Instant::now() >= until || timeout_at(until, pipe.wait(&mut pause)).await.is_err();
+            if timed_out && self.slot.take().is_none() {
                 self.process.open_pipe = Some(pipe);
                 return Err(ProbeError::TimedOut);
             }

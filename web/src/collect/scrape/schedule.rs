@@ -59,7 +59,7 @@ mod tests {
     }
 
     const MAX_KEPT: usize = 50;
-    const DESCRIPTORS: FdBudget = FdBudget { n_connections: 0, n_probes: 200, n_late_pipes: MAX_KEPT };
+    const DESCRIPTORS: FdBudget = FdBudget { n_connections: 0, n_probes: 200, n_silent_pipes: MAX_KEPT };
     /// Longer than any of these tests takes.
     const LONG_DEADLINE: Duration = Duration::from_secs(60);
 

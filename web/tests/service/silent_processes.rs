@@ -37,7 +37,7 @@ fn a_stopped_process_keeps_its_values_and_recovers() {
     eventually("the process to be stale", || server.stats().counts() == [0, 1, 0, 0, 0]);
     let kept = server.stats();
     assert!(kept.stat("demo.requests").as_u64() > Some(0), "{}", kept.text);
-    in_less_than(20 * LONG, "answers while one process stays late", || {
+    in_less_than(20 * LONG, "answers while one process stays silent", || {
         for _ in 0..20 {
             let reply = server.stats();
             assert_eq!((reply.stats_text(), reply.counts()), (kept.stats_text(), [0, 1, 0, 0, 0]));
@@ -100,7 +100,7 @@ fn a_process_that_reuses_a_name_with_fewer_stats_is_accepted() {
     drop(one);
     let two = Recorder::builder(&TWO).directory(dir.path()).start().unwrap();
     assert_eq!(two.path(), path);
-    // Fewer stats are accepted only at the deadline, unless the process was late before.
+    // Fewer stats are accepted only at the deadline, unless the process was silent before.
     eventually("the second recorder to be accepted", || {
         let reply = server.stats();
         assert!([all, r#"{"hits":1}"#].contains(&reply.stats_text()), "{}", reply.text);
@@ -134,7 +134,7 @@ fn silent_processes_cost_only_their_own_stats() {
         assert_eq!(server.stats().stats_text(), r#"{"hits":2}"#);
     };
     in_less_than(40 * LONG, "waiting for all silent processes at once", ask);
-    in_less_than(20 * LONG, "answers while forty processes stay late", || {
+    in_less_than(20 * LONG, "answers while forty processes stay silent", || {
         (0..20).for_each(|_| assert_eq!(server.stats().counts()[2], 40));
     });
 }

@@ -11,21 +11,21 @@ use std::hash::{BuildHasher, Hasher};
 
 /// The owner of a hidden name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum StagingOwner<'a> {
+pub enum HiddenNameOwner<'a> {
     /// A staging name: the recorder whose pipe has this name.
     Recorder(PipeName<'a>),
     /// A tombstone name: the pid of the process that was removing a pipe, a dead one or its own.
     Sweeper(u32),
 }
 
-impl<'a> StagingOwner<'a> {
+impl<'a> HiddenNameOwner<'a> {
     /// Parses a file name; `None` if it is neither a staging name nor a tombstone name.
     ///
     /// ```
-    /// use statvent_posix::staging::StagingOwner;
+    /// use statvent_posix::hidden_name::HiddenNameOwner;
     ///
-    /// assert_eq!(StagingOwner::parse(b".7-3.dead"), Some(StagingOwner::Sweeper(7)));
-    /// assert_eq!(StagingOwner::parse(b"7.stats"), None);
+    /// assert_eq!(HiddenNameOwner::parse(b".7-3.dead"), Some(HiddenNameOwner::Sweeper(7)));
+    /// assert_eq!(HiddenNameOwner::parse(b"7.stats"), None);
     /// ```
     #[must_use]
     pub fn parse(name: &'a [u8]) -> Option<Self> {
@@ -56,7 +56,7 @@ pub(crate) fn tombstone_name(pid: u32, n: u32) -> String {
 }
 
 /// Returns a random number, so that no other user can take the name with this number in advance.
-pub(crate) fn random_suffix() -> u32 {
+pub(crate) fn random_number() -> u32 {
     // The keys of the standard library's hashes are random, and every call makes another hash.
     RandomState::new().build_hasher().finish() as u32
 }
@@ -72,13 +72,13 @@ mod tests {
 
     #[test]
     fn hidden_names_parse_to_their_owners_and_other_names_to_none() {
-        let recorder = |name: &'static str| PipeName::parse(name.as_bytes()).map(StagingOwner::Recorder);
+        let recorder = |name: &'static str| PipeName::parse(name.as_bytes()).map(HiddenNameOwner::Recorder);
         for (name, expected) in [
             (staging_name("7.stats".as_ref(), 0), recorder("7.stats")),
             (staging_name("shop.7-2.stats".as_ref(), 15), recorder("shop.7-2.stats")),
-            (tombstone_name(7, 3), Some(StagingOwner::Sweeper(7))),
+            (tombstone_name(7, 3), Some(HiddenNameOwner::Sweeper(7))),
             (staging_name("7.stats".as_ref(), u32::MAX), recorder("7.stats")),
-            (tombstone_name(7, u32::MAX), Some(StagingOwner::Sweeper(7))),
+            (tombstone_name(7, u32::MAX), Some(HiddenNameOwner::Sweeper(7))),
             (".7.stats.new".to_owned(), None),
             (".7.stats.new+1".to_owned(), None),
             (".x.new0".to_owned(), None),
@@ -87,7 +87,7 @@ mod tests {
             ("7.stats.new0".to_owned(), None),
             (".stats".to_owned(), None),
         ] {
-            assert_eq!(StagingOwner::parse(name.as_bytes()), expected, "{name}");
+            assert_eq!(HiddenNameOwner::parse(name.as_bytes()), expected, "{name}");
         }
     }
 }
