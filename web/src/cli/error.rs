@@ -3,20 +3,21 @@
 //! Owns every error message of the binary; those of the library are its own. `stderr` prints a message and its causes.
 //! Where a sentence contains its cause, `source` skips that cause, so it is not printed twice.
 
-use std::error::Error;
 use std::ffi::OsString;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fmt, io};
 
 use statvent_posix::DirError;
 use statvent_web::serve::ServeError;
+use thiserror::Error;
 
 /// Why a command line is not understood. The exit status is 2.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(crate) enum UsageError {
     /// The first word is not a subcommand.
+    #[error("{found:?} is no subcommand: expected {}, or the options that --help lists", expected.join(", "))]
     Subcommand {
         /// The word.
         found: OsString,
@@ -24,6 +25,7 @@ pub(crate) enum UsageError {
         expected: Vec<&'static str>,
     },
     /// The value of an option is invalid.
+    #[error("{option} was given {found:?}: expected {expected}")]
     Value {
         /// The option, in its long form.
         option: &'static str,
@@ -33,39 +35,14 @@ pub(crate) enum UsageError {
         expected: &'static str,
     },
     /// A required option is missing.
+    #[error("{option} is missing: expected the options that --help lists")]
     Missing {
         /// The option, in its long form.
         option: &'static str,
     },
     /// An option is unknown, a value is missing, or there is a word too many.
+    #[error("{0}: expected the options that --help lists")]
     Syntax(lexopt::Error),
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Subcommand { found, expected } => {
-                let names = expected.join(", ");
-                write!(f, "{found:?} is no subcommand: expected {names}, or the options that --help lists")
-            }
-            Self::Value { option, found, expected } => {
-                write!(f, "{option} was given {found:?}: expected {expected}")
-            }
-            Self::Missing { option } => {
-                write!(f, "{option} is missing: expected the options that --help lists")
-            }
-            Self::Syntax(err) => write!(f, "{err}: expected the options that --help lists"),
-        }
-    }
-}
-
-impl Error for UsageError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Syntax(err) => err.source(),
-            _ => None,
-        }
-    }
 }
 
 impl From<lexopt::Error> for UsageError {
@@ -75,13 +52,16 @@ impl From<lexopt::Error> for UsageError {
 }
 
 /// Why a subcommand fails. The exit status is 1.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(crate) enum RunError {
     /// The help text or the version cannot be written.
-    Stdout(io::Error),
+    #[error("standard output cannot be written: open it, or redirect it")]
+    Stdout(#[source] io::Error),
     /// The system provides no event loop or no signal handler.
-    Runtime(io::Error),
+    #[error("the event loop cannot start: raise the limit of file descriptors (`ulimit -n`)")]
+    Runtime(#[source] io::Error),
     /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {err}: {}", listen_advice(err.kind()))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -89,68 +69,47 @@ pub(crate) enum RunError {
         err: io::Error,
     },
     /// The service does not start, or its listener failed.
-    Serve(ServeError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// The recorder does not start.
-    Recorder(statvent_posix::Error),
+    #[error(transparent)]
+    Recorder(#[from] statvent_posix::Error),
     /// The input of a bridge cannot be opened.
+    #[error("{} cannot be opened: name a file or device that this user may read", input_name(path.as_deref()))]
     OpenInput {
         /// Its path, or `None` for standard input.
         path: Option<PathBuf>,
         /// The error of the system.
-        err: io::Error,
+        source: io::Error,
     },
     /// The input of a bridge failed while it was read.
-    ReadInput(io::Error),
+    #[error(
+        "the input cannot be read any more: check the device and start the bridge again, or let a supervisor restart it"
+    )]
+    ReadInput(#[source] io::Error),
     /// The pipe directory of a demo cannot be used.
-    DemoDirectory(DirError),
+    #[error(transparent)]
+    DemoDirectory(#[from] DirError),
     /// The temporary directory of a demo cannot be created.
+    #[error("no temporary directory for the demo: {0}: name one with --pipe-dir")]
     DemoTempDirectory(io::Error),
     /// A process of the demo cannot be started.
-    DemoWorkerSpawn(io::Error),
+    #[error(
+        "a process of the demo does not start: raise the limit of processes (`ulimit -u`), or start fewer"
+    )]
+    DemoWorkerSpawn(#[source] io::Error),
     /// A process of the demo ended before it published.
+    #[error("a process of the demo ended before it published: see its message above")]
     DemoWorkerEnded,
     /// A process of the demo did not publish in time.
+    #[error(
+        "a process of the demo did not publish within {} s: start fewer of them, with --demo N",
+        deadline.as_secs()
+    )]
     DemoWorkerTimedOut {
         /// How long the demo waited.
         deadline: Duration,
     },
-}
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout(_) => f.write_str("standard output cannot be written: open it, or redirect it"),
-            Self::Runtime(_) => {
-                f.write_str("the event loop cannot start: raise the limit of file descriptors (`ulimit -n`)")
-            }
-            Self::Listen { address, err } => {
-                write!(f, "cannot listen on {address}: {err}: {}", listen_advice(err.kind()))
-            }
-            Self::Serve(err) => err.fmt(f),
-            Self::Recorder(err) => err.fmt(f),
-            Self::OpenInput { path, .. } => {
-                let name = path.as_deref().unwrap_or(Path::new("standard input")).display();
-                write!(f, "{name} cannot be opened: name a file or device that we may read")
-            }
-            Self::ReadInput(_) => f.write_str(
-                "the input cannot be read any more: see to the device and start the bridge again, or let a supervisor do \
-                 so",
-            ),
-            Self::DemoDirectory(err) => err.fmt(f),
-            Self::DemoTempDirectory(err) => {
-                write!(f, "no temporary directory for the demo: {err}: name one with --pipe-dir")
-            }
-            Self::DemoWorkerSpawn(_) => f.write_str("a process of the demo does not start"),
-            Self::DemoWorkerEnded => {
-                f.write_str("a process of the demo ended before it published: see its message above")
-            }
-            Self::DemoWorkerTimedOut { deadline } => write!(
-                f,
-                "a process of the demo did not publish within {} s: start fewer of them, with --demo N",
-                deadline.as_secs()
-            ),
-        }
-    }
 }
 
 const fn listen_advice(kind: io::ErrorKind) -> &'static str {
@@ -162,39 +121,8 @@ const fn listen_advice(kind: io::ErrorKind) -> &'static str {
     }
 }
 
-impl Error for RunError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Stdout(err)
-            | Self::Runtime(err)
-            | Self::OpenInput { err, .. }
-            | Self::ReadInput(err)
-            | Self::DemoWorkerSpawn(err) => Some(err),
-            Self::Listen { err, .. } | Self::DemoTempDirectory(err) => err.source(),
-            Self::Serve(err) => err.source(),
-            Self::Recorder(err) => err.source(),
-            Self::DemoDirectory(err) => err.source(),
-            Self::DemoWorkerEnded | Self::DemoWorkerTimedOut { .. } => None,
-        }
-    }
-}
-
-impl From<ServeError> for RunError {
-    fn from(err: ServeError) -> Self {
-        Self::Serve(err)
-    }
-}
-
-impl From<statvent_posix::Error> for RunError {
-    fn from(err: statvent_posix::Error) -> Self {
-        Self::Recorder(err)
-    }
-}
-
-impl From<DirError> for RunError {
-    fn from(err: DirError) -> Self {
-        Self::DemoDirectory(err)
-    }
+fn input_name(path: Option<&Path>) -> std::path::Display<'_> {
+    path.unwrap_or(Path::new("standard input")).display()
 }
 
 #[cfg(test)]
@@ -237,19 +165,22 @@ mod tests {
                 "cannot listen on 127.0.0.1:80: Too many open files (os error 24): choose another --ip or --port",
             ),
             (
-                RunError::OpenInput { path: Some("/dev/ttyACM0".into()), err: os_error(nix::libc::ENOENT) },
-                "/dev/ttyACM0 cannot be opened: name a file or device that we may read: No such file or directory (os \
+                RunError::OpenInput {
+                    path: Some("/dev/ttyACM0".into()),
+                    source: os_error(nix::libc::ENOENT),
+                },
+                "/dev/ttyACM0 cannot be opened: name a file or device that this user may read: No such file or directory (os \
                  error 2)",
             ),
             (
-                RunError::OpenInput { path: None, err: os_error(nix::libc::EBADF) },
-                "standard input cannot be opened: name a file or device that we may read: Bad file descriptor (os error \
+                RunError::OpenInput { path: None, source: os_error(nix::libc::EBADF) },
+                "standard input cannot be opened: name a file or device that this user may read: Bad file descriptor (os error \
                  9)",
             ),
             (
                 RunError::ReadInput(os_error(nix::libc::EIO)),
-                "the input cannot be read any more: see to the device and start the bridge again, or let a supervisor do \
-                 so: Input/output error (os error 5)",
+                "the input cannot be read any more: check the device and start the bridge again, or let a supervisor \
+                 restart it: Input/output error (os error 5)",
             ),
             (
                 RunError::DemoTempDirectory(os_error(nix::libc::ENOENT)),
@@ -257,7 +188,7 @@ mod tests {
             ),
             (
                 RunError::DemoWorkerSpawn(os_error(nix::libc::EAGAIN)),
-                "a process of the demo does not start: Resource temporarily unavailable (os error 11)",
+                "a process of the demo does not start: raise the limit of processes (`ulimit -u`), or start fewer: Resource temporarily unavailable (os error 11)",
             ),
             (
                 RunError::DemoWorkerEnded,

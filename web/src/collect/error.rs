@@ -12,97 +12,51 @@ use statvent_posix::dir::DirError;
 use crate::limits::{MAX_BYTES_PER_PROCESS, MAX_STATS_PER_PROCESS};
 
 /// Why a scrape failed as a whole.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CollectError {
     /// The pipe directory cannot be used.
+    #[error(transparent)]
     Directory(DirError),
     /// The system has no file descriptor or no memory left to open the directory.
-    ResourceExhausted(io::Error),
-}
-
-impl fmt::Display for CollectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory(err) => err.fmt(f),
-            Self::ResourceExhausted(_) => f.write_str(
-                "the service is out of file descriptors or memory: raise its limits (`ulimit -n`), or those of the system",
-            ),
-        }
-    }
-}
-
-impl Error for CollectError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Directory(err) => err.source(),
-            Self::ResourceExhausted(err) => Some(err),
-        }
-    }
+    #[error(
+        "the service is out of file descriptors or memory: raise its limits (`ulimit -n`), or those of the system"
+    )]
+    ResourceExhausted(#[source] io::Error),
 }
 
 /// Why no stats of a process count: its pipe could not be read.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipeError {
     /// The system refuses to open, lock or read the pipe.
-    System(io::Error),
+    #[error("{}", system_advice(.0.kind()))]
+    System(#[from] io::Error),
     /// The process writes more than one process may.
-    TooLarge(SnapshotError),
+    #[error("the snapshot is too large and none of its stats count")]
+    TooLarge(#[source] SnapshotError),
 }
 
-impl fmt::Display for PipeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::System(err) if err.kind() == ErrorKind::PermissionDenied => {
-                "the pipe cannot be read: let its owner make it readable for this service's user"
-            }
-            Self::System(_) => "the pipe cannot be opened, locked or read: look up the system's error",
-            Self::TooLarge(_) => "the snapshot is too large and none of its stats count",
-        })
-    }
-}
-
-impl Error for PipeError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::System(err) => Some(err),
-            Self::TooLarge(err) => Some(err),
+const fn system_advice(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::PermissionDenied => {
+            "the pipe cannot be read: let its owner make it readable for this service's user"
         }
-    }
-}
-
-impl From<io::Error> for PipeError {
-    fn from(err: io::Error) -> Self {
-        Self::System(err)
+        _ => "the pipe cannot be opened, locked or read: look up the system's error",
     }
 }
 
 /// Which limit on the snapshot of one process was exceeded.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
     /// More than [`MAX_BYTES_PER_PROCESS`].
+    #[error("the process wrote more than {MAX_BYTES_PER_PROCESS} bytes: expected its stats and an end")]
     TooManyBytes,
     /// More than [`MAX_STATS_PER_PROCESS`].
+    #[error("the process wrote more than {MAX_STATS_PER_PROCESS} stats: publish fewer")]
     TooManyStats,
 }
-
-impl fmt::Display for SnapshotError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooManyBytes => write!(
-                f,
-                "the process wrote more than {MAX_BYTES_PER_PROCESS} bytes: expected its stats and an end"
-            ),
-            Self::TooManyStats => {
-                write!(f, "the process wrote more than {MAX_STATS_PER_PROCESS} stats: publish fewer")
-            }
-        }
-    }
-}
-
-impl Error for SnapshotError {}
 
 /// Why a probe has no snapshot. Decides what happens to the process; users do not see it.
 #[derive(Debug)]

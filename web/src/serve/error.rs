@@ -2,183 +2,108 @@
 //!
 //! Owns every sentence that the service sends to a client or returns at start. Status codes are in `routes`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, io};
+
+use thiserror::Error;
 
 use crate::collect::CollectError;
 
 /// Why a service does not start, or stops serving.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The pipe directory cannot be used.
+    #[error(transparent)]
     Directory(CollectError),
     /// The system provides no thread or no descriptor for the collector.
-    Collector(io::Error),
+    #[error("the collector cannot start: raise the limits of this user")]
+    Collector(#[source] io::Error),
     /// The listener cannot be used.
-    Listener(io::Error),
+    #[error("the listener cannot be used: expected a bound TCP socket")]
+    Listener(#[source] io::Error),
 }
 
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory(err) => err.fmt(f),
-            Self::Collector(_) => f.write_str("the collector cannot start: raise the limits of this user"),
-            Self::Listener(_) => f.write_str("the listener cannot be used: expected a bound TCP socket"),
-        }
-    }
-}
-
-impl core::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Directory(err) => err.source(),
-            Self::Collector(err) | Self::Listener(err) => Some(err),
-        }
-    }
-}
-
-/// Why a request gets no stats.
-#[derive(Debug)]
+/// Why a request gets no stats. Every sentence includes its cause: a client receives one text.
+#[derive(Debug, Error)]
 pub(super) enum RequestError {
     /// The `Host` header is missing, malformed or foreign.
-    Host(HostError),
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The path is not the path of the stats.
+    #[error("there is nothing at this path: the stats are at {stats_path}")]
     NotFound {
         /// The path of the stats.
         stats_path: String,
     },
-    /// The method is neither GET nor HEAD.
+    /// The method is not one that reads.
+    #[error("the stats can only be read: use one of {allowed}")]
     MethodNotAllowed {
         /// The methods that are allowed.
         allowed: &'static str,
     },
     /// The collector gave no answer.
-    Answer(Arc<AnswerError>),
+    #[error(transparent)]
+    Answer(#[from] Arc<AnswerError>),
     /// The code that handles the request panicked.
+    #[error(transparent)]
     Panicked(Panicked),
 }
 
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host(err) => err.fmt(f),
-            Self::NotFound { stats_path } => {
-                write!(f, "there is nothing at this path: the stats are at {stats_path}")
-            }
-            Self::MethodNotAllowed { allowed } => {
-                write!(f, "the stats can only be read: use one of {allowed}")
-            }
-            Self::Answer(err) => err.fmt(f),
-            Self::Panicked(err) => err.fmt(f),
-        }
-    }
-}
-
-// Every sentence includes its cause: a client receives one text.
-impl core::error::Error for RequestError {}
-
-impl From<HostError> for RequestError {
-    fn from(err: HostError) -> Self {
-        Self::Host(err)
-    }
-}
-
-impl From<Arc<AnswerError>> for RequestError {
-    fn from(err: Arc<AnswerError>) -> Self {
-        Self::Answer(err)
-    }
-}
-
 /// Why the `Host` header of a request is refused.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Debug, Eq, Error, PartialEq)]
 pub(super) enum HostError {
     /// HTTP/1.1 requires a `Host` header.
+    #[error("the request has no \"Host\" header: HTTP/1.1 requires one")]
     Missing,
     /// There are several `Host` headers, or the value is not a host.
+    #[error("the \"Host\" header is malformed: send one host, with or without a port")]
     Malformed,
     /// The host is not a loopback name, and the service listens on loopback.
+    #[error(
+        "the request is for host {found:?}, expected localhost or a loopback address: use one of them, or serve on another \
+         address with --ip"
+    )]
     Foreign {
         /// The host that the request names.
         found: String,
     },
 }
 
-impl fmt::Display for HostError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("the request has no \"Host\" header: HTTP/1.1 requires one"),
-            Self::Malformed => {
-                f.write_str("the \"Host\" header is malformed: send one host, with or without a port")
-            }
-            Self::Foreign { found } => write!(
-                f,
-                "the request is for host {found:?}, expected localhost or a loopback address: use one of them, or \
-                 serve on another address with --ip"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for HostError {}
-
 /// Why the collector gives no answer.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub(super) enum AnswerError {
     /// The scrape failed.
+    #[error("nothing was collected: {0}")]
     Collect(CollectError),
     /// The sums cannot be encoded.
+    #[error("the sums cannot be encoded: {0}: report this to the makers of statvent-web")]
     Encode(io::Error),
     /// Scrapes take too long, or clients receive their answers too slowly.
+    #[error("no answer within {} s: find out what keeps the pipes busy", timeout.as_secs())]
     TimedOut {
         /// How long the request waited.
         timeout: Duration,
     },
     /// The scrape panicked.
+    #[error(transparent)]
     Panicked(Panicked),
     /// The collector's thread has ended.
+    #[error("the collector has ended: restart the service")]
     Ended,
 }
 
-impl fmt::Display for AnswerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Collect(err) => write!(f, "nothing was collected: {err}"),
-            Self::Encode(err) => {
-                write!(f, "the sums cannot be encoded: {err}: report this to the makers of statvent-web")
-            }
-            Self::TimedOut { timeout } => {
-                write!(f, "no answer within {} s: find out what keeps the pipes busy", timeout.as_secs())
-            }
-            Self::Panicked(err) => err.fmt(f),
-            Self::Ended => f.write_str("the collector has ended: restart the service"),
-        }
-    }
-}
-
-// Every sentence includes its cause: a client receives one text.
-impl core::error::Error for AnswerError {}
-
 /// A part of the service panicked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error(
+    "a part of the service failed (failure {n_panics} since its start): report this to the makers of statvent-web, with the \
+     panic message on standard error"
+)]
 pub(super) struct Panicked {
     /// The number of panics since the service started, with this one.
     pub(super) n_panics: u64,
 }
-
-impl fmt::Display for Panicked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "a part of the service failed (failure {} since its start): report this to the makers of statvent-web, with \
-             the panic message on standard error",
-            self.n_panics
-        )
-    }
-}
-
-impl core::error::Error for Panicked {}
 
 #[cfg(test)]
 mod tests {

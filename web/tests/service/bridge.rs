@@ -116,8 +116,8 @@ fn a_serial_line_that_is_opened_mid_line_loses_only_that_line() {
     let message = board.line("the input error");
     assert_eq!(
         message,
-        "statvent-web: the input cannot be read any more: see to the device and start the bridge again, or let a \
-         supervisor do so: Input/output error (os error 5)"
+        "statvent-web: the input cannot be read any more: check the device and start the bridge again, or let a \
+         supervisor restart it: Input/output error (os error 5)"
     );
     assert_eq!(board.wait().code(), Some(1));
     assert!(!path.exists(), "{}", path.display());
@@ -214,7 +214,7 @@ fn unusable_arguments_are_reported_with_a_status() {
     assert_eq!(missing.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&missing.stderr),
-        "statvent-web: /nowhere/tty cannot be opened: name a file or device that we may read: No such file or \
+        "statvent-web: /nowhere/tty cannot be opened: name a file or device that this user may read: No such file or \
          directory (os error 2)\n"
     );
 

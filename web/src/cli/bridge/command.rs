@@ -77,7 +77,7 @@ fn parse_name(word: &OsStr) -> Option<String> {
 fn run(options: BridgeOptions) -> Result<(), RunError> {
     let BridgeOptions { name, pipe_dir, input: path } = options;
     // Opening may block until a device is ready. Nothing is published yet, so a signal may simply end the process.
-    let input = input::open(path.as_deref()).map_err(|err| RunError::OpenInput { path, err })?;
+    let input = input::open(path.as_deref()).map_err(|source| RunError::OpenInput { path, source })?;
     // A board may have sent half a line before its serial line was opened.
     let starts_mid_line = input.is_terminal();
     let (runtime, shutdown) = runtime_and_signal()?;
