@@ -4,6 +4,7 @@
 
 mod circles;
 mod imports;
+mod quotes;
 mod words;
 
 use std::collections::BTreeSet;
