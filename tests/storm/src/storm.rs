@@ -30,8 +30,9 @@ const N_WORKERS_AND_FORKS: usize = 45;
 const N_CLIENTS_EACH: u64 = 2;
 const N_CATS: u64 = 2;
 const MAX_STOPPED: usize = 4;
-/// A recorder keeps at most 32 retired pipes, and uses two more.
-const MAX_PIPES_OF_WORKER: usize = 34;
+/// During a swap a recorder holds 32 retired pipes, the pipe that it serves twice, the fresh pipe, and one that the health check
+/// opens.
+const MAX_PIPES_OF_WORKER: usize = 36;
 /// The standard streams, and a file or two that are open for a moment.
 const MAX_OTHERS_OF_WORKER: usize = 8;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
