@@ -15,13 +15,15 @@ pub const MAX_LISTED_NAMES: usize = 65_536;
 /// Default time between two health checks. 10 s: a check costs a few system calls, and a missing pipe is rare.
 pub(crate) const DEFAULT_HEALTH_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shortest time between two health checks. 100 ms: ten wake-ups a second. More are not worth it for a pipe that is hardly ever removed.
+/// Shortest time between two health checks. 100 ms: ten wake-ups a second. More are not worth it for a pipe that is
+/// hardly ever removed.
 pub(crate) const MIN_HEALTH_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Default time for the write of a whole snapshot. 1 s: all later readers wait for a reader that is slower.
 pub(crate) const DEFAULT_WRITE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Time between two checks for a reader, used if no system call can wait for one. 20 ms: 50 checks a second. They cost a few percent of a CPU.
+/// Time between two checks for a reader, used if no system call can wait for one. 20 ms: 50 checks a second. They cost a few
+/// percent of a processor.
 pub(crate) const READER_POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Grace period for readers racing a swap, between looking up the name and opening the pipe. 20 ms: several scheduler ticks.

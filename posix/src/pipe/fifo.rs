@@ -1,7 +1,7 @@
 //! One named pipe of this process: creation, waiting for a reader, replacement and removal.
 //!
-//! Owns `mkfifo`, both ways to open an end of our own, and the rename of a fresh pipe over the name. Before it changes a file,
-//! it compares it with the inode that it created. It knows nothing of stats, and does not choose pipe names.
+//! Owns `mkfifo`, the opening of a pipe's ends by inode or by name, and the rename of a fresh pipe over the name. Before it
+//! changes a file, it compares it with the inode that it created. It knows nothing of stats, and does not choose pipe names.
 
 use crate::dir::PipeDir;
 use crate::limits::MAX_STAGING_NAMES;

@@ -17,9 +17,9 @@ use std::{io, iter, process};
 /// Removes the dead pipe `name` from its directory. Returns `true` if it is gone.
 ///
 /// `dead` is a descriptor of the pipe that was found dead, open since then, so that no other file can get its inode number;
-/// an `O_PATH` descriptor suffices. If the name refers to another file by now, that file keeps the name, even if it was put
-/// there between two steps. The result is then `false`, or `true` if the name does not exist. It is also `false` while another
-/// sweeper is removing that pipe.
+/// an `O_PATH` descriptor suffices, but cannot be locked against other sweepers. If the name refers to another file by now, that
+/// file keeps the name, even if it was put there between two steps. The result is then `false`, or `true` if the name does not
+/// exist. It is also `false` while another process has locked that pipe, as a sweeper does that removes it.
 ///
 /// # Errors
 /// The error of the system, most likely missing permission to write to the directory.
@@ -56,7 +56,8 @@ pub(crate) fn remove_if_same_inode(dir: &PipeDir, name: &OsStr, dead: FileId) ->
     }
 }
 
-/// Locks the dead pipe (`flock(2)`) for as long as it is open; `false` if another sweeper holds the lock.
+/// Locks the dead pipe (`flock(2)`) for as long as it is open; `false` if another process has locked it. A descriptor that
+/// cannot be locked, as with `O_PATH`, is accepted without a lock.
 ///
 /// Without the lock, two sweepers of one pipe could both rename a new live pipe. The second one to restore it would then find
 /// another pipe under the name.
@@ -73,7 +74,7 @@ enum Removal {
     Matched,
     /// The file that had the name was renamed to this tombstone name.
     Renamed(String),
-    /// The renamed file is the dead pipe, or of no use.
+    /// The renamed file is the dead pipe, or a pipe that its recorder has already replaced.
     Unlink {
         tombstone: String,
         is_dead: bool,

@@ -80,8 +80,8 @@ impl RecorderBuilder {
 
     /// Disables the health check and its thread.
     ///
-    /// A pipe that another process removes is then replaced only after a reader that still finds the old one. A reader that is stranded on a retired pipe is released
-    /// only after 32 later reads, or at the end.
+    /// A pipe that another process removes is then replaced only after a reader that still finds the old one. A reader that is
+    /// stranded on a retired pipe is released only after 32 later reads, or at the end.
     pub fn without_health_check(mut self) -> Self {
         self.health_check_interval = None;
         self

@@ -49,7 +49,7 @@ impl Recorder {
         self.counts.served.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of readers that did not: they left, or were too slow.
+    /// Returns the number of readers that received no snapshot or only a part, because they left or were too slow.
     #[must_use]
     pub fn n_abandoned(&self) -> u64 {
         self.counts.abandoned.load(Ordering::Relaxed)
