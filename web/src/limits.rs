@@ -83,14 +83,15 @@ pub(crate) const SCRAPE_DEADLINES: u32 = 2;
 /// 100 ms: it may respond in each scrape and never send a complete snapshot, so it must not cost a whole deadline.
 pub(crate) const SILENT_DEADLINE: Duration = Duration::from_millis(100);
 
-/// How long to wait for a process that is dead or suspected to be: without a lock, and with a pid that no process has.
+/// How long to wait for a process that is dead, or suspected to be: without a lock byte, and with a pid that no process
+/// has.
 ///
 /// 3 ms: enough for a live process of another pid namespace, and little for a hundred dead pipes.
 pub(crate) const SUSPECT_TIMEOUT: Duration = Duration::from_millis(3);
 
 /// How long a name may be missing while its writer replaces the pipe; a tenth of the deadline where that is longer.
 ///
-/// 100 ms: a writer without a lock takes 1 ms on an idle machine, and one scheduler hiccup on a busy one.
+/// 100 ms: a writer without a lock byte takes 1 ms on an idle machine, and one scheduler hiccup on a busy one.
 pub(crate) const MISSING_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Retries of one probe without a pause between them.
@@ -139,7 +140,8 @@ pub(crate) const MAX_NO_WRITER_PAUSE: Duration = Duration::from_millis(32);
 /// 3: a competing reader rarely takes the same part three times in a row.
 pub(crate) const N_EQUAL_SNAPSHOTS: u32 = 3;
 
-/// Scrapes in a row that must find neither process nor writer before a pipe without a lock counts as abandoned.
+/// Scrapes in a row that must find neither process nor writer before a pipe without a lock byte counts as
+/// abandoned.
 ///
 /// 3: one scrape may fall into the moment between two openings of a live writer.
 pub(crate) const N_ABANDONED_SCRAPES: u32 = 3;

@@ -1,8 +1,8 @@
 //! Admission of pipes if a directory holds more than the limit.
 //!
-//! Owns the order of admission: processes that answered before, then those whose lock byte is held, then all
-//! others, dead ones last; within each rank by name. So pipes without a writer keep no known process out. It must not touch
-//! the directory.
+//! Owns the order of admission: processes that answered before, then those whose lock byte was held and that were not
+//! silent, then all others, dead ones last; within each rank by name. So pipes without a writer keep no known process out. It
+//! must not touch the directory.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -14,11 +14,11 @@ use crate::limits::MAX_PIPES;
 pub(super) enum Rank {
     /// It answered before.
     Answered,
-    /// Its lock byte was held.
+    /// Its lock byte was held, and it was not silent.
     LockByteHeld,
     /// Nothing is known of it.
     Unknown,
-    /// It is dead, and its pipe cannot be removed.
+    /// It is dead and its pipe cannot be removed, or its name is not a pipe.
     Gone,
 }
 

@@ -35,7 +35,7 @@ use crate::limits::{
     MAX_TOTAL_BYTES, N_FIRST_LISTINGS,
 };
 
-/// Scrapes all pipes of one directory, again and again.
+/// Remembers the processes of one directory, and scrapes their pipes whenever it is asked.
 ///
 /// Needs a tokio runtime with I/O and time. Cost: a scrape takes little longer than two deadlines, however many processes are
 /// silent.
@@ -126,7 +126,7 @@ impl Collector {
         self.quota.share_among(self.processes.len());
         let context = ScrapeContext::new(&dir, &self.quota, self.deadline, &mut self.chunk, self.fd_budget);
         probe_all(&context, self.processes.iter_mut().map(|(name, process)| (&**name, process))).await;
-        // Late processes may have written while others were probed.
+        // Silent processes may have written while others were probed.
         self.processes.values_mut().for_each(|process| process.resume_read(&mut self.chunk));
         let mut snapshots: Vec<_> =
             self.processes.values_mut().filter_map(|process| process.last_snapshot.as_mut()).collect();
@@ -256,7 +256,7 @@ struct Listing {
     n_rejected: usize,
 }
 
-/// Returns what is wrong with a process.
+/// Returns what is wrong with a process, and takes its status: it was counted already.
 fn reason(process: &mut Process) -> Option<Reason> {
     let (n_left_out, n_malformed) =
         process.last_snapshot.as_ref().map_or((0, 0), |last| (last.n_left_out(), last.n_malformed()));

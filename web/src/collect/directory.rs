@@ -27,7 +27,7 @@ pub(super) struct FilteredDir {
 /// The kind of a directory entry, as far as the listing shows it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum EntryKind {
-    /// The name of a pipe; a pipe, unless the file system does not report file types.
+    /// A pipe by its name and its file type, or only by its name if the file system does not report file types.
     Pipe,
     /// Another name, or the name of a pipe on another kind of file.
     Other,

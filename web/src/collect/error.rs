@@ -1,6 +1,6 @@
 //! Errors of a scrape: of the directory, of one pipe, of one snapshot.
 //!
-//! Owns all sentences that users read about failures. What is wrong with one process in an otherwise successful scrape is a
+//! Owns the sentences that users read about them. What is wrong with one process in an otherwise successful scrape is a
 //! `warning`. It must not print.
 
 use std::error::Error;
@@ -85,7 +85,8 @@ impl From<io::Error> for ProbeError {
     }
 }
 
-/// Returns whether the system lacks a resource that other programs may free at any time.
+/// Returns whether a later attempt may succeed: the system lacks a resource that other programs may free at any time, or a
+/// signal interrupted the call.
 pub(super) fn is_resource_exhaustion(err: &io::Error) -> bool {
     use nix::errno::Errno::{EINTR, EMFILE, ENFILE, ENOLCK, ENOMEM, ENOSPC};
     // `epoll(7)` returns `ENOSPC` above `fs.epoll.max_user_watches`.

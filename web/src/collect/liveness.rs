@@ -1,7 +1,7 @@
 //! Proof of life and death of a process, from the name of its pipe.
 //!
-//! Owns the verdict: by the lock byte; without one, by the pid in the name; and the evidence that a pipe without a lock is
-//! abandoned. It must not read or remove a pipe.
+//! Owns the verdict: by the lock byte; without one, by the pid in the name; and the evidence that a pipe without a lock
+//! byte is abandoned. It must not read or remove a pipe.
 
 use std::ffi::OsStr;
 use std::fs::{read_link, read_to_string};

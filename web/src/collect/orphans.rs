@@ -37,7 +37,10 @@ pub(super) fn remove_orphan(dir: &FilteredDir, name: &OsStr) -> io::Result<bool>
     }
 }
 
-/// A recorder locks its byte before it creates any pipe. If the lock byte is free after this pipe was opened, its recorder is dead.
+/// Removes a pipe with a staging name if its recorder is dead.
+///
+/// A recorder locks its byte before it creates any pipe. If the lock byte is free after this pipe was opened, its recorder is
+/// dead.
 fn remove_staged(dir: &FilteredDir, name: &OsStr, pipe: &PipeName<'_>) -> io::Result<bool> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fifo: OwnedFd = openat(&dir.pipe_dir, name, flags, Mode::empty())?;
@@ -48,8 +51,10 @@ fn remove_staged(dir: &FilteredDir, name: &OsStr, pipe: &PipeName<'_>) -> io::Re
     remove_dead(&dir.pipe_dir, name, &fifo)
 }
 
-/// The pipe may belong to a live recorder, and the sweeper was killed before it restored the name. That recorder waits on the
-/// pipe and counts as a writer here; it publishes a fresh one once it wakes up.
+/// Removes a pipe with a tombstone name if it is old and has no writer.
+///
+/// It may belong to a live recorder, if the sweeper was killed before it restored the name. That recorder waits on the pipe and
+/// counts as a writer here; it publishes a fresh one once it wakes up.
 fn remove_tombstone(dir: &FilteredDir, name: &OsStr, now: SystemTime) -> io::Result<bool> {
     let Ok(mut pipe) = Pipe::open(dir, name, Charge::default()) else { return Ok(false) };
     let stat = fstat(&*pipe)?;

@@ -34,7 +34,7 @@ pub(super) enum Status {
     Unreadable(PipeError),
     /// Its name is not a pipe.
     NotAPipe,
-    /// It is gone, and nothing of it counts.
+    /// It is dead, or its name does not exist any more: nothing of it counts.
     Gone,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Process {
     pub(super) last_snapshot: Option<ProcessSnapshot>,
     /// The pipe that is not read to its end yet.
     pub(super) open_pipe: Option<Box<Pipe>>,
-    /// The result of the last scrape.
+    /// The result of the current scrape. The collector takes it at the end, so between two scrapes it is the default.
     pub(super) status: Status,
     /// It did not answer the last probe.
     is_silent: bool,
@@ -55,7 +55,9 @@ pub(super) struct Process {
     is_suspect: bool,
     /// It answered although it was suspect: its pid belongs to another pid namespace.
     has_foreign_pid: bool,
+    /// The evidence that a suspect has neither process nor writer.
     abandoned: Option<AbandonedSince>,
+    /// The last probe found it dead, or found no pipe under its name.
     is_gone: bool,
     /// Its name is in the newest listing of the directory.
     pub(super) is_listed: bool,
@@ -85,8 +87,8 @@ impl Process {
         (self.is_silent, self.rank())
     }
 
-    /// Returns the last snapshot if a new one must contain all its stats: a process with a lock is a registry of this
-    /// library, whose stats keep their order and are never removed.
+    /// Returns the last snapshot if a new one must contain all its stats: a process with a lock byte publishes a
+    /// registry of this library, whose stats keep their order and are never removed.
     pub(super) fn baseline(&self) -> Option<&ProcessSnapshot> {
         self.last_snapshot.as_ref().filter(|_| self.had_lock_byte)
     }
@@ -245,7 +247,7 @@ impl Process {
         };
         let progress = pipe.read(&mut [0; WRITER_CHECK_BYTES]);
         // A recorder locks its byte before it creates its pipe. If the lock byte is still free now that the pipe is open, no live
-        // recorder made this pipe.
+        // recorder created this pipe.
         if self.check(dir, name) != Liveness::Dead {
             self.open_pipe = Some(pipe);
             return false;
@@ -260,7 +262,7 @@ impl Process {
                     return false;
                 }
             }
-            // A process without a lock byte writes under that name by now, or another reader holds the pipe.
+            // A process without a lock byte writes under that name by now, or another reader has locked the pipe.
             Ok(Progress::Pending) => {
                 self.had_lock_byte = !pipe.has_writer();
                 self.open_pipe = Some(pipe);

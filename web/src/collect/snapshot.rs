@@ -169,7 +169,7 @@ impl SnapshotBuilder {
     }
 }
 
-/// One line. Small, because every line of every process has one.
+/// One stat. Small, because there is one for each line of each process.
 #[derive(Debug)]
 struct StoredStat {
     name: TextRange,

@@ -10,7 +10,7 @@ use crate::limits::N_EQUAL_SNAPSHOTS;
 /// Returns whether a snapshot shows no sign that another reader took a part of it.
 ///
 /// `baseline` is the last snapshot of the process, if the process is append-only: its stats keep their order, and stats are
-/// only added, as in a registry. A snapshot that the quota truncated has lost no more than that.
+/// only added, as in a registry. A snapshot that the quota truncated is not compared with it.
 pub(super) fn is_complete(snapshot: &ProcessSnapshot, baseline: Option<&ProcessSnapshot>) -> bool {
     snapshot.n_stats() > 0
         && !snapshot.is_torn()

@@ -64,7 +64,7 @@ fn lock_bytes(dir: &Path, pid: u32, n_bytes: i64) -> File {
 
 const OTHER_PID: u32 = 7_000_000;
 
-/// Makes pipes without a writer whose bytes are locked.
+/// Creates pipes without a writer whose lock bytes are held.
 fn make_locked_pipes(dir: &Path, n_pipes: usize) -> (File, Vec<PathBuf>) {
     let lock = lock_bytes(dir, OTHER_PID, 1 << 16);
     (lock, (1..=n_pipes).map(|n| make_fifo(dir, &format!("{OTHER_PID}-{n}.stats"))).collect())

@@ -28,7 +28,7 @@ pub(in crate::collect) struct ScrapeContext<'a> {
     /// Permits for processes that are expected to answer at any moment.
     pub(super) slots: Semaphore,
     pub(super) fd_budget: FdBudget,
-    /// The pipes that are open without a probe.
+    /// The number of pipes that earlier probes left open and that no probe reads now.
     n_kept: Cell<usize>,
 }
 

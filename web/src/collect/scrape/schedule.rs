@@ -42,7 +42,7 @@ mod tests {
     use std::thread::spawn;
     use std::time::Duration;
 
-    /// Makes a pipe, and a thread that writes a text to it once.
+    /// Creates a pipe, and a thread that writes a text to it once.
     fn writer(dir: &Path, name: &str, text: String) {
         let path = dir.join(name);
         mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
