@@ -154,7 +154,10 @@ impl PipeDir {
 
     fn open_unchecked(path: PathBuf) -> Result<Self, DirError> {
         let failed = |source: io::Error| match source.raw_os_error() {
-            Some(libc::ENOTDIR | libc::ELOOP) => DirError::NotDirectory { path: path.clone() },
+            // Otherwise a parent is not a directory.
+            Some(libc::ENOTDIR | libc::ELOOP) if path.symlink_metadata().is_ok() => {
+                DirError::NotDirectory { path: path.clone() }
+            }
             _ => DirError::Open { path: path.clone(), source },
         };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

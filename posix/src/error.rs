@@ -189,7 +189,7 @@ impl fmt::Display for DirError {
             ),
             Self::NotDirectory { path } => write!(
                 f,
-                "{} is not a directory but a file or a link: remove it, or {OTHER_DIRECTORY}",
+                "{} is not a directory but a file or a link: move it away, or {OTHER_DIRECTORY}",
                 path.display()
             ),
             Self::ForeignOwner { path, owner, expected } => write!(
@@ -251,7 +251,7 @@ mod tests {
             ),
             (
                 Error::Directory { source: DirError::NotDirectory { path: path.clone() } },
-                "/run/pipes is not a directory but a file or a link: remove it, or choose another \
+                "/run/pipes is not a directory but a file or a link: move it away, or choose another \
                  directory (STATVENT_PIPE_DIR names the default one)",
             ),
             (

@@ -63,7 +63,7 @@ pub(crate) const MAX_CLEANUP_SLOTS: usize = 64;
 
 /// Bytes for a pipe's name in the cleanup table. The longest name (label, pid, instance) has 87 bytes and a zero byte at its
 /// end.
-pub(crate) const SLOT_NAME_BYTES: usize = 96;
+pub(crate) const CLEANUP_NAME_BYTES: usize = 96;
 
 /// How long the signal handler waits for changes in progress. 200 ms: longer than they take, unless the file system blocks.
 pub(crate) const HANDLER_WAIT_MILLIS: u32 = 200;

@@ -40,7 +40,7 @@ pub const MAX_NAMES: usize = 65_536;
 /// The most bytes that these names, escaped, and integers beyond 64 bits may take in an answer.
 ///
 /// 8 MiB: 128 bytes for each of [`MAX_NAMES`].
-pub const MAX_NAME_BYTES: usize = 8 << 20;
+pub const MAX_ANSWER_NAME_BYTES: usize = 8 << 20;
 
 /// The most directory entries that one scrape lists.
 ///

@@ -110,12 +110,21 @@ fn symbolic_links_and_files_are_refused() {
         assert_eq!(
             PipeDir::create(&path).unwrap_err().to_string(),
             format!(
-                "{} is not a directory but a file or a link: remove it, or choose another directory \
+                "{} is not a directory but a file or a link: move it away, or choose another directory \
                  (STATVENT_PIPE_DIR names the default one)",
                 temp.path().join(&name[..4]).display()
             )
         );
     }
+}
+
+#[test]
+fn a_path_below_a_file_is_refused_with_the_error_of_the_system() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::write(temp.path().join("file"), "").unwrap();
+    let err = PipeDir::open(&temp.path().join("file/pipes")).unwrap_err();
+    let DirError::Open { source, .. } = err else { panic!("{err:?}") };
+    assert_eq!(source.raw_os_error(), Some(libc::ENOTDIR));
 }
 
 #[test]

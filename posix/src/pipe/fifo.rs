@@ -25,7 +25,7 @@ pub(crate) struct Fifo {
     dir: Arc<PipeDir>,
     name: OsString,
     /// An `O_PATH` descriptor. It keeps the inode and opens no end of the pipe.
-    handle: FdGuard,
+    path_fd: FdGuard,
     id: FileId,
     /// A read end of our own. While it is open, no wait for a reader blocks.
     wake_end: OnceLock<FdGuard>,
@@ -40,11 +40,11 @@ impl Fifo {
     /// Creates a pipe at `initial_name` that will get the name `name`. Leaves no pipe behind if that fails.
     fn create_at(dir: &Arc<PipeDir>, initial_name: &OsStr, name: &OsStr) -> io::Result<Self> {
         mkfifoat(dir, initial_name, MODE)?;
-        let (handle, id) = open_handle(dir, initial_name).inspect_err(|_| {
+        let (path_fd, id) = open_path_fd(dir, initial_name).inspect_err(|_| {
             // If this fails too, the pipe stays until a sweeper removes it.
             let _ = unlink_own_fifo(dir, initial_name);
         })?;
-        Ok(Self { dir: Arc::clone(dir), name: name.to_owned(), handle, id, wake_end: OnceLock::new() })
+        Ok(Self { dir: Arc::clone(dir), name: name.to_owned(), path_fd, id, wake_end: OnceLock::new() })
     }
 
     /// Creates the replacement of this pipe under a staging name.
@@ -68,7 +68,7 @@ impl Fifo {
     ///
     /// Readers that have this pipe open keep it; later readers find the fresh one. Fails with `NotFound` if the name does not
     /// refer to this pipe any more.
-    pub(crate) fn replace(&self) -> io::Result<Self> {
+    pub(crate) fn swap(&self) -> io::Result<Self> {
         let (staged, fresh) = self.create_staged()?;
         let Err(err) = self.exchange_names(&staged) else { return Ok(fresh) };
         let _ = fresh.unlink(staged.as_ref());
@@ -119,7 +119,7 @@ impl Fifo {
     /// Returns whether the program left our descriptors open. Only then can no other file have its inode number.
     pub(crate) fn is_open(&self) -> bool {
         // `&`, not `&&`: both must notice a closed descriptor before we open another one.
-        self.handle.is_still_open() & self.dir.is_open()
+        self.path_fd.is_still_open() & self.dir.is_open()
     }
 
     /// Returns its directory, its name there, and its identity.
@@ -184,7 +184,7 @@ impl Fifo {
     /// Opens an end of this inode, with or without a name. Fails with `ENOENT` if it cannot be reached: without `/proc`, or
     /// after the program closed our descriptor and opened another file with its number.
     fn open_inode(&self, flags: OFlag) -> nix::Result<OwnedFd> {
-        let path = format!("/proc/self/fd/{}", self.handle.as_raw_fd());
+        let path = format!("/proc/self/fd/{}", self.path_fd.as_raw_fd());
         let end = loop {
             match open(path.as_str(), flags | OFlag::O_CLOEXEC, Mode::empty()) {
                 Err(nix::Error::EINTR) => {}
@@ -214,10 +214,10 @@ impl Fifo {
 }
 
 /// Opens an `O_PATH` descriptor of a pipe that was just created, and sets the pipe's mode.
-fn open_handle(dir: &PipeDir, name: &OsStr) -> io::Result<(FdGuard, FileId)> {
+fn open_path_fd(dir: &PipeDir, name: &OsStr) -> io::Result<(FdGuard, FileId)> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let handle = FdGuard::open(|| openat(dir, name, flags, Mode::empty()))?;
-    let stat = FileStat::of_fd(&*handle)?;
+    let path_fd = FdGuard::open(|| openat(dir, name, flags, Mode::empty()))?;
+    let stat = FileStat::of_fd(&*path_fd)?;
     if !is_own_fifo(stat) {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
@@ -226,7 +226,7 @@ fn open_handle(dir: &PipeDir, name: &OsStr) -> io::Result<(FdGuard, FileId)> {
         // have put another file there.
         fchmodat(dir, name, MODE, FchmodatFlags::FollowSymlink)?;
     }
-    Ok((handle, stat.id))
+    Ok((path_fd, stat.id))
 }
 
 /// Removes a name if it refers to a pipe of our user.
@@ -262,13 +262,13 @@ mod tests {
     #[test]
     fn a_replacement_takes_the_name_and_nothing_else_is_left() {
         let (_temp, dir, fifo) = first();
-        let fresh = fifo.replace().unwrap();
+        let fresh = fifo.swap().unwrap();
         assert!(fresh.is_named().unwrap());
         assert!(!fifo.is_named().unwrap());
         assert_eq!(dir.names().unwrap(), ["1.stats"]);
         let stat = dir.stat("1.stats".as_ref()).unwrap().unwrap();
         assert_eq!((stat.is_fifo, stat.mode), (true, 0o644));
-        assert_eq!(FileStat::of_fd(&*fifo.handle).unwrap().n_links, 0);
+        assert_eq!(FileStat::of_fd(&*fifo.path_fd).unwrap().n_links, 0);
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
         fs::remove_file(temp.path().join("1.stats")).unwrap();
         fs::write(temp.path().join("1.stats"), "precious").unwrap();
         // As if the file came after the fresh pipe was created: the swap checks nothing before.
-        assert_eq!(fifo.replace().unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(fifo.swap().unwrap_err().kind(), io::ErrorKind::NotFound);
         Fifo::create(&dir, "staged".as_ref()).unwrap();
         assert_eq!(fifo.exchange_names("staged").unwrap_err().kind(), io::ErrorKind::NotFound);
         fs::remove_file(temp.path().join("staged")).unwrap();
@@ -292,11 +292,11 @@ mod tests {
         let (temp, dir, fifo) = first();
         Fifo::create(&dir, ".1.stats.new0".as_ref()).unwrap();
         assert_eq!(fifo.create_staged().unwrap().0, ".1.stats.new0");
-        let fresh = fifo.replace().unwrap();
+        let fresh = fifo.swap().unwrap();
         assert!(fresh.is_named().unwrap());
         assert_eq!(dir.names().unwrap(), ["1.stats"]);
         fs::write(temp.path().join(".1.stats.new0"), "not ours").unwrap();
-        assert!(fresh.replace().unwrap().is_named().unwrap());
+        assert!(fresh.swap().unwrap().is_named().unwrap());
         assert_eq!(fs::read(temp.path().join(".1.stats.new0")).unwrap(), b"not ours");
         assert_eq!(dir.names().unwrap().len(), 2);
     }
@@ -328,7 +328,7 @@ mod tests {
         let (temp, _dir, mut fifo) = first();
         let foreign = temp.path().join("foreign");
         // As if the program closed descriptors it does not know and opened a file.
-        fifo.handle = FdGuard::open(|| File::create(&foreign).map(OwnedFd::from)).unwrap();
+        fifo.path_fd = FdGuard::open(|| File::create(&foreign).map(OwnedFd::from)).unwrap();
         let mut reader = File::from(fifo.open_name(OFlag::O_RDONLY | OFlag::O_NONBLOCK).unwrap());
         (&*fifo.wait_for_reader().unwrap().unwrap()).write_all(b"a: 1\n").unwrap();
         let mut read = String::new();
@@ -357,8 +357,8 @@ mod tests {
     #[test]
     fn a_reader_stranded_on_a_retired_pipe_gets_its_end_of_file() {
         let (_temp, _dir, fifo) = first();
-        fifo.replace().unwrap();
-        let path = format!("/proc/self/fd/{}", fifo.handle.as_raw_fd());
+        fifo.swap().unwrap();
+        let path = format!("/proc/self/fd/{}", fifo.path_fd.as_raw_fd());
         let (done, ended) = channel();
         thread::spawn(move || done.send(fs::read(path).unwrap()).unwrap());
         // The thread may not have opened the pipe yet, so repeat until it got its end of file.

@@ -5,7 +5,7 @@
 //! file is compared with the recorded identity before it is removed.
 #![allow(unsafe_code, reason = "a descriptor in an atomic is a bare number")]
 
-use crate::limits::{CHANGE_WAIT_MILLIS, HANDLER_WAIT_MILLIS, MAX_CLEANUP_SLOTS, SLOT_NAME_BYTES};
+use crate::limits::{CHANGE_WAIT_MILLIS, CLEANUP_NAME_BYTES, HANDLER_WAIT_MILLIS, MAX_CLEANUP_SLOTS};
 use crate::process::generation::process_generation;
 use crate::sys::stat::{FileId, FileStat};
 use nix::poll::{PollTimeout, poll};
@@ -29,7 +29,7 @@ pub(crate) struct CleanupSlot {
     dev: AtomicU64,
     ino: AtomicU64,
     /// Ends with a zero byte; empty if there is no pipe.
-    name: [AtomicU8; SLOT_NAME_BYTES],
+    name: [AtomicU8; CLEANUP_NAME_BYTES],
 }
 
 static TABLE: [CleanupSlot; MAX_CLEANUP_SLOTS] = [const { CleanupSlot::new() }; MAX_CLEANUP_SLOTS];
@@ -42,7 +42,7 @@ impl CleanupSlot {
             dir: AtomicI32::new(-1),
             dev: AtomicU64::new(0),
             ino: AtomicU64::new(0),
-            name: [const { AtomicU8::new(0) }; SLOT_NAME_BYTES],
+            name: [const { AtomicU8::new(0) }; CLEANUP_NAME_BYTES],
         }
     }
 
@@ -74,7 +74,7 @@ impl CleanupSlot {
     }
 
     fn set(&self, pipe: Option<(BorrowedFd<'_>, &OsStr, FileId)>) {
-        let Some((dir, name, id)) = pipe.filter(|(_, name, _)| name.len() < SLOT_NAME_BYTES) else {
+        let Some((dir, name, id)) = pipe.filter(|(_, name, _)| name.len() < CLEANUP_NAME_BYTES) else {
             return self.name[0].store(0, Ordering::Relaxed);
         };
         self.dir.store(dir.as_raw_fd(), Ordering::Relaxed);
@@ -101,7 +101,7 @@ impl CleanupSlot {
 
     /// Removes the pipe if its name still refers to it.
     fn remove_pipe(&self) {
-        let name: [u8; SLOT_NAME_BYTES] = std::array::from_fn(|i| self.name[i].load(Ordering::Relaxed));
+        let name: [u8; CLEANUP_NAME_BYTES] = std::array::from_fn(|i| self.name[i].load(Ordering::Relaxed));
         let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
         let dir = self.dir.load(Ordering::Relaxed);
         if name.is_empty() || dir < 0 {
@@ -233,6 +233,6 @@ mod tests {
     fn the_longest_name_fits() {
         let label = "l".repeat(64);
         let name = PipeName { label: Label::new(&label), pid: u32::MAX, instance: u16::MAX };
-        assert!(name.to_string().len() < SLOT_NAME_BYTES);
+        assert!(name.to_string().len() < CLEANUP_NAME_BYTES);
     }
 }

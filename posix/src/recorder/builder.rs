@@ -147,7 +147,7 @@ impl RecorderBuilder {
         if let Some(interval) = self.health_check_interval {
             recorder.spawn("statvent-health", move || {
                 while !shutdown.wait(interval) {
-                    endpoint.repair();
+                    endpoint.health_check();
                 }
             })?;
         }

@@ -144,7 +144,7 @@ impl Endpoint {
     }
 
     /// Performs a health check: publishes again if readers do not find the pipe, and releases stranded readers.
-    pub(crate) fn repair(&self) {
+    pub(crate) fn health_check(&self) {
         let mut guard = self.lock_state();
         let state = &mut *guard.state;
         if matches!(&state.phase, Phase::Published(slot) if !slot.is_intact()) {
@@ -179,7 +179,7 @@ impl Endpoint {
         let _ = state.remove_pipe();
         state.phase = Phase::Closed;
         state.retired.release_readers();
-        state.wake_server()
+        state.wake_serving_thread()
     }
 
     fn lock_state(&self) -> StateGuard<'_> {
@@ -232,7 +232,7 @@ impl State {
     /// Marks the published pipe for removal, and wakes the serving thread.
     fn unpublish(&mut self) {
         // Before the removal: without /proc, waking the thread needs the pipe's name.
-        let _ = self.wake_server();
+        let _ = self.wake_serving_thread();
         self.phase = match mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Published(slot) => Phase::Removing(slot),
             other => other,
@@ -251,7 +251,7 @@ impl State {
     }
 
     /// Wakes the serving thread if it waits for a reader.
-    fn wake_server(&self) -> io::Result<()> {
+    fn wake_serving_thread(&self) -> io::Result<()> {
         self.waiting_on.as_ref().map_or(Ok(()), |fifo| fifo.wake())
     }
 }

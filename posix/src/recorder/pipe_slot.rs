@@ -78,7 +78,7 @@ impl PipeSlot {
 
     /// Puts a fresh pipe under the name and returns the retired one.
     pub(crate) fn swap(&mut self) -> io::Result<Arc<Fifo>> {
-        let fresh = Arc::new(self.fifo.replace()?);
+        let fresh = Arc::new(self.fifo.swap()?);
         Ok(std::mem::replace(&mut self.fifo, fresh))
     }
 

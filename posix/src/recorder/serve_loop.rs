@@ -65,14 +65,14 @@ impl ServeLoop {
             return Ok(Next::Exit);
         }
         let Some(fifo) = self.endpoint.next_pipe()? else { return Ok(Next::Exit) };
-        let pipe = match fifo.wait_for_reader() {
-            Ok(Some(pipe)) => pipe,
+        let write_end = match fifo.wait_for_reader() {
+            Ok(Some(write_end)) => write_end,
             Ok(None) => {
                 self.shutdown.wait(READER_POLL_INTERVAL);
                 return Ok(Next::Continue);
             }
             Err(source) => {
-                self.endpoint.repair();
+                self.endpoint.health_check();
                 return Err(Error::Wait { path: self.endpoint.path(), source });
             }
         };
@@ -80,7 +80,7 @@ impl ServeLoop {
             return Ok(Next::Continue);
         }
         let text = buf.render(self.registry.snapshot());
-        let count = match write_with_deadline(&pipe, text, self.write_deadline, &self.shutdown) {
+        let count = match write_with_deadline(&write_end, text, self.write_deadline, &self.shutdown) {
             Ok(()) => &self.counts.served,
             Err(_) => &self.counts.abandoned,
         };

@@ -31,7 +31,7 @@ pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Action,
         Ok(action) => Ok(action),
         Err(EarlyExit::Help) => Ok(print(help(subcommand))),
         Err(EarlyExit::Version) => Ok(print(format!("{PROGRAM} {}\n", env!("CARGO_PKG_VERSION")))),
-        Err(EarlyExit::Usage(err)) => Err(err),
+        Err(EarlyExit::Usage(err)) => Err(err.of_subcommand(subcommand.name)),
     }
 }
 
@@ -64,6 +64,7 @@ mod tests {
     fn err_messages_say_what_was_found_and_what_was_expected() {
         let label = "expected 1 to 64 ASCII letters, digits, `_` and `-`";
         let listed = "expected the options that --help lists";
+        let listed_by_bridge = "expected the options that bridge --help lists";
         let cases = [
             ("-p 70000", "--port was given \"70000\": expected a number from 0 to 65535".to_owned()),
             (
@@ -93,13 +94,13 @@ mod tests {
                 "\"nonsense\" is no subcommand: expected bridge, or the options that --help lists".to_owned(),
             ),
             ("-p 0 bridge -n a", format!("unexpected argument \"bridge\": {listed}")),
-            ("bridge", format!("--name is missing: {listed}")),
+            ("bridge", format!("--name is missing: {listed_by_bridge}")),
             ("bridge -n a.b", format!("--name was given \"a.b\": {label}")),
             ("bridge -n=", format!("--name was given \"\": {label}")),
             ("bridge -n a -d=", "--pipe-dir was given \"\": expected a directory".to_owned()),
-            ("bridge -n a -p 0", format!("invalid option '-p': {listed}")),
-            ("bridge -n a one two", format!("unexpected argument \"two\": {listed}")),
-            ("demo-worker", format!("--pipe-dir is missing: {listed}")),
+            ("bridge -n a -p 0", format!("invalid option '-p': {listed_by_bridge}")),
+            ("bridge -n a one two", format!("unexpected argument \"two\": {listed_by_bridge}")),
+            ("demo-worker", "--pipe-dir is missing: expected the options that demo-worker --help lists".to_owned()),
         ];
         for (words, message) in cases {
             let Err(err) = parse(words.split_whitespace().map(OsString::from)) else { panic!("{words}") };

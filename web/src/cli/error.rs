@@ -35,20 +35,41 @@ pub(crate) enum UsageError {
         expected: &'static str,
     },
     /// A required option is missing.
-    #[error("{option} is missing: expected the options that --help lists")]
+    #[error("{option} is missing: expected the options that {} lists", help_of(subcommand))]
     Missing {
         /// The option, in its long form.
         option: &'static str,
+        /// The subcommand; empty for the service.
+        subcommand: &'static str,
     },
     /// An option is unknown, a value is missing, or there is a word too many.
-    #[error("{0}: expected the options that --help lists")]
-    Syntax(lexopt::Error),
+    #[error("{err}: expected the options that {} lists", help_of(subcommand))]
+    Syntax {
+        /// What is wrong.
+        err: lexopt::Error,
+        /// The subcommand; empty for the service.
+        subcommand: &'static str,
+    },
+}
+
+impl UsageError {
+    /// Names the subcommand whose help text the message points to.
+    pub(crate) fn of_subcommand(mut self, name: &'static str) -> Self {
+        if let Self::Missing { subcommand, .. } | Self::Syntax { subcommand, .. } = &mut self {
+            *subcommand = name;
+        }
+        self
+    }
 }
 
 impl From<lexopt::Error> for UsageError {
     fn from(err: lexopt::Error) -> Self {
-        Self::Syntax(err)
+        Self::Syntax { err, subcommand: "" }
     }
+}
+
+fn help_of(subcommand: &str) -> String {
+    format!("{subcommand} --help").trim_start().to_owned()
 }
 
 /// Why a subcommand fails. The exit status is 1.
@@ -61,7 +82,7 @@ pub(crate) enum RunError {
     #[error("the event loop cannot start: raise the limit of file descriptors (`ulimit -n`)")]
     Runtime(#[source] io::Error),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {err}: {}", listen_advice(err.kind()))]
+    #[error("cannot listen on {address}: {err}: {}", listen_advice(err))]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -112,11 +133,14 @@ pub(crate) enum RunError {
     },
 }
 
-const fn listen_advice(kind: io::ErrorKind) -> &'static str {
-    match kind {
+fn listen_advice(err: &io::Error) -> &'static str {
+    match err.kind() {
         io::ErrorKind::AddrInUse => "stop what listens there, or choose another --port (0 picks a free one)",
         io::ErrorKind::PermissionDenied => "choose a --port from 1024 on",
         io::ErrorKind::AddrNotAvailable => "choose an --ip of this host",
+        _ if err.raw_os_error() == Some(nix::libc::EMFILE) => {
+            "raise the limit of file descriptors (`ulimit -n`)"
+        }
         _ => "choose another --ip or --port",
     }
 }
@@ -128,7 +152,7 @@ fn input_name(path: Option<&Path>) -> std::path::Display<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use statvent_web::collect::ErrorChain;
+    use statvent_web::ErrorChain;
     use std::io::ErrorKind;
 
     #[test]
@@ -162,7 +186,12 @@ mod tests {
             ),
             (
                 listen(nix::libc::EMFILE),
-                "cannot listen on 127.0.0.1:80: Too many open files (os error 24): choose another --ip or --port",
+                "cannot listen on 127.0.0.1:80: Too many open files (os error 24): raise the limit of file descriptors \
+                 (`ulimit -n`)",
+            ),
+            (
+                listen(nix::libc::EINVAL),
+                "cannot listen on 127.0.0.1:80: Invalid argument (os error 22): choose another --ip or --port",
             ),
             (
                 RunError::OpenInput {

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 
-use statvent_web::collect::ErrorChain;
+use statvent_web::ErrorChain;
 
 /// Prints an error and its causes in one line.
 pub(crate) fn print_error(err: &dyn Error) {

@@ -31,7 +31,7 @@ use super::truncation::{enforce_memory_limit, enforce_name_limit};
 use super::warning::{Reason, Warning};
 use crate::fd_budget::FdBudget;
 use crate::limits::{
-    CHUNK_BYTES, EXHAUSTED_PAUSE, FIRST_LISTING_PAUSE, MAX_HIDDEN, MAX_NAME_BYTES, MAX_NAMES,
+    CHUNK_BYTES, EXHAUSTED_PAUSE, FIRST_LISTING_PAUSE, MAX_ANSWER_NAME_BYTES, MAX_HIDDEN, MAX_NAMES,
     MAX_TOTAL_BYTES, N_FIRST_LISTINGS,
 };
 
@@ -107,7 +107,7 @@ impl Collector {
     ///
     /// # Errors
     /// [`CollectError::Directory`], with what to do.
-    pub fn check(&self) -> Result<(), CollectError> {
+    pub fn check_directory(&self) -> Result<(), CollectError> {
         FilteredDir::open(&self.path, &[]).map(drop).map_err(CollectError::Directory)
     }
 
@@ -131,7 +131,7 @@ impl Collector {
         let mut snapshots: Vec<_> =
             self.processes.values_mut().filter_map(|process| process.last_snapshot.as_mut()).collect();
         enforce_memory_limit(&mut snapshots, MAX_TOTAL_BYTES);
-        enforce_name_limit(&mut snapshots, MAX_NAMES, MAX_NAME_BYTES);
+        enforce_name_limit(&mut snapshots, MAX_NAMES, MAX_ANSWER_NAME_BYTES);
         let mut counts = Counts { unreadable: n_rejected, ignored: n_ignored, ..Counts::default() };
         let mut warnings = Vec::new();
         if n_rejected > 0 {
@@ -140,7 +140,7 @@ impl Collector {
         }
         for (name, process) in &mut self.processes {
             counts.add(&process.status);
-            warnings.extend(reason(process).map(|reason| Warning { name: name.clone(), reason }));
+            warnings.extend(take_reason(process).map(|reason| Warning { name: name.clone(), reason }));
             if let Some(pipe) = &mut process.open_pipe {
                 pipe.release_lock();
                 // The snapshot that it replaces may be gone or truncated by now.
@@ -257,7 +257,7 @@ struct Listing {
 }
 
 /// Returns what is wrong with a process, and takes its status: it was counted already.
-fn reason(process: &mut Process) -> Option<Reason> {
+fn take_reason(process: &mut Process) -> Option<Reason> {
     let (n_left_out, n_malformed) =
         process.last_snapshot.as_ref().map_or((0, 0), |last| (last.n_left_out(), last.n_malformed()));
     let has_data = process.open_pipe.as_ref().is_some_and(|pipe| pipe.has_data());

@@ -3,8 +3,6 @@
 //! Owns the sentences that users read about them. What is wrong with one process in an otherwise successful scrape is a
 //! `warning`. It must not print.
 
-use std::error::Error;
-use std::fmt;
 use std::io::{self, ErrorKind};
 
 use statvent_posix::dir::DirError;
@@ -94,16 +92,6 @@ pub(super) fn is_resource_exhaustion(err: &io::Error) -> bool {
     matches!(code, Some(EINTR | EMFILE | ENFILE | ENOLCK | ENOMEM | ENOSPC))
 }
 
-/// Shows an error and its causes in one line, separated by colons.
-pub struct ErrorChain<'a>(pub &'a dyn Error);
-
-impl fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        self.0.source().map_or(Ok(()), |cause| write!(f, ": {}", ErrorChain(cause)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,16 +134,6 @@ mod tests {
         assert_eq!(
             SnapshotError::TooManyStats.to_string(),
             "the process wrote more than 65536 stats: publish fewer"
-        );
-    }
-
-    #[test]
-    fn a_chain_shows_every_cause_in_one_line() {
-        let err = PipeError::TooLarge(SnapshotError::TooManyStats);
-        assert_eq!(
-            ErrorChain(&err).to_string(),
-            "the snapshot is too large and none of its stats count: the process wrote more than 65536 stats: publish \
-             fewer"
         );
     }
 }

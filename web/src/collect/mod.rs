@@ -27,7 +27,7 @@ mod validation;
 mod warning;
 
 pub use collector::Collector;
-pub use error::{CollectError, ErrorChain, PipeError, SnapshotError};
+pub use error::{CollectError, PipeError, SnapshotError};
 pub use result::{Collection, Counts};
 pub use snapshot::{ProcessSnapshot, SnapshotBuilder};
 pub use warning::{Reason, Warning};

@@ -62,7 +62,7 @@ fn remove_tombstone(dir: &FilteredDir, name: &OsStr, now: SystemTime) -> io::Res
     let is_old = now.duration_since(changed_at).is_ok_and(|age| age > TOMBSTONE_GRACE);
     let is_unused = is_old
         && matches!(pipe.read(&mut [0; WRITER_CHECK_BYTES]), Ok(Progress::Pending))
-        && pipe.has_no_writer();
+        && pipe.is_unused();
     if is_unused { remove_dead(&dir.pipe_dir, name, &*pipe) } else { Ok(false) }
 }
 

@@ -164,7 +164,7 @@ impl Pipe {
 
     /// Returns whether the pipe has neither writer nor data. `false` without the lock: another reader may be connected to the
     /// writer, which is not visible here then.
-    pub(super) fn has_no_writer(&self) -> bool {
+    pub(super) fn is_unused(&self) -> bool {
         matches!(self.lock, LockState::Held | LockState::HeldAfterUnlink)
             && !self.has_writer
             && !self.has_data()
@@ -173,7 +173,7 @@ impl Pipe {
     /// Releases the lock of a pipe without a writer: between two scrapes, other services may need it to prove that the
     /// process is dead.
     pub(super) fn release_lock(&mut self) {
-        if self.has_no_writer() && self.as_file().and_then(|file| file.unlock()).is_ok() {
+        if self.is_unused() && self.as_file().and_then(|file| file.unlock()).is_ok() {
             self.lock = LockState::Released;
         }
     }

@@ -206,7 +206,7 @@ impl Process {
             self.abandoned = None;
         }
         // A process that is probably dead keeps no descriptor here.
-        if let Some(unused) = self.open_pipe.take_if(|pipe| pipe.has_no_writer()) {
+        if let Some(unused) = self.open_pipe.take_if(|pipe| pipe.is_unused()) {
             let abandoned = AbandonedSince::extend(self.abandoned, unused.id(), now);
             self.abandoned = Some(abandoned);
             if abandoned.is_confirmed(now) && remove_dead(&dir.pipe_dir, name, &*unused).unwrap_or(false) {
@@ -257,7 +257,7 @@ impl Process {
         match progress {
             // A pipe that cannot be removed stays and costs little: the process is known to be dead. If the name refers to
             // another pipe by now, that belongs to another process.
-            Ok(Progress::Pending) if pipe.has_no_writer() => {
+            Ok(Progress::Pending) if pipe.is_unused() => {
                 if matches!(remove_dead(&dir.pipe_dir, name, &*pipe), Ok(false)) {
                     return false;
                 }

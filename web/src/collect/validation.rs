@@ -41,7 +41,8 @@ impl Validator {
         if is_complete(&snapshot, baseline) {
             return Some(snapshot);
         }
-        let n_rounds = if snapshot.n_stats() == 0 { &mut self.n_empty } else { self.count_equal(&snapshot) };
+        let n_rounds =
+            if snapshot.n_stats() == 0 { &mut self.n_empty } else { self.equal_counter(&snapshot) };
         *n_rounds += 1;
         let n_baseline_stats = baseline.map_or(0, ProcessSnapshot::n_stats);
         let has_lost_stats = n_baseline_stats > 0 && snapshot.n_stats() <= n_baseline_stats;
@@ -67,7 +68,7 @@ impl Validator {
         }
     }
 
-    fn count_equal(&mut self, snapshot: &ProcessSnapshot) -> &mut u32 {
+    fn equal_counter(&mut self, snapshot: &ProcessSnapshot) -> &mut u32 {
         if !self.candidate.as_ref().is_some_and(|candidate| names(candidate).eq(names(snapshot))) {
             self.n_equal = 0;
         }

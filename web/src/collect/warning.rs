@@ -10,8 +10,9 @@ use std::path::Path;
 
 use statvent_core::name::EscapedName;
 
-use super::error::{CollectError, ErrorChain, PipeError};
-use crate::limits::{MAX_NAME_BYTES, MAX_NAMES, MAX_PIPES, MAX_TOTAL_BYTES};
+use super::error::{CollectError, PipeError};
+use crate::error_chain::ErrorChain;
+use crate::limits::{MAX_ANSWER_NAME_BYTES, MAX_NAMES, MAX_PIPES, MAX_TOTAL_BYTES};
 
 /// A problem of one process or of the directory; shown as one line: which, why, and what to do.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ impl fmt::Display for Reason {
             Self::Truncated { n_stats } => write!(
                 f,
                 "stats left out: {n_stats}: all processes together write more than {MAX_TOTAL_BYTES} bytes, {MAX_NAMES} \
-                 names or {MAX_NAME_BYTES} bytes of names, and this one is among the largest: publish fewer"
+                 names or {MAX_ANSWER_NAME_BYTES} bytes of names, and this one is among the largest: publish fewer"
             ),
             Self::Unfinished => f.write_str(
                 "the process began to write and did not finish within the deadline: check what stops or slows it",

@@ -11,7 +11,7 @@ use crate::encode::json;
 /// The format of an answer.
 ///
 /// The limits of an answer assume that a format adds at most 5 bytes to each byte of a name and 32 bytes to each stat, as
-/// JSON does: see [`MAX_NAME_BYTES`](crate::limits::MAX_NAME_BYTES).
+/// JSON does: see [`MAX_ANSWER_NAME_BYTES`](crate::limits::MAX_ANSWER_NAME_BYTES).
 ///
 /// ```
 /// use statvent_web::aggregate::Sum;

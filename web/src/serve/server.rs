@@ -97,7 +97,7 @@ impl Service {
     ) -> Result<Self, ServeError> {
         let Config { stats_path, pipe_dir, deadline, client_deadline, allowed_uids } = config;
         let collector = Collector::new(pipe_dir, deadline).allow_uids(allowed_uids);
-        collector.check().map_err(ServeError::Directory)?;
+        collector.check_directory().map_err(ServeError::Directory)?;
         let panics = Arc::new(Panics::default());
         let collector =
             CollectorHandle::start(collector, WarningFilter::new(on_warning), Arc::clone(&panics))

@@ -218,6 +218,13 @@ fn unusable_arguments_are_reported_with_a_status() {
          directory (os error 2)\n"
     );
 
+    let directory = run(command(dir.path()).arg("/"));
+    assert_eq!(directory.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&directory.stderr),
+        "statvent-web: / cannot be opened: name a file or device that this user may read: is a directory\n"
+    );
+
     set_mode(dir.path(), 0o777);
     let unsafe_dir = run(&mut command(dir.path()));
     assert_eq!(unsafe_dir.status.code(), Some(1));

@@ -121,7 +121,7 @@ impl World {
                 "a recorder is read"
             }
             4 | 5 => {
-                self.recorders[one].repair();
+                self.recorders[one].health_check();
                 let published = Self::published(&self.recorders[one]);
                 assert!(self.is_away || published.unwrap().is_named().unwrap());
                 "a recorder checks its health"

@@ -65,7 +65,7 @@ impl BridgeOptions {
                 _ => return Err(arg.unexpected().into()),
             }
         }
-        let name = name.ok_or(UsageError::Missing { option: "--name" })?;
+        let name = name.ok_or(UsageError::Missing { option: "--name", subcommand: BRIDGE.name })?;
         Ok(Self { name, pipe_dir, input })
     }
 }

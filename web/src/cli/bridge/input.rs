@@ -23,7 +23,10 @@ pub(super) fn open(path: Option<&Path>) -> io::Result<File> {
         // A serial line must not become the controlling terminal: its hang-up would end this process by a signal.
         Some(path) => OpenOptions::new().read(true).custom_flags(OFlag::O_NOCTTY.bits()).open(path)?,
     };
-    if input.is_terminal() && !is_controlling_tty(&input) {
+    if input.metadata()?.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if input.is_terminal() && !is_output_terminal(&input) {
         make_raw(&input)?;
     }
     Ok(input)
@@ -47,7 +50,7 @@ pub(super) fn read_all(mut input: File, mut on_chunk: impl FnMut(&[u8])) -> io::
 }
 
 /// Returns whether a terminal is the one that this process prints to: a person types there, and needs echo and Ctrl-C.
-fn is_controlling_tty(terminal: &File) -> bool {
+fn is_output_terminal(terminal: &File) -> bool {
     let device = |fd: BorrowedFd<'_>| fstat(fd).ok().map(|stat| stat.st_rdev);
     [io::stdout().as_fd(), io::stderr().as_fd()].into_iter().any(|fd| device(fd) == device(terminal.as_fd()))
 }

@@ -34,7 +34,8 @@ fn parse(mut args: Args) -> Result<Action, EarlyExit> {
             _ => return Err(arg.unexpected().into()),
         }
     }
-    let pipe_dir = pipe_dir.ok_or(UsageError::Missing { option: "--pipe-dir" })?;
+    let pipe_dir =
+        pipe_dir.ok_or(UsageError::Missing { option: "--pipe-dir", subcommand: DEMO_WORKER.name })?;
     Ok(Box::new(move || run(pipe_dir, removes_dir)))
 }
 
