@@ -124,9 +124,9 @@ impl CollectorThread {
         };
         self.filter.report(&collection.warnings, Instant::now());
         let sums = aggregate(collection.snapshots.iter().map(|(_, snapshot)| *snapshot));
-        let result = HostStats { collection, sums, timestamp_seconds: seconds_since_1970() };
+        let stats = HostStats { collection, sums, timestamp_seconds: seconds_since_1970() };
         while let Some(format) = waiting.last().map(|request| request.format) {
-            let body = self.budget.encode_within(|| format.encode(&result)).await;
+            let body = self.budget.encode_within(|| format.encode(&stats)).await;
             let answer = body.map_err(|err| Arc::new(AnswerError::Encode(err)));
             // Send this body first: the next format may have to wait for its memory.
             for request in waiting.extract_if(.., |request| request.format == format) {
