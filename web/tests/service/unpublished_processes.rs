@@ -33,6 +33,8 @@ fn a_process_without_descriptors_keeps_its_values_and_recovers() {
     let (worker, path) = Program::start_worker(dir.path());
     let server = Server::start_with_deadline(dir.path(), DEADLINE);
     eventually("the worker to record requests", || server.stats().stat("demo.requests").as_u64() > Some(0));
+    // Otherwise it could not even open its pipe for the next reader, and the pipe would stay.
+    worker.wait_until_recorder_sleeps();
     worker.limit_descriptors(3);
     check_values_are_kept(&server, &path, false);
     worker.limit_descriptors(1024);

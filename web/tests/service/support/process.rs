@@ -165,6 +165,19 @@ impl Program {
         assert!(status.success(), "{status}");
     }
 
+    /// Waits until the recorder of the running process sleeps in `open`, where its descriptor for the next reader is reserved.
+    pub(crate) fn wait_until_recorder_sleeps(&self) {
+        let threads = format!("/proc/{}/task", self.pid());
+        let read = |thread: &Path, file| fs::read_to_string(thread.join(file)).unwrap_or_default();
+        eventually("the recorder to sleep in open", || {
+            fs::read_dir(&threads).unwrap().map(|entry| entry.unwrap().path()).any(|thread| {
+                let call = read(&thread, "syscall");
+                read(&thread, "comm").trim() == "statvent-pipe"
+                    && call.split(' ').next() == Some(&nix::libc::SYS_openat.to_string())
+            })
+        });
+    }
+
     /// Returns the number of open descriptors.
     pub(crate) fn n_descriptors(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
