@@ -121,14 +121,17 @@ pub(crate) fn try_read(path: &Path) -> String {
     }
 }
 
-/// Reads to end of file. An end of file before any data counts only if `is_end` confirms it: a pipe that has no writer yet
-/// gives the same answer.
+/// Reads to end of file. An end of file before any data counts only if `is_end` was true before the read: a pipe that has no
+/// writer yet gives the same answer, and its writer may come right after the read.
 fn read_to_end(mut pipe: &File, is_end: impl Fn() -> bool) -> String {
     let mut text = Vec::new();
-    eventually("the end of a snapshot", || match pipe.read_to_end(&mut text) {
-        Ok(_) => (!text.is_empty() || is_end()).then_some(()),
-        Err(err) if err.kind() == ErrorKind::WouldBlock => None,
-        Err(err) => panic!("{err}"),
+    eventually("the end of a snapshot", || {
+        let is_end = is_end();
+        match pipe.read_to_end(&mut text) {
+            Ok(_) => (!text.is_empty() || is_end).then_some(()),
+            Err(err) if err.kind() == ErrorKind::WouldBlock => None,
+            Err(err) => panic!("{err}"),
+        }
     });
     String::from_utf8(text).unwrap()
 }
